@@ -16,7 +16,7 @@ test: $(VENV)/.dev ## install with the developers' tools, then check and run eve
 	OMP_NUM_THREADS=1 $(PY) -m pytest
 
 lab: $(VENV)/.dev ## open JupyterLab on the index
-	$(VENV)/bin/jupyter lab nbs/index.ipynb
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir='$(CURDIR)' nbs/index.ipynb $(ARGS)
 
 bench: $(VENV)/.dev ## run one benchmark, tests/benchmarks/NAME.py: make bench BENCH=NAME
 	@test -f "tests/benchmarks/$(BENCH).py" || { echo "make bench BENCH=NAME, NAME one of:" \
