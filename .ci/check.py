@@ -1,4 +1,4 @@
-"""Do the notebooks, the modules exported from them and README.md agree, and do the notebooks run? Each fault is one line: file, cause, cure.
+"""Do the notebooks, their modules and README.md agree, and do the notebooks run? Each fault is one line: file, cause, cure.
 
 `python .ci/check.py [name ...]` in the repository's root; the names are the functions in `checks` below, all of them when none is given."""
 import ast, filecmp, json, os, re, shutil, subprocess, sys, tempfile
@@ -10,7 +10,7 @@ import readme
 
 root = Path.cwd()
 lib, nbs = root/'rlops_lab', root/'nbs'
-bin = Path(sys.executable).parent
+commands = Path(sys.executable).parent
 exports = {'export', 'exporti', 'exports'}
 
 def rel(path): return path.relative_to(root).as_posix()
@@ -26,7 +26,7 @@ def code_cells(path):
 
 def nbdev(command, folder):
     env = {k:v for k,v in os.environ.items() if k!='IN_TEST'}   # under IN_TEST nbdev_export does nothing, and says so to nobody
-    subprocess.run([bin/command], cwd=folder, env=env, check=True)
+    subprocess.run([commands/command], cwd=folder, env=env, check=True)
 
 def fresh_copy(folder):
     "The notebooks and settings alone, in a folder where nbdev can work"
@@ -52,10 +52,10 @@ def paths():
         want = '.'.join(re.sub(r'^\d+[a-z]?_', '', part) for part in parts)
         exporting = [d for d in directives if exports & d.keys()]
         if parts==('index',) or parts[0]=='tutorials':
-            if module or exporting: yield f'{rel(p)}: exports code, but the index and the tutorials export nothing. Move the code to a numbered notebook'
+            if module or exporting: yield f'{rel(p)}: exports code, but index and tutorials export nothing. Move it to a numbered notebook'
             continue
         if module is None: yield f'{rel(p)}: has no `#| default_exp`. Add `#| default_exp {want}`, or move the notebook to nbs/tutorials'
-        elif module in owner: yield f'{rel(p)}: exports {module}, as {owner[module]} does; the later would silently replace it. Rename one of them'
+        elif module in owner: yield f'{rel(p)}: exports {module}, as {owner[module]} does; one would replace the other. Rename one of them'
         elif module!=want: yield f'{rel(p)}: exports {module}, its path says {want}. Rename the notebook or change its `#| default_exp`'
         if any(d[name] for d in exporting for name in exports & d.keys()):
             yield f'{rel(p)}: an `#| export` names another module. A notebook exports one module, its own: take the name away'
@@ -72,7 +72,9 @@ def clean():
 
 def export():
     "The modules are what the notebooks export, and nothing else"
-    def modules(folder): return {p.relative_to(folder): p for p in sorted(folder.rglob('*.py')) if 'samples' not in p.relative_to(folder).parts}
+    def modules(folder):
+        names = [p.relative_to(folder) for p in folder.rglob('*.py')]
+        return {name: folder/name for name in names if name.parts[0]!='samples'}
     with tempfile.TemporaryDirectory() as tmp:
         copy = fresh_copy(Path(tmp))
         nbdev('nbdev_export', copy)
@@ -82,9 +84,9 @@ def export():
             if name not in made: yield f'{path}: no notebook exports it. Write the notebook, or delete the module'
             elif name not in here: yield f'{path}: missing. Run `nbdev_export`, and add the file'
             elif here[name].read_bytes()!=made[name].read_bytes():
-                yield f'{path}: differs from its notebook. Run `nbdev_export`, or `nbdev_update` first to keep what was edited in the module'
+                yield f'{path}: differs from its notebook. Run `nbdev_export`; to keep what was edited in the module, `nbdev_update` first'
 
-shows_nothing = re.compile(r'(test|assert)_\w+|seed_everything|.*\.(append|extend|sort|seed|close|run_line_magic|run_cell_magic)')   # calls
+shows_nothing = re.compile(r'(test|assert)_\w+|seed_everything|.*\.(append|extend|sort|seed|close|run_line_magic|run_cell_magic)')
 
 def should_show(source):
     "Does a cell with this source leave something on the page: a value at its end, or something printed?"
@@ -101,36 +103,40 @@ def outputs():
     "Stored outputs: every cell that shows something has kept it, and none has kept an error"
     for p in notebooks():
         for i,cell,directives in code_cells(p):
-            if any(o.output_type=='error' for o in cell.get('outputs', [])):
-                yield f'{rel(p)}: cell {i} ({cell.id}) has stored an error. Mend it, or show the error with `expect_fail`; run the notebook and save it'
-            if directives.keys() & (exports | {'hide', 'default_exp'}) or directives.get('eval:')==['false'] or cell.get('outputs'): continue
-            if should_show(cell.source): yield (f'{rel(p)}: cell {i} ({cell.id}) has no stored output. Run the notebook and save it '
-                '(a last line that is meant to show nothing ends in `;`)')
+            where, kept = f'{rel(p)}: cell {i} ({cell.id})', cell.get('outputs', [])
+            if any(o.output_type=='error' for o in kept):
+                yield f'{where} has stored an error. Mend it or put it under `expect_fail`; run the notebook and save it'
+            silent = directives.keys() & (exports | {'hide', 'default_exp'}) or directives.get('eval:')==['false']
+            if not kept and not silent and should_show(cell.source):
+                yield f'{where} has no stored output. Run the notebook and save it; a last line that shows nothing on purpose ends in `;`'
 
 def run():
     "Every notebook runs, each cell that no `#| slow` or the like keeps back"
-    want = len(notebooks())
-    if not want: yield 'nbs: no notebook to run. Is this the root of the repository?'; return
-    done = 0
-    with subprocess.Popen([bin/'nbdev_test', '--do_print', '--timing', '--n_workers', str(min(4, os.cpu_count()))], cwd=root,
-            env={**os.environ, 'PYTHONUNBUFFERED': '1'}, text=True, stdout=subprocess.PIPE) as tests:
+    here = notebooks()
+    if not here: yield 'nbs: no notebook to run. Is this the root of the repository?'; return
+    done, failed, listing = 0, [], False
+    with subprocess.Popen([commands/'nbdev_test', '--do_print', '--timing', '--n_workers', str(min(4, os.cpu_count()))], cwd=root,
+            env={**os.environ, 'PYTHONUNBUFFERED': '1'}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as tests:
         for line in tests.stdout:
             print(line, end='', flush=True)
             done += line.count('- Completed ')
-    if tests.returncode: yield 'nbs: a notebook fails. Its traceback and its name stand above; run it alone with `nbdev_test --path NOTEBOOK --do_print`'
-    elif done!=want: yield f'nbs: {done} of {want} notebooks ran. Look for a `.notest` file'   # nbdev_test is content when nothing ran
+            listing |= line.startswith('nbdev Tests Failed')
+            if listing: failed += [p for p in here if p.name==line.strip()]
+    for p in failed: yield f'{rel(p)}: fails, with the traceback above. Mend it; `nbdev_test --path {rel(p)} --do_print` runs it alone'
+    if tests.returncode and not failed: yield 'nbs: nbdev_test broke down, with the message above'
+    if done!=len(here): yield f'nbs: {done} of {len(here)} notebooks ran. Look for a `.notest` file'    # nbdev_test passes when none ran
 
 def readme_fresh():
     "README.md and its pictures are what nbs/index.ipynb renders to"
     made = readme.render(root)
     stale = [path for path,content in made.items() if not (root/path).exists() or (root/path).read_bytes()!=content]
-    for path in stale + [rel(p) for p in readme.left_over(root, made)]: yield f'{path}: not what nbs/index.ipynb renders to. Run `make readme`'
+    for path in stale + [rel(p) for p in readme.left_over(root, made)]: yield f'{path}: not what nbs/index.ipynb gives. Run `make readme`'
 
 checks = [readable, paths, clean, export, outputs, readme_fresh, run]
 
 def main(names):
     known = {c.__name__: c for c in checks}
-    if unknown := set(names)-known.keys(): raise SystemExit(f"no check is called {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if unknown := set(names)-known.keys(): raise SystemExit(f"no check is called {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     failed = False
     for name in names or known:
         faults = list(known[name]())

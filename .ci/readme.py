@@ -15,7 +15,8 @@ def relink(target, root):
     if re.match(r'[a-z]+:|#', target): return target
     path, mark, anchor = target.partition('#')
     here = os.path.normpath(Path('nbs')/path)
-    if not (root/here).exists(): raise SystemExit(f'nbs/index.ipynb: links to {path}, which does not exist. Mend the link; it is relative to nbs/')
+    if not (root/here).exists():
+        raise SystemExit(f'nbs/index.ipynb: links to {path}, which does not exist. Mend the link; it is relative to nbs/')
     return Path(here).as_posix() + mark + anchor
 
 def prose(text, root):
