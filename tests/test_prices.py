@@ -1,0 +1,87 @@
+"Prices: what a silent price table must not do to a report"
+import subprocess, sys
+from datetime import date, datetime, timezone
+import pytest
+from genai_prices import Usage as TheirUsage, calc_price
+from rlops_lab.core import Usage
+from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, TWO_CORES, Assumption, Range, cost_per_resolution, list_price, machine_usd, price
+
+@pytest.mark.parametrize('model', ['gpt-6-luna', 'gpt-6-astra', 'claude-fable-5-2', 'claude-sonnet-4-5', 'gpt-4o', 'o3'])
+@pytest.mark.parametrize('tokens', [(1000, 0, 50), (5000, 4000, 300), (250_000, 0, 10), (300_000, 0, 10)])
+def test_one_request_costs_what_the_table_says(model, tokens):
+    prompt, cached, out = tokens
+    mine = price(model, Usage(prompt, cached, out, calls=1))
+    fresh = dict(cache_write_tokens=prompt-cached) if cached and mine.list.written!=mine.list.input else {}
+    usage = TheirUsage(input_tokens=prompt, cache_read_tokens=cached, output_tokens=out, **fresh)
+    theirs = calc_price(usage, model, genai_request_timestamp=mine.list.when)
+    assert mine.usd==pytest.approx(float(theirs.total_price), rel=1e-9)
+
+def test_many_short_requests_are_not_one_long_one():
+    one = Usage(prompt_tokens=2000, completion_tokens=100, calls=1)
+    assert price('gpt-6-luna', sum([one]*500)).usd==pytest.approx(500*price('gpt-6-luna', one).usd)
+
+def test_list_price_is_not_the_long_context_tier():
+    assert (list_price('gpt-6-luna').input, list_price('gpt-6-luna', prompt_tokens=272_001).input)==(.1, .2)
+    assert list_price('gpt-6-luna', prompt_tokens=272_000).input==.1
+
+@pytest.mark.parametrize('args, text', [
+    (dict(model='deepseek-chat', processing='batch'), "no 'batch' price"),
+    (dict(model='gpt-4o', processing='batch', when=date(2026, 9, 1)), 'known: standard'),
+    (dict(model='gpt-4o', processing='Batch'), "no 'Batch' price"),
+    (dict(model='gpt-4o', when=date(2024, 5, 20)), 'price data begin on'),
+    (dict(model='gpt-4o', when=datetime(2026, 5, 20)), 'time zone'),
+    (dict(model='deepseek-chat', provider='deepseek', when=date(2026, 3, 1)), 'depends on the hour'),
+    (dict(model='no-such-model'), 'no price for model'),
+    (dict(model='gpt-4o', provider='no-such-provider'), 'no-such-provider')])
+def test_what_the_data_cannot_know_is_refused(args, text):
+    with pytest.raises(ValueError, match=text): list_price(**args)
+
+def test_the_hour_decides_where_it_must():
+    at = lambda hour: list_price('deepseek-chat', 'deepseek', when=datetime(2026, 3, 1, hour, tzinfo=timezone.utc)).input
+    assert at(17)<at(12)
+
+def test_future_rows_wait_for_their_date():
+    now, later = (list_price('gemini-3.8-flash', 'google', when=d) for d in (date(2026, 11, 22), date(2027, 1, 2)))
+    assert now.known_since!=later.known_since==date(2027, 1, 1)
+
+def test_batch_halves_and_says_so():
+    full, half = list_price('gpt-4o'), list_price('gpt-4o', processing='batch')
+    assert (half.input, half.output)==(full.input/2, full.output/2) and half.processing=='batch'
+
+def test_usage_that_cannot_be_priced():
+    with pytest.raises(ValueError, match='calls is 0'): price('gpt-4o', Usage(prompt_tokens=10))
+    with pytest.raises(ValueError, match='part of the prompt'): price('gpt-4o', Usage(prompt_tokens=10, cached_tokens=11, calls=1))
+
+def test_writing_the_cache_is_paid():
+    cold, warm = Usage(prompt_tokens=4000, calls=2), Usage(prompt_tokens=4000, cached_tokens=1, calls=2)
+    p = price('claude-fable-5-2', warm)
+    assert p.input_usd==pytest.approx(3999*10/1e6) and price('claude-fable-5-2', cold).input_usd==pytest.approx(4000*8/1e6)
+
+def test_machine_time():
+    assert machine_usd(3600).value==TWO_CORES.value
+    assert machine_usd(3600, utilisation=.25).high==pytest.approx(4*TWO_CORES.high)
+    for bad in (dict(seconds=-1), dict(seconds=1, utilisation=0), dict(seconds=1, utilisation=1.2)):
+        with pytest.raises(ValueError): machine_usd(**bad)
+
+def test_assumptions_have_a_source_a_date_and_a_range():
+    for a in (TWO_CORES, ASSISTED_CONTACT): assert a.source and a.date and a.low<a.value<a.high
+    with pytest.raises(ValueError, match='does not lie between'): Assumption(5, 6, 7, 'USD', 'nobody', '2026')
+
+def test_cost_per_resolution_by_hand():
+    r = cost_per_resolution(.02, 150, 200, human=10.)
+    assert r.usd.value==pytest.approx(.02/.75) and r.usd_per_contact.value==pytest.approx(.02+.25*10)
+    assert r.usd.low==pytest.approx(.02/r.rate.high) and r.usd_per_contact.high==pytest.approx(.02+(1-r.rate.low)*10)
+
+@pytest.mark.parametrize('k', [0, 1, 199, 200])
+def test_edges_keep_order(k):
+    r = cost_per_resolution(Range(.02, .01, .03), k, 200)
+    for x in (r.rate, r.usd, r.usd_per_contact): assert x.low<=x.value<=x.high
+    assert (r.usd.high==float('inf'))==(k==0)
+
+def test_more_cases_narrow_the_interval():
+    width = lambda n: (lambda u: u.high-u.low)(cost_per_resolution(.02, int(.8*n), n).usd)
+    assert width(2000)<width(200)/2.5
+
+def test_no_torch():
+    code = "import rlops_lab.tokenomics.prices, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code]).returncode==0
