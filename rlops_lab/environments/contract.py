@@ -52,14 +52,20 @@ def _coerce(value, hint):
 # %% ../../nbs/03_environments/00_contract.ipynb #fe9834ec
 def _is_union(hint): return typing.get_origin(hint) is typing.Union or type(hint).__name__ == 'UnionType'
 
-# %% ../../nbs/03_environments/00_contract.ipynb #bb76f68f
+# %% ../../nbs/03_environments/00_contract.ipynb #045d4185
+def _required(function):
+    "Names of the arguments without a default."
+    params = inspect.signature(function).parameters.values()
+    return [p.name for p in params if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+
 def _bind(tool, arguments):
     "Arguments fit for `tool`, or a ValueError that says what is wrong with them."
     if not isinstance(arguments, dict): raise ValueError('arguments must be written name=value')
     params, hints = inspect.signature(tool).parameters, typing.get_type_hints(tool)
     if not any(p.kind is p.VAR_KEYWORD for p in params.values()):
-        if extra := [k for k in arguments if k not in params]: raise ValueError(f"unknown argument {extra[0]}; takes {', '.join(params) or 'none'}")
-    missing = [k for k, p in params.items() if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and k not in arguments]
+        extra = [k for k in arguments if k not in params]
+        if extra: raise ValueError(f"unknown argument {extra[0]}; takes {', '.join(params) or 'none'}")
+    missing = [k for k in _required(tool) if k not in arguments]
     if missing: raise ValueError(f"missing argument {', '.join(missing)}")
     bound = {}
     for k, v in arguments.items():
@@ -87,17 +93,20 @@ def call_tool(
     except Exception as e: return f"{name} failed: {type(e).__name__}: {e}", True
     return '' if result is None else str(result), False
 
-# %% ../../nbs/03_environments/00_contract.ipynb #769aea87
+# %% ../../nbs/03_environments/00_contract.ipynb #9dc6b184
 def _check_tool(name, tool):
     "Raise ValueError if a model could not be told how to call `tool`."
     doc = inspect.getdoc(tool)
-    if not doc: raise ValueError(f"tool {name!r} has no docstring, so the model cannot be told what it does: add one, or start the name with _ if it is no tool")
+    if not doc: raise ValueError(f"tool {name!r} has no docstring, so the model cannot be told what it does: "
+                                 "add one, or start the name with _ if it is no tool")
     for k, p in inspect.signature(tool).parameters.items():
-        if p.annotation is p.empty: raise ValueError(f"argument {k!r} of tool {name!r} has no type hint: write `{k}: str` or the type it takes")
+        if p.annotation is p.empty:
+            raise ValueError(f"argument {k!r} of tool {name!r} has no type hint: write `{k}: str` or the type it takes")
         if f'{k}:' not in doc.partition('Args:')[2]:
-            raise ValueError(f"argument {k!r} of tool {name!r} is not described: add a line `{k}: what it is` under `Args:` in the docstring")
+            raise ValueError(f"argument {k!r} of tool {name!r} is not described: "
+                             f"add a line `{k}: what it is` under `Args:` in the docstring")
 
-# %% ../../nbs/03_environments/00_contract.ipynb #84134980
+# %% ../../nbs/03_environments/00_contract.ipynb #cfbc205c
 def validate_environment(
     factory, # class, or a callable without arguments that makes an environment
     columns=None, # names of the data set's columns; None leaves `reset`'s arguments unchecked
@@ -108,12 +117,13 @@ def validate_environment(
         raise ValueError(f"{name} has no `reset`: add `def reset(self, **row) -> str`, which starts an episode from a data set row")
     for tool_name, tool in tools_of(env).items(): _check_tool(tool_name, tool)
     try: tool_schemas(env)
-    except Exception as e: raise ValueError(f"a tool of {name} has no JSON schema ({e}): use str, int, float, bool, list or dict as type hints") from e
-    params = inspect.signature(env.reset).parameters.values()
+    except Exception as e:
+        raise ValueError(f"a tool of {name} has no JSON schema ({e}): use str, int, float, bool, list or dict as type hints") from e
     if columns is None: return
-    need = [p.name for p in params if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    if missing := [k for k in need if k not in columns]:
-        raise ValueError(f"{name}.reset needs {missing}, which the data set lacks (it has {sorted(columns)}): add the columns, or give the arguments defaults")
+    if missing := [k for k in _required(env.reset) if k not in columns]:
+        raise ValueError(f"{name}.reset needs {missing}, which the data set lacks (it has {sorted(columns)}): "
+                         "add the columns, or give the arguments defaults")
+    params = inspect.signature(env.reset).parameters.values()
     if not any(p.kind is p.VAR_KEYWORD for p in params) and (extra := [k for k in columns if k not in {p.name for p in params}]):
         raise ValueError(f"{name}.reset does not take the data set's columns {extra}: end its arguments with `**_` to ignore the rest")
 
