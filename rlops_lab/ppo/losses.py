@@ -59,7 +59,7 @@ def importance_weights(
     keep = torch.ones_like(ratio) if bounds is None else ((ratio>=bounds[0]) & (ratio<=bounds[1])).to(ratio)
     return (ratio if cap is None else ratio.clamp(max=cap)), keep
 
-# %% ../../nbs/09_ppo/01_losses.ipynb #d82f8181
+# %% ../../nbs/09_ppo/01_losses.ipynb #c4c7538b
 def policy_loss(
     logprobs: Tensor,        # [N] of the current policy, with gradient
     old_logprobs: Tensor,    # [N] when the update began
@@ -77,7 +77,8 @@ def policy_loss(
         on = weights>0
         off = (ratio-1).abs()*on
         stats = dict(n=on.sum().item(), ratio=(ratio*on).sum().item(), ratio_max=(ratio*on).max().item(), ratio_error=off.max().item(),
-                     clip=((-advantages*clipped>-advantages*ratio) & on).sum().item(), kl=((torch.expm1(log_ratio)-log_ratio)*on).sum().item())
+                     clip=((-advantages*clipped>-advantages*ratio) & on).sum().item(),
+                     kl=((torch.expm1(log_ratio)-log_ratio)*on).sum().item())
     return loss, stats
 
 # %% ../../nbs/09_ppo/01_losses.ipynb #6fd77101

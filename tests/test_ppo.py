@@ -1,0 +1,306 @@
+"PPO under faults and in corners: roles of the backbone, gradients that must not leak, checkpoints, trackers, kills."
+import os, signal, subprocess, sys
+from pathlib import Path
+
+import pytest, torch
+from hypothesis import given, settings, strategies as st
+from peft import LoraConfig
+from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from rlops_lab.core import Trajectory, read_jsonl, rng
+from rlops_lab.models import Backbone
+from rlops_lab.ppo.advantages import gae, whiten
+from rlops_lab.ppo.losses import policy_loss
+from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
+
+torch.set_num_threads(1)
+SHAPE = dict(vocab_size=16, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+             max_position_embeddings=256)
+
+def tiny(dtype=torch.float32, seed=0):
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(LlamaConfig(**SHAPE, initializer_range=.1)).to(dtype)
+
+def lora(**kw): return LoraConfig(**(dict(r=4, lora_alpha=8, target_modules='all-linear') | kw))
+
+def shaken(backbone, seed=1, size=.05):
+    "adapters away from their start, where the LoRA adds nothing"
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in backbone.policy_parameters()+backbone.critic_parameters(): p.add_(size*torch.randn(p.shape, generator=g).to(p))
+    return backbone
+
+def episodes(n=8, seed=0, turns=2, **kw):
+    "random episodes that pay 1 for each token 3"
+    out = []
+    for i in range(n):
+        g = rng(seed, i)
+        ids, tid = [1, 2], [-1, -1]
+        rewards = []
+        for k in range(turns):
+            t = [*g.integers(3, 8, int(g.integers(1, 6))).tolist(), 0]
+            ids += t; tid += [k]*len(t); rewards.append(float(t.count(3)))
+            if k<turns-1: o = int(g.integers(1, 9)); ids += [9]*o; tid += [-1]*o
+        mask = [int(k>=0) for k in tid]
+        ending = dict(terminated=True, stop_reason='done') | kw
+        out.append(Trajectory(dict(task=i), [], ids, mask, [-2.77*m for m in mask], tid, rewards, **ending))
+    return out
+
+class Offline(PPOTrainer):
+    "samples nothing: episodes come from a seed, so that runs are quick"
+    def collect(self, rows): return self.grade(episodes(self.args.episodes_per_update, seed=self.n_updates))
+
+def trainer(model=None, peft_config='lora', rows=({},), **kw):
+    args = PPOConfig(**(dict(num_updates=3, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, learning_rate=1e-3) | kw))
+    return Offline(model or tiny(), args, train_dataset=rows, peft_config=lora() if peft_config=='lora' else peft_config)
+
+def flat(parameters): return torch.cat([p.detach().flatten().clone() for p in parameters])
+def timeless(r): return {k: v for k,v in r.items() if 'seconds' not in k and '_per_s' not in k}
+
+# ---- backbone
+def test_layers_without_adapters_run_once_and_change_nothing(monkeypatch):
+    upper = lora(layers_to_transform=[1], target_modules=['q_proj', 'down_proj'])
+    shared, alone = trainer(peft_config=upper), trainer(peft_config=upper)
+    assert shared.backbone.shared_layers==1
+    monkeypatch.setattr(alone.backbone, 'trunk', lambda ids: None)
+    a, b = shared.update(episodes()), alone.update(episodes())
+    assert a['first_ratio_error']==b['first_ratio_error']==0
+    for k in ('kl_k1', 'entropy', 'policy_loss', 'value_loss', 'policy_grad_norm', 'critic_grad_norm'):
+        assert a[k]==pytest.approx(b[k], rel=1e-4, abs=1e-6)
+
+def test_roles_are_three_models_and_nest():
+    b = shaken(Backbone(tiny(), lora()))
+    ids = torch.randint(0, 16, (1, 7))
+    with torch.no_grad():
+        out = {r: b.hidden(ids, r) for r in ('policy', 'reference', 'critic')}
+        for x,y in (('policy', 'reference'), ('policy', 'critic'), ('reference', 'critic')):
+            assert not torch.allclose(out[x], out[y], atol=1e-3)
+        with b.role('critic'):
+            with b.role('reference'): assert torch.equal(b.base.get_decoder()(input_ids=ids).last_hidden_state, out['reference'])
+            assert torch.equal(b.base.get_decoder()(input_ids=ids).last_hidden_state, out['critic'])
+        assert torch.equal(b.hidden(ids, 'policy'), out['policy'])
+    with pytest.raises(ValueError, match='judge'): b.hidden(ids, 'judge')
+
+def test_a_fresh_policy_is_the_reference_and_a_fresh_critic_says_zero():
+    b = Backbone(tiny(), lora())
+    ids = torch.randint(0, 16, (2, 7))
+    with torch.no_grad():
+        assert torch.equal(b.hidden(ids, 'policy'), b.hidden(ids, 'reference'))
+        assert not b.values(b.hidden(ids, 'critic')).any()
+
+def test_each_loss_reaches_its_own_adapter_only():
+    b = shaken(Backbone(tiny(), lora()))
+    ids = torch.randint(0, 16, (2, 7))
+    b.hidden(ids, 'policy').sum().backward()
+    assert all(p.grad is not None for p in b.policy_parameters()) and all(p.grad is None for p in b.critic_parameters())
+    for p in b.policy_parameters(): p.grad = None
+    b.values(b.hidden(ids, 'critic')).sum().backward()
+    assert all(p.grad is None for p in b.policy_parameters()) and all(p.grad is not None for p in b.critic_parameters())
+    assert all(p.grad is None and not p.requires_grad for n,p in b.model.named_parameters() if 'lora_' not in n)
+
+def test_bfloat16_base_computes_in_bfloat16_with_float32_adapters():
+    b = shaken(Backbone(tiny(torch.bfloat16), lora()))
+    hidden = b.hidden(torch.randint(0, 16, (1, 7)), 'policy')
+    hidden.float().sum().backward()
+    assert hidden.dtype==torch.bfloat16 and {p.dtype for p in b.policy_parameters()+b.critic_parameters()}=={torch.float32}
+    assert {p.grad.dtype for p in b.policy_parameters()}=={torch.float32}
+
+def test_padding_on_the_right_needs_no_mask():
+    b = shaken(Backbone(tiny(), lora()))
+    ids = torch.randint(0, 16, (1, 7))
+    padded = torch.nn.functional.pad(ids, (0, 5))
+    with torch.no_grad(): torch.testing.assert_close(b.hidden(padded)[:, :7], b.hidden(ids), atol=1e-5, rtol=1e-5)
+
+@pytest.mark.parametrize('critic', ['adapter', 'head'])
+def test_saved_set_has_the_value_head(tmp_path, critic):
+    b = shaken(Backbone(tiny(), lora(), critic=critic))
+    b.save(tmp_path)
+    other = Backbone(tiny(), lora(), critic=critic)
+    other.load(tmp_path)
+    assert torch.equal(flat(b.policy_parameters()), flat(other.policy_parameters()))
+    assert torch.equal(flat(b.critic_parameters()), flat(other.critic_parameters()))
+    (tmp_path/'value_head.safetensors').unlink()
+    with pytest.raises(FileNotFoundError, match='value_head'): other.load(tmp_path)
+
+def test_loading_another_rank_is_an_error(tmp_path):
+    Backbone(tiny(), lora()).save(tmp_path)
+    with pytest.raises((ValueError, RuntimeError)): Backbone(tiny(), lora(r=8)).load(tmp_path)
+
+def test_what_the_backbone_refuses():
+    from peft import get_peft_model
+    with pytest.raises(TypeError, match='merge_and_unload'): Backbone(get_peft_model(tiny(), lora()), lora())
+    with pytest.raises(ValueError, match='float32'): Backbone(tiny(torch.bfloat16), None, critic='head')
+    with pytest.raises(ValueError, match='use_dora'): Backbone(tiny(), lora(use_dora=True))
+    with pytest.raises(ValueError, match='critic='): Backbone(tiny(), lora(), critic='both')
+
+@pytest.mark.parametrize('make', [lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=8, final_logit_softcapping=1.)),
+                                  lambda: GraniteForCausalLM(GraniteConfig(**SHAPE, logits_scaling=8.))])
+def test_architectures_that_change_logits_after_the_head_are_refused(make):
+    torch.manual_seed(0)
+    model = make()
+    model.get_output_embeddings().weight.data.mul_(50)
+    with pytest.raises(ValueError, match='not supported'): Backbone(model, lora())
+
+# ---- advantages and losses
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 20), st.floats(0, 1), st.floats(0, 1))
+def test_gae_ignores_observations_wherever_they_lie(seed, B, T, gamma, lam):
+    g = torch.Generator().manual_seed(seed)
+    mask = torch.rand(B, T, generator=g)<.6
+    r, v, cut = torch.randn(B, T, generator=g)*mask, torch.randn(B, T, generator=g), torch.randn(B, generator=g)
+    full, targets = gae(r, v, mask, gamma, lam, cut)
+    for b in range(B):
+        on = mask[b]
+        if not on.any(): continue
+        alone, _ = gae(r[b][on][None], v[b][on][None], torch.ones(1, int(on.sum())), gamma, lam, cut[b:b+1])
+        torch.testing.assert_close(full[b][on], alone[0], atol=1e-4, rtol=1e-4)
+    assert not full[~mask].any() and not targets[~mask].any()
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_policy_loss_adds_up_over_any_split(seed, parts):
+    g, n = torch.Generator().manual_seed(seed), sum(parts)
+    new, old, adv = (torch.randn(n, generator=g) for _ in range(3))
+    weights = torch.rand(n, generator=g).round()
+    count = max(1., weights.sum().item())
+    whole, stats = policy_loss(new, old, adv, weights, count)
+    split = [policy_loss(new[at], old[at], adv[at], weights[at], count) for at in torch.arange(n).split(parts)]
+    torch.testing.assert_close(sum(l for l,_ in split), whole, atol=1e-4, rtol=1e-5)
+    assert sum(s['n'] for _,s in split)==stats['n'] and sum(s['clip'] for _,s in split)==stats['clip']
+
+def test_whitening_ignores_padding_of_any_size():
+    x = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(3, 5)
+    wide = torch.nn.functional.pad(x, (0, 40), value=1e6), torch.nn.functional.pad(mask, (0, 40))
+    torch.testing.assert_close(whiten(*wide)[:, :5], whiten(x, mask))
+
+# ---- updates
+def test_training_needs_no_tokenizer_and_no_messages():
+    t = trainer()
+    assert t.tokenizer is None
+    r = t.update(episodes())
+    assert r['first_ratio_error']==0 and r['optimizer_steps']==4
+
+def test_two_runs_with_one_seed_are_one_run():
+    runs = [[timeless(r) for r in trainer().steps()] for _ in range(2)]
+    assert runs[0]==runs[1] and runs[0]!=[timeless(r) for r in trainer(seed=1).steps()]
+
+def test_warmup_trains_the_critic_only():
+    t = trainer(critic_warmup_updates=1)
+    policy, critic = flat(t.backbone.policy_parameters()), flat(t.backbone.critic_parameters())
+    t.update(episodes())
+    assert torch.equal(policy, flat(t.backbone.policy_parameters())) and not torch.equal(critic, flat(t.backbone.critic_parameters()))
+    t.update(episodes())
+    assert not torch.equal(policy, flat(t.backbone.policy_parameters()))
+
+def test_head_leaves_the_trunk_alone_unless_asked():
+    def policy_after(**kw):
+        t = trainer(critic='head', num_ppo_epochs=2, num_mini_batches=1, **kw)
+        with torch.no_grad(): t.backbone.value_head.weight.fill_(.3)
+        t.update(episodes())
+        return flat(t.backbone.policy_parameters())
+    assert torch.equal(policy_after(vf_coef=1.), policy_after(vf_coef=5.))
+    assert not torch.equal(policy_after(vf_coef=1., detach_critic=False), policy_after(vf_coef=5., detach_critic=False))
+
+def test_training_the_whole_model_leaves_the_reference():
+    t = trainer(peft_config=None, critic='head')
+    ids = torch.randint(0, 16, (1, 9))
+    with torch.no_grad(): reference, policy = t.backbone.hidden(ids, 'reference'), t.backbone.hidden(ids, 'policy')
+    assert torch.equal(reference, policy)
+    t.update(episodes())
+    with torch.no_grad():
+        assert torch.equal(t.backbone.hidden(ids, 'reference'), reference)
+        assert not torch.equal(t.backbone.hidden(ids, 'policy'), policy)
+
+def test_learning_rate_falls_to_zero_and_follows_edits():
+    t = trainer(lr_scheduler_type='linear', num_updates=4)
+    rates = [t.update(episodes())['learning_rate'] for _ in range(4)]
+    assert rates==pytest.approx([1e-3, .75e-3, .5e-3, .25e-3])
+    live = trainer(); live.update(episodes()); live.args.learning_rate = 5e-5
+    assert live.update(episodes())['learning_rate']==5e-5
+
+def test_kl_pulls_back_as_reward_and_as_loss():
+    def drift(**kw):
+        t = trainer(num_updates=8, learning_rate=3e-3, **kw)
+        return [r for r in t.steps()][-1]
+    free = drift(kl_coef=1e-6)
+    for kind in ('k1', 'k2'): assert drift(kl_coef=1., kl_estimator=kind)['kl_k3']<free['kl_k3']
+    assert 'kl_k1' not in drift(kl_coef=0.)
+
+def test_cut_episodes_are_left_out_of_the_update_under_mask():
+    t = trainer(truncation='mask')
+    mixed = episodes(4)+episodes(4, seed=5, terminated=False, truncated=True)
+    r = t.update(mixed)
+    assert t.scored['rows']==[0, 1, 2, 3] and r['truncated']==.5 and r['episodes']==8
+    with pytest.raises(ValueError, match='raise max_turns'): t.update(mixed[4:])
+    with pytest.raises(ValueError, match='no sampled token'): t.update([])
+
+def test_a_gradient_that_is_not_finite_stops_the_run():
+    t = trainer()
+    bad = episodes()
+    bad[0].turn_rewards[0] = float('nan')
+    with pytest.raises(FloatingPointError, match='update 1'): t.update(bad)
+
+def test_reward_functions_weigh_abstain_and_keep_their_names():
+    class Length:
+        def __call__(self, trajectories, **_): return [float(t.n_actions) for t in trajectories]
+    def sometimes(task, **_): return [None if i%2 else 1. for i in task]
+    t = trainer(reward_weights=None)
+    t.reward_funcs, t.args.reward_weights = [Length(), sometimes], [1., 3.]
+    before, after = episodes(), t.grade(episodes())
+    for i,(a,b) in enumerate(zip(before, after)):
+        n = b.n_actions
+        assert b.reward-a.reward==pytest.approx(n*4. if i%2 else n+3.) and b.scores==dict(Length=n, sometimes=None if i%2 else 1.)
+    r = t.update(after)
+    assert r['reward/sometimes']==1. and r['reward/Length']==pytest.approx(sum(e.n_actions for e in after)/8)
+
+def test_data_order_is_a_permutation_of_each_pass():
+    t = trainer(rows=[dict(i=i) for i in range(5)], episodes_per_update=4)
+    seen = [r['i'] for u in range(5) for r in t.batch_rows(u)]
+    assert all(sorted(seen[5*e:5*e+5])==list(range(5)) for e in range(4)) and seen[:5]!=seen[5:10]
+
+# ---- checkpoints
+def test_only_complete_checkpoints_and_only_the_newest_are_kept(tmp_path):
+    t = trainer(output_dir=str(tmp_path), save_every=1, num_updates=4)
+    (tmp_path/'.checkpoint-00003.tmp').mkdir()                     # left by a kill in the middle of a save
+    for _ in t.steps(): pass
+    assert sorted(p.name for p in tmp_path.iterdir())==['checkpoint-00003', 'checkpoint-00004', 'metrics.jsonl']
+    t.save()                                                       # over an existing one
+    assert trainer(output_dir=str(tmp_path), num_updates=4).resume().n_updates==4
+
+def test_another_run_is_refused_by_name(tmp_path):
+    trainer(output_dir=str(tmp_path), num_updates=1, save_every=1).train()
+    with pytest.raises(ValueError, match='clip_range was 0.2 and is 0.3'): trainer(output_dir=str(tmp_path), clip_range=.3).resume()
+    with pytest.raises(ValueError, match='train_dataset'): trainer(output_dir=str(tmp_path), rows=[dict(x=1)]).resume()
+    trainer(output_dir=str(tmp_path), num_updates=9).resume()      # going on for longer is no other run
+
+KILLED = '''
+import sys; sys.path.insert(0, {tests!r})
+from test_ppo import trainer
+t = trainer(output_dir=sys.argv[1], num_updates=6, save_every=1)
+if len(sys.argv)>2: t.resume()
+for r in t.steps(): print(r['update'], flush=True)
+'''
+def test_killed_and_resumed_is_the_uninterrupted_run(tmp_path):
+    code, env = KILLED.format(tests=str(Path(__file__).parent)), os.environ | dict(OMP_NUM_THREADS='1')
+    child = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=env)
+    assert any(line.strip()=='2' for line in child.stdout)
+    child.send_signal(signal.SIGKILL); child.wait()
+    again = subprocess.run([sys.executable, '-c', code, str(tmp_path), 'resume'], capture_output=True, text=True, env=env)
+    assert again.returncode==0, again.stderr[-2000:]
+    want = [timeless(r) for r in trainer(num_updates=6).steps()]
+    assert [timeless(r) for r in read_jsonl(tmp_path/'metrics.jsonl')]==want
+
+def test_trackers_of_accelerate_get_every_record(tmp_path):
+    from accelerate.tracking import GeneralTracker
+    class Memory(GeneralTracker):
+        name, requires_logging_directory = 'memory', False
+        def __init__(self): super().__init__(); self.config, self.logged = {}, []
+        @property
+        def tracker(self): return self
+        def store_init_configuration(self, values): self.config = values
+        def log(self, values, step=None, **_): self.logged.append((step, values))
+    memory = Memory()
+    t = trainer(report_to=memory)
+    t.train()
+    assert [s for s,_ in memory.logged]==[1, 2, 3] and all('reward' in v for _,v in memory.logged)
