@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['INTENT_QUEUE', 'QUEUES', 'FAMILIES', 'PERSONAS', 'FINAL', 'PATIENCE', 'STATE_CREDIT', 'WRONGFUL_PENALTY', 'GONE',
-           'Family', 'Case', 'draw_case', 'Customer', 'DeskEpisode', 'DeskWrites', 'SupportDesk']
+           'Family', 'Case', 'draw_case', 'Customer', 'DeskEpisode', 'DeskWrites', 'screen', 'SupportDesk']
 
-# %% ../../nbs/03_environments/03_support_desk.ipynb #70746d55
+# %% ../../nbs/03_environments/03_support_desk.ipynb #f183f855
 import copy, random
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 from fastcore.basics import patch
-from .support_records import (an_address, effects, expected_effects, money, numbers, open_db, record, same_address,
+from .support_records import (LIMIT_CENTS, LOST_DAYS, WINDOW_DAYS, an_address, effects, expected_effects, money, numbers, open_db,
+                                                    record, same_address,
                                                     samples, show_record, world)
 from .support_claims import EFFECTS, Facts, claims, is_sufficient, is_true
 
@@ -283,7 +284,18 @@ class DeskWrites(DeskEpisode):
         self.db.execute('insert into escalations(order_id,reason) values (?,?)', (rec['order'], str(reason)))
         return f"order {rec['order']} handed to a colleague"
 
-# %% ../../nbs/03_environments/03_support_desk.ipynb #787cf675
+# %% ../../nbs/03_environments/03_support_desk.ipynb #092dfd8e
+def screen(
+    rec: dict, # from `record`
+    intent: str, # the contact form's topic
+) -> str:
+    "The record with what the policy asks about: return window, lost parcels, the limit, and the topic."
+    notes = dict(delivered='in return window' if (rec['days'] or 0) <= WINDOW_DAYS else 'past return window',
+                 shipped='on its way' if (rec['days'] or 0) <= LOST_DAYS else 'lost').get(rec['status'])
+    limit = 'above limit' if rec['total'] > LIMIT_CENTS else None
+    return '; '.join(filter(None, [show_record(rec), notes, limit, f'topic {intent}']))
+
+# %% ../../nbs/03_environments/03_support_desk.ipynb #4f5caacb
 class SupportDesk(DeskWrites):
     "A customer-service desk over SQLite: a TRL environment."
     def get_order(self, order_id: str, zip: str) -> str:
@@ -298,7 +310,7 @@ class SupportDesk(DeskWrites):
             self.failed_lookups += 1
             return f'no order {order_id}' if rec is None else f"zip does not match order {rec['order']}"
         self.verified.add(rec['order'])
-        return show_record(rec)
+        return screen(rec, self.case.wish['intent'])
 
     def answer(self, message: str) -> str:
         """Say something to the customer and get the reply.
