@@ -66,7 +66,7 @@ def mend_tokenizer(tokenizer):
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id): tokenizer.pad_token = tokenizer.unk_token or tokenizer.bos_token
     return tokenizer
 
-# %% ../nbs/01_models.ipynb #82cec97c
+# %% ../nbs/01_models.ipynb #4cfa2b27
 def tiny(
     seed: int = 0,    # of the random weights
 ):                    # model in float32, tokenizer
@@ -80,7 +80,7 @@ def tiny(
     raw.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=512, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token=special[0], eos_token=special[2], pad_token=special[0])
     config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
-                         max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=1, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+                         max_position_embeddings=8192, tie_word_embeddings=True, bos_token_id=1, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed); model = LlamaForCausalLM(config)
     model.config._name_or_path = 'tiny'
