@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['labels_html', 'batch_order', 'merge', 'unwrap', 'last_checkpoint', 'sft', 'preference', 'reward_model']
 
-# %% ../nbs/08_finetune.ipynb #c0076d4e
+# %% ../nbs/08_finetune.ipynb #d0024e43
 import copy, html, math
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .core import rng
+from .models import written_out_attention
 
 # %% ../nbs/08_finetune.ipynb #e5ea043d
 def labels_html(
@@ -46,7 +47,7 @@ def batch_order(
         order += [full[i] for i in rng(seed, 'batches', w).permutation(len(full))]+batches[len(full):]
     return np.concatenate(order).tolist()
 
-# %% ../nbs/08_finetune.ipynb #4c757bf5
+# %% ../nbs/08_finetune.ipynb #a1b6ac3d
 def _sft_classes():
     "Our trainer and TRL's configuration"
     from trl import SFTConfig, SFTTrainer
@@ -56,7 +57,7 @@ def _sft_classes():
             if inputs['input_ids'].device.type!='cpu' or self.accelerator.num_processes>1 or return_outputs:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)      # TRL does it there
             base = model.get_base_model() if hasattr(model, 'get_base_model') else model
-            with torch.autocast('cpu', torch.bfloat16, enabled=base.dtype==torch.bfloat16):
+            with torch.autocast('cpu', torch.bfloat16, enabled=base.dtype==torch.bfloat16), written_out_attention(base):
                 hidden = base.get_decoder()(input_ids=inputs['input_ids'], use_cache=False).last_hidden_state[:, :-1]
                 labels = inputs['labels'][:, 1:]; learnt = labels!=-100
                 logits, wanted = base.get_output_embeddings()(hidden[learnt]), labels[learnt]

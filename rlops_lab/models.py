@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['CHAT_TEMPLATE', 'RESPONSE_TEMPLATE', 'SMOLLM2', 'parse_call', 'mend_tokenizer', 'tiny', 'user_cache', 'file_sha256',
            'download_gguf', 'convert_gguf', 'find_smollm2', 'load', 'has_tools', 'Backbone', 'check_backbone', 'role',
-           'trunk', 'hidden', 'values', 'policy_parameters', 'critic_parameters', 'save', 'load_weights']
+           'written_out_attention', 'trunk', 'hidden', 'values', 'policy_parameters', 'critic_parameters', 'save',
+           'load_weights']
 
 # %% ../nbs/01_models.ipynb #a0604fc9
 import ast, copy, hashlib, json, os, re, shutil, subprocess, sys, tempfile, zipfile
@@ -262,7 +263,7 @@ def role(self, name: str):
 
 Backbone._set_role, Backbone.role = _set_role, role
 
-# %% ../nbs/01_models.ipynb #e3ebf1c0
+# %% ../nbs/01_models.ipynb #ba9ab939
 @contextmanager
 def _part(decoder, layers, norm):
     "Inside, the decoder consists of some of its layers"
@@ -271,13 +272,23 @@ def _part(decoder, layers, norm):
     try: yield decoder
     finally: decoder.layers, decoder.norm = was
 
+@contextmanager
+def written_out_attention(model):
+    "On a CPU, attention as plain matrix products: the backward pass of the fused kernel takes three times as long there"
+    config = model.config
+    before = config._attn_implementation
+    if model.device.type=='cpu': config._attn_implementation = 'eager'
+    try: yield
+    finally: config._attn_implementation = before
+
 @torch.no_grad()
 def trunk(self,
     input_ids: Tensor,        # [B, T] padded on the right
 ) -> Tensor|None:             # [B, T, H] after the shared layers; None if there are none
     "Hidden states that every role has in common"
     if not self.shared_layers: return None
-    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.base.dtype==torch.bfloat16), _part(self.decoder, self.decoder.layers[:self.shared_layers], False) as part:
+    low = self.base.dtype==torch.bfloat16
+    with torch.autocast(self.device.type, torch.bfloat16, enabled=low), written_out_attention(self.base), _part(self.decoder, self.decoder.layers[:self.shared_layers], False) as part:
         return part(input_ids=input_ids, use_cache=False).last_hidden_state
 
 def hidden(self,
@@ -289,7 +300,7 @@ def hidden(self,
     low = self.base.dtype==torch.bfloat16
     for layer in self.lora_layers: layer.cast_input_dtype_enabled = not low
     try:
-        with self.role(role) as model, torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+        with self.role(role) as model, torch.autocast(self.device.type, torch.bfloat16, enabled=low), written_out_attention(model):
             decoder = model.get_decoder()
             if trunk is None: return decoder(input_ids=input_ids, use_cache=False).last_hidden_state
             with _part(decoder, decoder.layers[self.shared_layers:], True): return decoder(inputs_embeds=trunk, use_cache=False).last_hidden_state

@@ -8,12 +8,11 @@ __all__ = ['rendered', 'encoded', 'decoded', 'observation_ids', 'check_template'
            'row_prompts', 'check_fit', 'check_rollout', 'start_episode', 'trace', 'template_hash', 'play', 'rollout',
            'template_drift']
 
-# %% ../nbs/04_rollouts.ipynb #e017bb06
+# %% ../nbs/04_rollouts.ipynb #206027dc
 import asyncio, inspect, json, re
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,36 +283,40 @@ def template_hash(tokenizer, messages: list[dict], tools: list|None) -> str:
     "Hash of chat template, system message, shots and tools; the last user message is the task, not the template"
     return digest(tokenizer.chat_template, messages[:-1] if messages and messages[-1]['role']=='user' else messages, tools)
 
-# %% ../nbs/04_rollouts.ipynb #e012aba0
+# %% ../nbs/04_rollouts.ipynb #bd95691f
 def play(
     sampler,
     tokenizer,
     queue: deque,          # what `start` takes, one entry an episode
     start: Callable,       # `start(entry)` -> Episode
     listen: Callable,      # `listen(episode, heard, failed)` records an answer and may stop the episode
+    ended: Callable,       # `ended(episode, last reward)` takes an episode that has stopped
     params: SamplingParams,
     tag,                   # first half of each episode's key; the row's position is the second
     batch_size: int,
 ):
-    "Advance episodes in lockstep, with refill; yields (episode, last reward) as they end"
-    running, release = [], getattr(sampler, 'release', lambda keys: None)
-    def keys(episodes): return [(tag, e.index) for e in episodes]
+    "Advance episodes, with refill"
+    running, release = {}, getattr(sampler, 'release', lambda keys: None)
+    def hear_all(done):
+        spoken = [running[k] for k in done]
+        for e,c in zip(spoken, done.values()): e.say(c, tokenizer)
+        answered = [e for e in spoken if not e.stop]
+        for e,(heard,failed) in zip(answered, together([(hear, e.env, e.text, e.call, e.fault) for e in answered], waits_in_turn)): listen(e, heard, failed)
+        stopped = [k for k in done if running[k].stop]
+        for k,reward in zip(stopped, together([(last_reward, running[k].env) for k in stopped], waits_at_end)): ended(running[k], reward)
+        release(stopped)
+        for k in stopped: del running[k]
+        fresh = [start(queue.popleft()) for _ in range(min(len(queue), batch_size-len(running)))]
+        running.update({(tag, e.index): e for e in fresh})
+        return {(tag, e.index): e.token_ids for e in spoken+fresh if not e.stop}
     try:
-        while queue or running:
-            while queue and len(running)<batch_size: running.append(start(queue.popleft()))
-            completions = sampler.sample([e.token_ids for e in running], params, keys=keys(running))
-            for e,c in zip(running, completions): e.say(c, tokenizer)
-            spoke = [e for e in running if not e.stop]
-            answers = together([(hear, e.env, e.text, e.call, e.fault) for e in spoke], waits_in_turn)
-            for e,(heard,failed) in zip(spoke, answers): listen(e, heard, failed)
-            ended = [e for e in running if e.stop]
-            rewards = together([(last_reward, e.env) for e in ended], waits_at_end)
-            yield from zip(ended, rewards)
-            release(keys(ended))
-            running = [e for e in running if not e.stop]
-    finally: release(keys(running))
+        if hasattr(sampler, 'converse'): sampler.converse(hear_all, params)
+        else:
+            contexts = hear_all({})
+            while contexts: contexts = hear_all(dict(zip(contexts, sampler.sample(list(contexts.values()), params, keys=list(contexts)))))
+    finally: release(list(running))
 
-# %% ../nbs/04_rollouts.ipynb #c77de6b9
+# %% ../nbs/04_rollouts.ipynb #a5f96201
 def rollout(
     sampler,                          # has `sample`; if it has `release`, episodes that ended are released
     tokenizer,
@@ -347,13 +350,13 @@ def rollout(
     def answer(e, heard, failed): listen(e, heard, failed, tokenizer, limits, abort)
     try:
         title = progress if isinstance(progress, str) else None
-        with tqdm(total=len(rows), desc=title, unit='episode', delay=2, disable=not progress) as bar, \
-             closing(play(sampler, tokenizer, deque(origins), start, answer, params, tag, batch_size)) as played:
-            for e,reward in played:
+        with tqdm(total=len(rows), desc=title, unit='episode', delay=2, disable=not progress) as bar:
+            def ended(e, reward):
                 finished[e.index] = t = to_trajectory(e, reward, origins[e.index])
                 if keep_environments: t.environment = e.env
                 if on_episode: on_episode(t)
                 bar.update()
+            play(sampler, tokenizer, deque(origins), start, answer, ended, params, tag, batch_size)
     except BaseException as error:
         error.trajectories = [finished[i] for i in sorted(finished)]
         error.add_note(f"{len(finished)} of {len(rows)} episodes had ended: they are this exception's `.trajectories`")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SamplingParams', 'Completion', 'truncate', 'draw', 'RowCache', 'begin', 'update', 'attend', 'row_attention',
-           'packed_linear', 'merged_linears', 'common', 'HFSampler', 'release', 'sample']
+           'packed_linear', 'merged_linears', 'common', 'HFSampler', 'release', 'Reply', 'sample', 'converse']
 
 # %% ../nbs/02_samplers.ipynb #19471336
 import time
@@ -43,7 +43,7 @@ class Completion:
     finish_reason: str            # 'stop' or 'length'
     usage: Usage = field(default_factory=Usage)
 
-# %% ../nbs/02_samplers.ipynb #eba9d3cb
+# %% ../nbs/02_samplers.ipynb #822f4d44
 def truncate(z, params):
     "Mask logits [B, V] outside top-k and top-p"
     if params.top_k: z = z.masked_fill(z<z.topk(params.top_k, -1).values[:, -1:], -torch.inf)
@@ -59,13 +59,23 @@ def draw(
     params: SamplingParams,
 ) -> tuple[Tensor, Tensor]:      # [B] ids, [B] their log-probabilities
     "Draw one token a row by inverting the cumulative distribution"
-    z = logits.float()
-    if params.temperature==0: ids = z.argmax(-1, keepdim=True); return ids[:, 0], z.log_softmax(-1).gather(1, ids)[:, 0]
-    logprobs = truncate(z/params.temperature, params).log_softmax(-1)
-    mass = logprobs.exp().cumsum(-1)
+    if params.temperature==0:
+        p, ids = logits.softmax(-1, dtype=torch.float32), logits.argmax(-1)
+        return ids, p.gather(1, ids[:, None])[:, 0].log()
+    z = logits if params.temperature==1 else logits.float()/params.temperature
+    if params.top_k or params.top_p<1: z = truncate(z.float(), params)
+    p = z.softmax(-1, dtype=torch.float32)
+    width = 256
+    if p.shape[1]%width: p = torch.nn.functional.pad(p, (0, -p.shape[1]%width))
+    blocks, rows = p.view(len(p), -1, width), torch.arange(len(p), device=p.device)       # first the block, then the token in it: V numbers are read, not summed up one by one
+    mass = blocks.sum(-1).cumsum(-1)
     at = torch.as_tensor(uniforms, dtype=mass.dtype, device=mass.device)[:, None]*mass[:, -1:]
-    ids = torch.searchsorted(mass, at, right=True).clamp_max(z.shape[1]-1)
-    return ids[:, 0], logprobs.gather(1, ids)[:, 0]
+    block = torch.searchsorted(mass, at, right=True).clamp_max(mass.shape[1]-1)[:, 0]
+    inside = blocks[rows, block]
+    inner, before = inside.cumsum(-1), mass.gather(1, (block-1).clamp_min(0)[:, None])*(block>0)[:, None]
+    token = torch.searchsorted(inner, at-before, right=True)[:, 0]
+    token = torch.where(token<width, token, inside.argmax(-1))                               # rounding may point behind the block's end
+    return block*width+token, inside[rows, token].log()
 
 # %% ../nbs/02_samplers.ipynb #b5d21220
 class RowCache:
@@ -108,17 +118,19 @@ class RowCache:
         self.prefixes.append(list(ids))
         return len(self.prefixes)-1
 
-# %% ../nbs/02_samplers.ipynb #b8c5aea3
+# %% ../nbs/02_samplers.ipynb #f311d99b
 def begin(self: RowCache,
     own: Tensor,         # [n, L] places of the new tokens in their rows' own parts
+    rows=None,           # [n] these rows; None: the first n
 ) -> Tensor:             # [n, L] positions, prefix included
-    "Prepare masks and groups for a forward pass of the first n rows"
+    "Prepare masks and groups for a forward pass of some rows"
     self.own, (self.n, width) = own, own.shape
+    self.rows = None if rows is None else torch.as_tensor(rows, device=self.device)
     self.used = int(own.max())+1
-    self.row = torch.arange(self.n, device=self.device)[:, None]
+    self.row = (torch.arange(self.n, device=self.device) if rows is None else self.rows)[:, None]
     self.bias = torch.zeros(self.n, 1, width, self.used, device=self.device)
     self.bias.masked_fill_(torch.arange(self.used, device=self.device)>own[:, None, :, None], -torch.inf)
-    prefix_of = self.prefix_of[:self.n]
+    prefix_of = self.prefix_of[:self.n] if rows is None else self.prefix_of[rows]
     self.groups = self._groups(prefix_of) if prefix_of.any() else None
     return own+torch.as_tensor([len(self.prefixes[g]) for g in prefix_of], device=self.device)[:, None]
 
@@ -137,11 +149,12 @@ def _groups(self: RowCache, prefix_of):
     return slice(numbers[0], numbers[-1]+1) if run else tensor(numbers), tensor(members), tensor(place[having]), tensor(having), longest, bias
 
 def update(self: RowCache, key, value, layer):
-    "Write new keys and values [n, heads, L, dim]; returns views of all that the first n rows hold"
+    "Write new keys and values [n, heads, L, dim]; returns all that the rows hold: views of the first n, or copies of others"
     for blocks,new in ((self.keys, key), (self.values, value)):
         if new.shape[2]==1: blocks[layer][self.row[:, 0], :, self.own[:, 0]] = new[:, :, 0]
         else: blocks[layer][self.row, :, self.own] = new.transpose(1, 2)
-    return self.keys[layer][:self.n, :, :self.used], self.values[layer][:self.n, :, :self.used]
+    held = [blocks[layer][:, :, :self.used] for blocks in (self.keys, self.values)]
+    return [x[:self.n] if self.rows is None else x[self.rows] for x in held]
 
 RowCache.begin, RowCache._groups, RowCache.update = begin, _groups, update
 
@@ -201,19 +214,21 @@ def common(a, b, limit):
     limit = min(limit, len(a), len(b))
     return limit if a[:limit]==b[:limit] else next(i for i in range(limit) if a[i]!=b[i])
 
-# %% ../nbs/02_samplers.ipynb #5739faf2
+# %% ../nbs/02_samplers.ipynb #93bd0d7d
 class HFSampler:
     "Samples from a transformers model in this process; keeps each episode's keys and values between turns"
     def __init__(self,
         model,                    # causal language model, with or without LoRA
         tokenizer,                # its end token stops a row
         min_prefix: int = 32,     # prompts that share at least this many tokens, and half of their length, share a prefix
-        compact: float = .75,     # finished rows leave the batch when at most this share of it is still running
+        compact: float = .75,     # finished rows leave the batch when at most this share of it is still drawing
+        patience: int = 8,        # in a conversation they wait for at most this many steps
+        chunk: int = 2048,        # tokens that are encoded at once
     ):
         self.base = model.get_base_model() if hasattr(model, 'get_base_model') else model
         kinds = set(getattr(self.base.config, 'layer_types', None) or ['full_attention'])
         if kinds!={'full_attention'}: raise ValueError(f'HFSampler handles full attention only, this model has {sorted(kinds)}: sample it through a server instead')
-        self.min_prefix, self.compact = min_prefix, compact
+        self.min_prefix, self.compact, self.patience, self.chunk = min_prefix, compact, patience, chunk
         self.context, self.device = getattr(self.base.config, 'max_position_embeddings', 1<<30), self.base.device
         self.end = tokenizer.eos_token_id
         self.sync()
@@ -235,9 +250,10 @@ class HFSampler:
             config._attn_implementation = before
             for m in self.linears: del m.forward
 
-    def _forward(self, ids, own, last):
-        "Logits [n, V] after token `last` of each of the first n rows"
-        hidden = self.base.get_decoder()(input_ids=ids, position_ids=self.cache.begin(own), use_cache=False, row_cache=self.cache).last_hidden_state
+    def _forward(self, ids, own, last, rows=None):
+        "Logits [n, V] after token `last` of each of the rows; None: of the first n"
+        position_ids = self.cache.begin(own, rows)
+        hidden = self.base.get_decoder()(input_ids=ids, position_ids=position_ids, use_cache=False, row_cache=self.cache).last_hidden_state
         return self.base.get_output_embeddings()(hidden[torch.arange(len(hidden), device=self.device), last])
 
 # %% ../nbs/02_samplers.ipynb #00af87e2
@@ -261,7 +277,7 @@ def release(self: HFSampler, keys):
 
 HFSampler._swap, HFSampler._front, HFSampler.release = _swap, _front, release
 
-# %% ../nbs/02_samplers.ipynb #773caace
+# %% ../nbs/02_samplers.ipynb #012765da
 def _admit(self: HFSampler, new):
     "Rows for new keys {key: prompt}"
     c, found, rest = self.cache, {}, []
@@ -285,23 +301,93 @@ def _admit(self: HFSampler, new):
         self.order.append(k); self.ids[k] = list(c.prefixes[found[k]])
 
 def _encode_prefix(self: HFSampler, ids):
-    "Encode a prefix in a spare row that stands in front for the time being"
+    "Encode a prefix in a spare row"
     c, spare = self.cache, len(self.order)
     c.reserve(spare+1, len(ids)+1)
-    c.lengths[spare] = c.prefix_of[spare] = 0
-    if spare: c.swap([0], [spare])
+    c.prefix_of[spare] = 0
     for a in range(0, len(ids), 512):
         part = torch.tensor([ids[a:a+512]], device=self.device)
-        self._forward(part, a+torch.arange(part.shape[1], device=self.device)[None], torch.tensor([0]))
-    number = c.add_prefix(ids, 0)
-    c.lengths[0] = len(ids)
-    if spare: c.swap([0], [spare])
-    c.lengths[spare] = 0
-    return number
+        self._forward(part, a+torch.arange(part.shape[1], device=self.device)[None], torch.tensor([0]), [spare])
+    return c.add_prefix(ids, spare)
 
 HFSampler._admit, HFSampler._encode_prefix = _admit, _encode_prefix
 
-# %% ../nbs/02_samplers.ipynb #01f7bc24
+# %% ../nbs/02_samplers.ipynb #623b8882
+class Reply:
+    "A reply that is being drawn"
+    def __init__(self, context: list[int], cached: int, uniforms):
+        self.length, self.cached, self.uniforms, self.began = len(context), cached, uniforms, time.perf_counter()
+        self.ids, self.logprobs, self.reason = [], [], ''
+
+    def add(self, token: int, logprob: float, stop: set, max_tokens: int):
+        "Take a token; `reason` is set when it was the last one"
+        self.ids.append(token); self.logprobs.append(logprob)
+        if token in stop: self.reason = 'stop'
+        elif len(self.ids)==max_tokens: self.reason = 'length'
+        if self.reason: self.seconds = time.perf_counter()-self.began
+
+    def completion(self) -> Completion:
+        return Completion(self.ids, self.logprobs, self.reason, Usage(self.length, self.cached, len(self.ids), self.seconds, 1))
+
+# %% ../nbs/02_samplers.ipynb #ce6d61c6
+def _encode(self: HFSampler, contexts, params, stop):
+    "Encode what the rows of `contexts` lack, and draw each reply's first token"
+    c, at, replies = self.cache, {k: i for i,k in enumerate(self.order)}, {}
+    for k,want in contexts.items():
+        i, prefix = at[k], len(c.prefixes[c.prefix_of[at[k]]])
+        have = common(self.ids[k], want, len(want)-1)
+        if have<prefix: raise ValueError(f'key {k!r} goes on with another prompt than it began with: release it first')
+        c.lengths[i] = have-prefix
+        replies[k] = Reply(want, have, rng(params.seed, k, len(want)).random(params.max_tokens))
+    lacks = {k: contexts[k][r.cached:] for k,r in replies.items()}
+    rest, device = sorted(lacks, key=lambda k: (c.prefix_of[at[k]], len(lacks[k]), at[k])), self.device      # few prefixes and little padding in a chunk
+    c.reserve(len(self.order), max(int(c.lengths[at[k]]) for k in rest)+max(map(len, lacks.values()))+params.max_tokens)     # padding has a place, too
+    while rest:
+        n = widest = 0
+        while n<len(rest) and (n+1)*max(widest, len(lacks[rest[n]]))<=self.chunk: widest = max(widest, len(lacks[rest[n]])); n += 1
+        n = max(n, 1)
+        keys, rest = rest[:n], rest[n:]
+        rows, lengths = np.array([at[k] for k in keys]), np.array([len(lacks[k]) for k in keys])
+        ids = torch.zeros(n, int(lengths.max()), dtype=torch.long)
+        for i,k in enumerate(keys): ids[i, :lengths[i]] = torch.tensor(lacks[k])
+        own = torch.as_tensor(c.lengths[rows], device=device)[:, None]+torch.arange(ids.shape[1], device=device)[None]
+        logits = self._forward(ids.to(device), own, torch.as_tensor(lengths-1, device=device), rows)
+        c.lengths[rows] += lengths
+        for k,*drawn in zip(keys, *(x.tolist() for x in draw(logits, [replies[k].uniforms[0] for k in keys], params))):
+            self.ids[k] = list(contexts[k]); replies[k].add(*drawn, stop, params.max_tokens)
+    return replies
+
+HFSampler._encode = _encode
+
+# %% ../nbs/02_samplers.ipynb #2ebbf0aa
+def _draw(self: HFSampler, replies, params, stop, steps):
+    "Draw until a quarter of the rows in front has finished, at most so many tokens a row"
+    c, keys, device = self.cache, self.order[:len(replies)], self.device
+    running = np.array([not replies[k].reason for k in keys])
+    for step in range(steps):
+        if not running.any() or step and running.sum()<=self.compact*len(keys): break
+        own = torch.as_tensor(c.lengths[:len(keys)], device=device)[:, None]
+        ids = torch.tensor([replies[k].ids[-1] for k in keys], device=device)[:, None]
+        logits = self._forward(ids, own, torch.tensor(0))
+        c.lengths[:len(keys)] += running
+        place = [min(len(replies[k].ids), params.max_tokens-1) for k in keys]
+        drawn = zip(keys, running, *(x.tolist() for x in draw(logits, [replies[k].uniforms[j] for k,j in zip(keys, place)], params)))
+        for i,(k,going,*token) in enumerate(drawn):
+            if not going: continue
+            self.ids[k].append(replies[k].ids[-1]); replies[k].add(*token, stop, params.max_tokens)
+            running[i] = not replies[k].reason
+
+HFSampler._draw = _draw
+
+# %% ../nbs/02_samplers.ipynb #3b5804ea
+def _admit_all(self: HFSampler, contexts, params):
+    "Check contexts and give each a row"
+    for p in contexts.values():
+        if not p: raise ValueError('a prompt has no tokens: render it with the chat template first')
+        if len(p)+params.max_tokens>self.context:
+            raise ValueError(f'a prompt of {len(p)} tokens and {params.max_tokens} new ones do not fit the context of {self.context}: shorten the prompt or lower max_tokens')
+    self._admit({k: p for k,p in contexts.items() if k not in self.ids})
+
 @torch.no_grad()
 def sample(self: HFSampler,
     prompts: list[list[int]],                     # token ids of each context
@@ -309,71 +395,35 @@ def sample(self: HFSampler,
     keys: list[Hashable]|None = None,             # one a prompt; None: nothing is kept afterwards
 ) -> list[Completion]:
     "One reply a prompt"
-    for p in prompts:
-        if not p: raise ValueError('a prompt has no tokens: render it with the chat template first')
-        if len(p)+params.max_tokens>self.context:
-            raise ValueError(f'a prompt of {len(p)} tokens and {params.max_tokens} new ones do not fit the context of {self.context}: shorten the prompt or lower max_tokens')
     once = keys is None
     keys = [('once', i) for i in range(len(prompts))] if once else list(keys)
     if len(set(keys))<len(keys): raise ValueError('two prompts have the same key: each episode needs its own')
-    want = dict(zip(keys, prompts))
+    contexts, stop = dict(zip(keys, prompts)), {self.end, *params.stop_token_ids}
     with self._ours():
-        self._admit({k: p for k,p in want.items() if k not in self.ids})
-        out = self._decode(keys, want, params)
+        self._admit_all(contexts, params)
+        replies = self._encode(contexts, params, stop)
+        while drawing := {k: r for k,r in replies.items() if not r.reason}:
+            self._front(drawing)
+            self._draw(drawing, params, stop, params.max_tokens)
     if once: self.release(keys)
-    return [out[k] for k in keys]
+    return [replies[k].completion() for k in keys]
 
-def _encode(self: HFSampler, n, want):
-    "Encode what the first n rows lack; returns logits after each context, and how many tokens each row had"
-    c, order = self.cache, self.order[:n]
-    start = []
-    for i,k in enumerate(order):
-        prefix = len(c.prefixes[c.prefix_of[i]])
-        have = common(self.ids[k], want[k], len(want[k])-1)
-        if have<prefix: raise ValueError(f'key {k!r} goes on with another prompt than it began with: release it first')
-        start.append(have); c.lengths[i] = have-prefix
-    lacks = [want[k][s:] for k,s in zip(order, start)]
-    widest, device = max(map(len, lacks)), self.device
-    c.reserve(n, int(c.lengths[:n].max())+widest)
-    ids = torch.zeros(n, widest, dtype=torch.long)
-    for i,l in enumerate(lacks): ids[i, :len(l)] = torch.tensor(l)
-    own = torch.as_tensor(c.lengths[:n], device=device)[:, None]+torch.arange(widest, device=device)[None]
-    logits = self._forward(ids.to(device), own, torch.tensor([len(l)-1 for l in lacks], device=device))
-    c.lengths[:n] += [len(l) for l in lacks]
-    for k in order: self.ids[k] = list(want[k])
-    return logits, dict(zip(order, start))
+@torch.no_grad()
+def converse(self: HFSampler,
+    hear,                                         # `hear({key: Completion})` -> {key: token ids}: what to go on from; first called with {}
+    params: SamplingParams = SamplingParams(),
+):
+    "Draw replies until `hear` returns no context any more; a key that it leaves out is released"
+    stop, contexts, replies, done = {self.end, *params.stop_token_ids}, {}, {}, {}
+    try:
+        while (contexts := hear(done)) or replies:
+            self.release([k for k in done if k not in contexts])
+            with self._ours():
+                if contexts: self._admit_all(contexts, params); replies |= self._encode(contexts, params, stop)
+                self._front(replies)
+                self._draw(replies, params, stop, self.patience)
+            done = {k: r.completion() for k,r in replies.items() if r.reason}
+            replies = {k: r for k,r in replies.items() if not r.reason}
+    finally: self.release([*replies, *done, *contexts])
 
-HFSampler.sample, HFSampler._encode = sample, _encode
-
-# %% ../nbs/02_samplers.ipynb #ec07ea31
-def _decode(self: HFSampler, keys, want, params):
-    "Draw replies for `keys`"
-    began = time.perf_counter()
-    self._front(keys)
-    n, c = len(keys), self.cache
-    logits, cached = self._encode(n, want)
-    c.reserve(n, int(c.lengths[:n].max())+params.max_tokens)
-    uniforms = {k: rng(params.seed, k, len(want[k])).random(params.max_tokens) for k in keys}
-    drawn, ended = {k: ([], []) for k in keys}, {}
-    stop, running = {self.end, *params.stop_token_ids}, np.ones(n, bool)
-    for step in range(params.max_tokens):
-        ids, logprobs = (x.tolist() for x in draw(logits, [uniforms[k][step] for k in self.order[:n]], params))
-        for i in np.flatnonzero(running):
-            k = self.order[i]
-            drawn[k][0].append(ids[i]); drawn[k][1].append(logprobs[i])
-            if ids[i] in stop: running[i] = False; ended[k] = time.perf_counter()-began
-        if not running.any() or step==params.max_tokens-1: break
-        if (left := int(running.sum()))<=self.compact*n:
-            a, b = [i for i in range(left) if not running[i]], [i for i in range(left, n) if running[i]]
-            self._swap(a, b)
-            for i,j in zip(a, b): ids[i] = ids[j]
-            n, running = left, np.ones(left, bool)
-        own = torch.as_tensor(c.lengths[:n], device=self.device)[:, None]
-        logits = self._forward(torch.tensor(ids[:n], device=self.device)[:, None], own, torch.tensor(0))
-        c.lengths[:n] += running
-        for i in np.flatnonzero(running): self.ids[self.order[i]].append(ids[i])
-    total = time.perf_counter()-began
-    return {k: Completion(*drawn[k], 'stop' if k in ended else 'length',
-                          Usage(len(want[k]), cached[k], len(drawn[k][0]), ended.get(k, total), 1)) for k in keys}
-
-HFSampler._decode = _decode
+HFSampler._admit_all, HFSampler.sample, HFSampler.converse = _admit_all, sample, converse

@@ -187,6 +187,19 @@ def test_no_reply_begins_that_might_not_fit():
         assert all(len(p)+40<=total for p in sampler.prompts['', 0]) and len(t.token_ids)<=total and t.stop_reason == 'tokens'
 
 
+def test_an_observation_that_does_not_fit_ends_the_episode_and_stays_out_of_its_tokens():
+    class Wordy(Till):
+        def put(self, amount: int) -> str:
+            """Put money in.
+
+            Args:
+                amount: How much.
+            """
+            return super().put(amount)+' of the money'*40
+    t, = run([['put(amount=1)']*2], Wordy, max_total_tokens=200)
+    assert t.stop_reason == 'tokens' and t.token_ids[-1] == TOKENIZER.eos_token_id and 'of the money' in t.messages[-1]['content']
+
+
 def test_a_cut_reply_is_no_call():
     t, = run([['put(amount=10)']], max_tokens_per_turn=4)
     assert t.kpis == dict(tool_calls=0., failed_calls=0., sum=0.) and t.n_turns == 1 and 'tool_calls' not in t.messages[-1]

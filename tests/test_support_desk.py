@@ -106,10 +106,10 @@ def test_families_of_one_intent_sound_alike():
     "The first message must not betray the family: every refund family uses every refund wording."
     wordings = samples('wordings')['train']['request']['refund']
     for family in ('refund_ok', 'refund_late', 'final_sale', 'already_refunded', 'refund_over_limit', 'refund_one_item', 'dishonest_date'):
-        texts = [draw_case(family, s, 'train', open_db('train')).text for s in range(120)]
+        texts = [draw_case(family, s, 'train', open_db('train')).text for s in range(400)]
         stems = [w.split('{item}')[0] for w in wordings]
         assert all(any(stem in t for t in texts) for stem in stems)
-    honest = [draw_case('refund_ok', s, 'train', open_db('train')).text for s in range(120)]
+    honest = [draw_case('refund_ok', s, 'train', open_db('train')).text for s in range(400)]
     assert any(d in t for t in honest for d in samples('wordings')['train']['date'])
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INTENT_QUEUE', 'QUEUES', 'FAMILIES', 'PERSONAS', 'FINAL', 'PATIENCE', 'STATE_CREDIT', 'WRONGFUL_PENALTY', 'GONE',
-           'Family', 'Case', 'draw_case', 'Customer', 'DeskEpisode', 'DeskWrites', 'screen', 'SupportDesk']
+           'Family', 'Case', 'draw_case', 'Customer', 'DeskEpisode', 'DeskWrites', 'standing', 'screen', 'SupportDesk']
 
 # %% ../../nbs/03_environments/03_support_desk.ipynb #f183f855
 import copy, random
@@ -144,7 +144,7 @@ STATE_CREDIT = 0.2 # right books, wrong words: a little, since acting is learned
 WRONGFUL_PENALTY = 0.5 # a forbidden write: more than double the credit that a lucky one could bring
 GONE = '(customer left)'
 
-# %% ../../nbs/03_environments/03_support_desk.ipynb #24e23584
+# %% ../../nbs/03_environments/03_support_desk.ipynb #89665809
 class DeskEpisode:
     "One case at the desk: its books, its customer and its grade. The tools are in `SupportDesk`."
     version = '1'
@@ -155,7 +155,7 @@ class DeskEpisode:
         self.case = draw_case(family, int(seed), split, self.db)
         self.customer, self.done = Customer(self.case), False
         self.expected, self.outcome = expected_effects(self.db, self.case.wish)
-        self.verified, self.failed_lookups, self.wrongful, self.turns, self.tool_errors = set(), 0, 0, 0, 0
+        self.verified, self.failed_lookups, self.repeats, self.wrongful, self.turns, self.tool_errors = set(), 0, 0, 0, 0, 0
         self.lied = self.right_answer = False
         self._reward_before, self._read_at, self._changed = 0., self.db.total_changes, set()
         return self.case.text
@@ -284,18 +284,30 @@ class DeskWrites(DeskEpisode):
         self.db.execute('insert into escalations(order_id,reason) values (?,?)', (rec['order'], str(reason)))
         return f"order {rec['order']} handed to a colleague"
 
-# %% ../../nbs/03_environments/03_support_desk.ipynb #092dfd8e
+# %% ../../nbs/03_environments/03_support_desk.ipynb #c9e311e4
+def standing(
+    rec: dict, # from `record`
+    intent: str, # the contact form's topic
+) -> str:
+    "What the records say about a topic."
+    status, days, limit = rec['status'], rec['days'] or 0, rec['total'] > LIMIT_CENTS
+    if intent in ('cancel', 'address'): return 'possible' if status == 'open' else 'not possible'
+    due = 'above limit' if limit else f"refundable {money(rec['total'])}"
+    if rec['refunded']: return f"already refunded {money(rec['refunded'])}"
+    if status == 'shipped' and days > LOST_DAYS: return f'lost, {due}'
+    if intent == 'status' or status != 'delivered': return dict(open='preparing', shipped='on its way').get(status, status)
+    if days > WINDOW_DAYS: return 'past return window'
+    return 'final sale' if rec['final_sale'] else due
+
 def screen(
     rec: dict, # from `record`
     intent: str, # the contact form's topic
 ) -> str:
-    "The record with what the policy asks about: return window, lost parcels, the limit, and the topic."
-    notes = dict(delivered='in return window' if (rec['days'] or 0) <= WINDOW_DAYS else 'past return window',
-                 shipped='on its way' if (rec['days'] or 0) <= LOST_DAYS else 'lost').get(rec['status'])
-    limit = 'above limit' if rec['total'] > LIMIT_CENTS else None
-    return '; '.join(filter(None, [show_record(rec), notes, limit, f'topic {intent}']))
+    "Where an order stands regarding the topic, and the record."
+    order, details = show_record(rec).split(': ', 1)
+    return f'{order}, {intent}: {standing(rec, intent)}; {details}'
 
-# %% ../../nbs/03_environments/03_support_desk.ipynb #4f5caacb
+# %% ../../nbs/03_environments/03_support_desk.ipynb #38dba7a6
 class SupportDesk(DeskWrites):
     "A customer-service desk over SQLite: a TRL environment."
     def get_order(self, order_id: str, zip: str) -> str:
@@ -309,6 +321,7 @@ class SupportDesk(DeskWrites):
         if rec is None or rec['zip'] != str(zip).strip():
             self.failed_lookups += 1
             return f'no order {order_id}' if rec is None else f"zip does not match order {rec['order']}"
+        self.repeats += rec['order'] in self.verified
         self.verified.add(rec['order'])
         return screen(rec, self.case.wish['intent'])
 

@@ -13,7 +13,7 @@ from .contract import call_text
 from .support_records import POLICY, days_text, money, open_db, record, world
 from .support_desk import FAMILIES, QUEUES, SupportDesk, draw_case
 
-# %% ../../nbs/03_environments/04_support_scenarios.ipynb #c6d37f5e
+# %% ../../nbs/03_environments/04_support_scenarios.ipynb #8bfcbd8e
 SHORT_PROMPT = "You are the support desk. One call per turn."
 
 @cache
@@ -24,13 +24,14 @@ def scenarios(
     split: str='train', # "train" or "eval"
     seed: int=0, # another seed, other rows
     families=None, # names from FAMILIES; all if None
-) -> list: # of dict(family, seed, split, queue, prompt)
+) -> list: # of dict(family, seed, split, queue, intent, prompt)
     "Data set rows, balanced over families; no (family, seed) twice."
     families, r, rows = list(families or FAMILIES), random.Random(f'scenarios/{split}/{seed}'), []
     for s in r.sample(range(1_000_000_000), -(-n//len(families))):
         for f in r.sample(families, len(families)):
             prompt = [dict(role='system', content=SHORT_PROMPT), dict(role='user', content='')]
-            rows.append(dict(family=f, seed=s, split=split, queue=draw_case(f, s, split, _db(split)).queue, prompt=prompt))
+            case = draw_case(f, s, split, _db(split))
+            rows.append(dict(family=f, seed=s, split=split, queue=case.queue, intent=case.wish['intent'], prompt=prompt))
     return rows[:n]
 
 # %% ../../nbs/03_environments/04_support_scenarios.ipynb #06e1f340
@@ -131,7 +132,7 @@ def demonstrate(
         messages.append(dict(role='tool', name=name, content=getattr(env, name)(**arguments)))
     return messages
 
-# %% ../../nbs/03_environments/04_support_scenarios.ipynb #152e4b5d
+# %% ../../nbs/03_environments/04_support_scenarios.ipynb #b7edc1ca
 SIGNATURES = """Write exactly one call per turn:
 get_order(order_id="1234", zip="12345")
 refund(order_id="1234", amount=12.50)
@@ -141,9 +142,9 @@ escalate(order_id="1234", reason="why")
 answer(message="what to tell the customer")"""
 LONG_PROMPT = POLICY + '\n' + SIGNATURES
 PLAYBOOK = dict(
-    orders=['status_open', 'status_shipped', 'lost_parcel', 'vague', 'impostor'],
-    changes=['cancel_open', 'cancel_shipped', 'address_open', 'address_shipped', 'wrong_number'],
-    refunds=['refund_one_item', 'refund_late', 'refund_over_limit', 'final_sale', 'already_refunded', 'legal_threat'])
+    orders=['status_open', 'status_shipped', 'lost_parcel', 'vague'],
+    changes=['cancel_open', 'cancel_shipped', 'address_open', 'address_shipped'],
+    refunds=['refund_one_item', 'refund_late', 'refund_over_limit', 'final_sale'])
 
 # %% ../../nbs/03_environments/04_support_scenarios.ipynb #3f6b0ca6
 def _shortest(family, queue):

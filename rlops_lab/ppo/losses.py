@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-# %% ../../nbs/09_ppo/01_losses.ipynb #5e349028
+# %% ../../nbs/09_ppo/01_losses.ipynb #2255dc28
 def head_chunk(hidden, weight, bias, targets, temperature, entropy):
     "Log-probabilities and entropies of a few positions"
     logits = (hidden@weight.T if bias is None else torch.addmm(bias, hidden, weight.T)).float()/temperature
@@ -25,7 +25,7 @@ def token_logprobs(
     temperature: float = 1.,  # of sampling
     bias: Tensor|None = None, # [V] of the output embeddings, where the model has one
     entropy: bool = False,    # also the entropy of each distribution
-    chunk: int = 512,         # positions whose logits exist at the same time
+    chunk: int = 128,         # positions whose logits exist at the same time; few enough for a processor's cache
 ) -> Tensor|tuple:            # [N] float32, or (logprobs, entropies)
     "Log-probabilities with at most `chunk` rows of logits in memory, in the backward pass too"
     hidden = hidden.to(weight.dtype)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PPOConfig', 'check_config', 'PPOTrainer']
 
-# %% ../../nbs/09_ppo/03_trainer.ipynb #6635a6c6
+# %% ../../nbs/09_ppo/03_trainer.ipynb #0fccd6b6
 import json, math, os, random, shutil, time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -23,10 +23,11 @@ from ..models import Backbone, load
 from .advantages import explained_variance, masked_mean
 from .batches import MicroBatch, credit, micro_batches
 from .losses import kl_estimate, policy_loss, token_logprobs, value_loss
+from ..rewards import split_messages
 from ..rollouts import rollout
 from ..samplers import HFSampler
 
-# %% ../../nbs/09_ppo/03_trainer.ipynb #45f3e7f1
+# %% ../../nbs/09_ppo/03_trainer.ipynb #d2daa2b4
 @dataclass
 class PPOConfig:
     "Every setting of a run"
@@ -43,6 +44,7 @@ class PPOConfig:
     adam_epsilon: float = 1e-5
     max_grad_norm: float = 1.           # policy and critic are clipped apart
     clip_range: float = .2              # of the policy's ratio
+    target_kl: float|None = None        # an update ends early once a mini-batch is farther than this from where the update began; None: never
     cliprange_value: float|None = None  # of the critic's step, in units of value; None: not clipped
     vf_coef: float = 1.                 # weight of the value loss
     gamma: float = 1.                   # discount per action token
@@ -68,7 +70,7 @@ class PPOConfig:
 
     def __post_init__(self): check_config(self)
 
-# %% ../../nbs/09_ppo/03_trainer.ipynb #9fa79af2
+# %% ../../nbs/09_ppo/03_trainer.ipynb #6e718cec
 def check_config(
     c: PPOConfig,  # settings
 ):
@@ -84,6 +86,7 @@ def check_config(
                    old_logprobs=('recompute', 'sampler'), lr_scheduler_type=('constant', 'linear'))
     for name,known in choices.items(): need(getattr(c, name) in known, name, 'choose '+' or '.join(map(repr, known)))
     need(c.temperature>0, 'temperature', 'must be positive: greedy samples have no probability to learn from')
+    need(c.target_kl is None or c.target_kl>0, 'target_kl', 'must be positive, or None')
     need(c.kl_coef>=0, 'kl_coef', 'must not be negative: that would pay the policy for leaving the reference')
     need(c.num_mini_batches<=c.episodes_per_update, 'num_mini_batches', f'must not exceed episodes_per_update={c.episodes_per_update}')
     need(c.micro_batch_tokens>=c.max_total_tokens, 'micro_batch_tokens',
@@ -143,7 +146,7 @@ class PPOTrainer:
         self.tracker = Accelerator(log_with=self.args.report_to, project_dir=self.args.output_dir)
         self.tracker.init_trackers('rlops_lab', config={k: v for k,v in asdict(self.args).items() if isinstance(v, (int, float, str))})
 
-# %% ../../nbs/09_ppo/03_trainer.ipynb #12ac8677
+# %% ../../nbs/09_ppo/03_trainer.ipynb #afc14649
 @patch
 def batch_rows(self:PPOTrainer,
     update: int,         # counted from 0
@@ -164,9 +167,10 @@ def collect(self:PPOTrainer,
     limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens', 'temperature')}
     seed = int(rng(self.args.seed, 'rollout', self.n_updates).integers(2**31))
     sampler = HFSampler(self.backbone.base, self.tokenizer)
-    return self.grade(rollout(sampler, self.tokenizer, self.environment_factory, rows, seed=seed, **limits, **self.rollout_options))
+    return self.grade(rollout(sampler, self.tokenizer, self.environment_factory, rows, seed=seed,
+                              **limits, **dict(keep_environments=bool(self.reward_funcs)) | self.rollout_options))
 
-# %% ../../nbs/09_ppo/03_trainer.ipynb #f03e70ab
+# %% ../../nbs/09_ppo/03_trainer.ipynb #1053a27e
 @patch
 def grade(self:PPOTrainer,
     trajectories: list[Trajectory],  # changed in place
@@ -174,9 +178,8 @@ def grade(self:PPOTrainer,
     "Add the reward functions' verdicts to each episode's last turn"
     if not self.reward_funcs: return trajectories
     columns = {k: [t.task.get(k) for t in trajectories] for k in trajectories[0].task}
-    first = [next((i for i,m in enumerate(t.messages) if m['role']=='assistant'), len(t.messages)) for t in trajectories]
-    columns |= dict(prompts=[t.messages[:i] for t,i in zip(trajectories, first)],
-                    completions=[t.messages[i:] for t,i in zip(trajectories, first)], trajectories=trajectories,
+    split = [split_messages(t) if t.messages else ([], []) for t in trajectories]
+    columns |= dict(prompts=[p for p,_ in split], completions=[c for _,c in split], trajectories=trajectories,
                     environments=[getattr(t, 'environment', None) for t in trajectories])
     grades = {getattr(f, '__name__', type(f).__name__): f(**columns) for f in self.reward_funcs}
     weights = self.args.reward_weights or [1.]*len(grades)
@@ -258,7 +261,7 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log):
     log['value_loss'] += critic_loss.item()
     log['seconds_policy'] += t1-t0; log['seconds_critic'] += time.perf_counter()-t1
 
-# %% ../../nbs/09_ppo/03_trainer.ipynb #4fe66bd7
+# %% ../../nbs/09_ppo/03_trainer.ipynb #08f96377
 @patch
 def optimize(self:PPOTrainer,
     plan: list[list[MicroBatch]],  # mini-batches of micro-batches
@@ -275,10 +278,12 @@ def optimize(self:PPOTrainer,
         for k in rng(a.seed, 'epoch', self.n_updates, epoch).permutation(len(plan)):
             at = [place[i] for micro in plan[k] for i in micro.rows]
             n_kept, n_all = max(1., s['keep'][at].sum().item()), s['mask'][at].sum().item()
+            kl, n = log['kl'], log['n']
             for micro in plan[k]:
                 at = [place[i] for i in micro.rows]
                 flat = {name: s[name][at][s['mask'][at]].to(b.device) for name in fields}
                 self._backward(micro, flat, n_kept, n_all, train_policy, log)
+            if a.target_kl and log['kl']-kl>a.target_kl*(log['n']-n): self.optimizer.zero_grad(); return log
             for name,parameters in groups.items():
                 norm = clip_grad_norm_(parameters, a.max_grad_norm).item()
                 if not math.isfinite(norm):
@@ -308,7 +313,7 @@ def update(self:PPOTrainer,
     log['seconds_score'], log['seconds_update'] = middle-start, time.perf_counter()-middle
     return self._record(trajectories, s, log)
 
-# %% ../../nbs/09_ppo/03_trainer.ipynb #cb164947
+# %% ../../nbs/09_ppo/03_trainer.ipynb #b3999ff5
 @patch
 def _record(self:PPOTrainer, trajectories, s, log):
     a, mask, steps, n = self.args, s['mask'], log['steps'], max(1., log['n'])
@@ -332,7 +337,7 @@ def _record(self:PPOTrainer, trajectories, s, log):
         **{k: log[k]/steps for k in ('policy_loss', 'value_loss', 'policy_grad_norm', 'critic_grad_norm')},
         mismatch_kl=under(torch.expm1(mismatch)-mismatch), mismatch_max=(mismatch.abs()*mask).max().item(),
         importance_capped=under((mismatch.exp()>(a.importance_cap or math.inf)).float()), rejected=1-under(s['keep']),
-        episodes=len(trajectories), turns=mean(t.n_turns for t in trajectories), length=mean(len(t.token_ids) for t in trajectories),
+        episodes=len(trajectories), trained=len(s['rows']), turns=mean(t.n_turns for t in trajectories), length=mean(len(t.token_ids) for t in trajectories),
         actions=mean(t.n_actions for t in trajectories), truncated=mean(t.truncated for t in trajectories),
         zero_variance=float(s['zero_variance']),
         zero_variance_share=mean(max(g)-min(g)<1e-8 for g in tasks.values() if len(g)>1),
@@ -340,12 +345,14 @@ def _record(self:PPOTrainer, trajectories, s, log):
         **{k: log[k] for k in ('seconds_score', 'seconds_policy', 'seconds_critic', 'seconds_update')},
         tokens_per_s_score=tokens/log['seconds_score'], tokens_per_s_update=tokens*a.num_ppo_epochs/log['seconds_update'])
 
-# %% ../../nbs/09_ppo/03_trainer.ipynb #45575e82
+# %% ../../nbs/09_ppo/03_trainer.ipynb #349694f2
 @patch
-def step(self:PPOTrainer) -> dict:
+def step(self:PPOTrainer,
+    rows: list[dict]|None = None,  # to play; None: the data set's next ones
+) -> dict:
     "One update from start to end: collect, update, log, save"
     a, start = self.args, time.perf_counter()
-    self.trajectories = self.collect(self.batch_rows(self.n_updates))
+    self.trajectories = self.collect(self.batch_rows(self.n_updates) if rows is None else rows)
     seconds = time.perf_counter()-start
     record = self.update(self.trajectories)
     record |= dict(seconds_rollout=seconds, tokens_per_s_rollout=sum(t.n_actions for t in self.trajectories)/seconds,
