@@ -232,7 +232,7 @@ def test_writes_on_an_unverified_order_are_refused_and_charged():
 def test_verification_holds_for_its_own_order_only():
     env, order, _ = verified('refund_ok')
     other = next(o for o in world('train')[1]['open'] if str(o) != order)
-    assert 'not verified' in env.cancel_order(str(other)) and env.get_order(str(other), '00000') == f'zip does not match order {other}'
+    assert 'not verified' in env.cancel_order(str(other)) and env.get_order(str(other), '00000') == f'zip does not match order {other}, ask for order number and zip'
 
 
 def test_work_on_another_customers_order_is_seen():
@@ -267,7 +267,7 @@ def test_nothing_happens_after_the_customer_left():
 def test_an_impostor_is_told_nothing():
     for seed in SEEDS:
         env = SupportDesk(); env.reset('impostor', seed); given = env.case.given
-        assert env.get_order(given['order'], given['zip']) == f"zip does not match order {given['order']}"
+        assert env.get_order(given['order'], given['zip']) == f"zip does not match order {given['order']}, ask for order number and zip"
         assert env.user("The zip does not match.") is not None and env.user("Sorry, I cannot verify you, so I cannot help.") is None
         assert env.resolved
 

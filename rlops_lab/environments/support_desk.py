@@ -320,7 +320,7 @@ class SupportDesk(DeskWrites):
         rec = self._find(order_id)
         if rec is None or rec['zip'] != str(zip).strip():
             self.failed_lookups += 1
-            return f'no order {order_id}' if rec is None else f"zip does not match order {rec['order']}"
+            return (f'no order {order_id}' if rec is None else f"zip does not match order {rec['order']}")+', ask for order number and zip'
         self.repeats += rec['order'] in self.verified
         self.verified.add(rec['order'])
         return screen(rec, self.case.wish['intent'])
