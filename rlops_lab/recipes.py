@@ -30,9 +30,9 @@ class DemoConfig:
     n_eval: int = 210               # held-out scenarios for what was trained
     n_rejection: int = 204          # few-shot samples that rejection sampling may take
     rejection_batch: int = 170      # of these at a time, of the kinds of case that lack some; a finished batch is never sampled again
-    per_kind: int = 7               # accepted trajectories of a kind (family and topic) that are enough
+    per_kind: int = 4               # accepted trajectories of a kind (family and topic) that are enough
     shots: int = 6                  # solved cases in the teacher's prompt
-    sft_epochs: float = 2.
+    sft_per_kind: int = 16          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
     sft_learning_rate: float = 2e-3
     sft_batch: int = 2
     lora_rank: int = 16
@@ -48,7 +48,7 @@ class DemoConfig:
     threads: int = 0                # of torch; 0: as many as there are cores
 
     def __post_init__(self):
-        for name in 'n_prompted n_eval n_rejection ppo_updates ppo_episodes per_kind max_turns sft_lora_layers ppo_lora_layers'.split():
+        for name in 'n_prompted n_eval n_rejection ppo_updates ppo_episodes per_kind sft_per_kind max_turns sft_lora_layers ppo_lora_layers'.split():
             if getattr(self, name)<1: raise ValueError(f'DemoConfig.{name}={getattr(self, name)}: must be at least 1')
 
 # %% ../nbs/14_recipes.ipynb #38d22e73
@@ -204,7 +204,7 @@ def rejection(self: Demo):
         accepted = Counter((t.task['family'], t.task['intent']) for t in samples if verified(t))
         lacking = [k for k in kinds(c.families) if accepted[k]<c.per_kind]
         if not lacking: break
-        n = min(c.rejection_batch, c.n_rejection-len(samples), 2*sum(c.per_kind-accepted[k] for k in lacking) if samples else c.rejection_batch)
+        n = min(c.rejection_batch, c.n_rejection-len(samples), 4*sum(c.per_kind-accepted[k] for k in lacking) if samples else c.rejection_batch)
         rows = cases(n, f'rejection {c.seed} {len(samples)}', lacking)
         found = rollout(sampler, tokenizer, SupportDesk, rows, prompt=lambda row: teacher_prompt(row, c.shots), max_turns=5, max_tokens_per_turn=c.max_tokens_per_turn, max_total_tokens=4096,
                         temperature=.3, batch_size=c.batch_size, seed=c.seed, tag=f'rejection {len(samples)}', abort=hopeless, progress=f'rejection sampling, {len(lacking)} kinds of case')
@@ -239,10 +239,13 @@ def sft(self: Demo):
     c = self.config
     chosen = select([Trajectory.from_dict(d) for d in self.run.read('samples')], seed=c.seed)
     if not chosen.kept: raise RuntimeError(f'none of {chosen.tried} samples was right, so there is nothing to learn from: raise n_rejection, or look at the samples in {self.run.path/"samples.jsonl"}')
+    by_kind = defaultdict(list)
+    for t in chosen.kept: by_kind[t.task['family'], t.task['intent']].append(t)
+    balanced = [ts[i%len(ts)] for _,ts in sorted(by_kind.items()) for i in range(c.sft_per_kind)]
     model, tokenizer = self.policy('prompted')
     with tqdm(desc='fine-tuning', unit='step') as bar:
         def on_step(step, steps, logs): bar.total = steps; bar.n = step; bar.set_postfix(loss=f"{logs['loss']:.3f}"); bar.refresh()
-        tuned, history = finetune(model, tokenizer, to_dataset(chosen.kept, tokenizer), self.run.path/'sft_checkpoints', epochs=c.sft_epochs, learning_rate=c.sft_learning_rate,
+        tuned, history = finetune(model, tokenizer, to_dataset(balanced, tokenizer), self.run.path/'sft_checkpoints', epochs=1, learning_rate=c.sft_learning_rate,
                                   batch_size=c.sft_batch, peft_config=lora(c.lora_rank, c.sft_lora_layers, model.config.num_hidden_layers), save_steps=10, resume=True, seed=c.seed, on_step=on_step)
     keep_model(tuned, tokenizer, self.run.path/'sft')
     self.run.log('metrics', [dict(stage='sft', step=i+1, loss=h['loss'], grad_norm=h.get('grad_norm'), learning_rate=h['learning_rate']) for i,h in enumerate(history)])
