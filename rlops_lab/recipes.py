@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import Run, Trajectory, Usage, git_state, transcript_html, wilson, write_json
+from .core import Run, Trajectory, Usage, git_state, rng, transcript_html, wilson, write_json
 from .tokenomics.prices import ASSISTED_CONTACT, TWO_CORES, cost_per_resolution, machine_usd, price
 
 # %% ../nbs/14_recipes.ipynb #18eabeb9
@@ -30,9 +30,9 @@ class DemoConfig:
     n_eval: int = 210               # held-out scenarios for what was trained
     n_rejection: int = 204          # few-shot samples that rejection sampling may take
     rejection_batch: int = 170      # of these at a time, of the kinds of case that lack some; a finished batch is never sampled again
-    per_kind: int = 4               # accepted trajectories of a kind (family and topic) that are enough
+    per_kind: int = 3               # accepted trajectories of a kind (family and topic) that are enough
     shots: int = 6                  # solved cases in the teacher's prompt
-    sft_per_kind: int = 16          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
+    sft_per_kind: int = 14          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
     sft_learning_rate: float = 2e-3
     sft_batch: int = 2
     lora_rank: int = 16
@@ -48,8 +48,10 @@ class DemoConfig:
     threads: int = 0                # of torch; 0: as many as there are cores
 
     def __post_init__(self):
-        for name in 'n_prompted n_eval n_rejection ppo_updates ppo_episodes per_kind sft_per_kind max_turns sft_lora_layers ppo_lora_layers'.split():
-            if getattr(self, name)<1: raise ValueError(f'DemoConfig.{name}={getattr(self, name)}: must be at least 1')
+        least = {name: 1 for name in 'n_rejection rejection_batch per_kind shots sft_per_kind sft_batch ppo_updates n_latency max_turns sft_lora_layers ppo_lora_layers batch_size'.split()}
+        least |= dict(n_prompted=len(self.families), n_eval=len(self.families), ppo_episodes=len(kinds(self.families)))     # else some would never be met
+        for name,low in least.items():
+            if getattr(self, name)<low: raise ValueError(f'DemoConfig.{name}={getattr(self, name)}: must be at least {low}')
 
 # %% ../nbs/14_recipes.ipynb #38d22e73
 def measure(
@@ -116,7 +118,8 @@ def cases(
     "Training scenarios, as many of each kind"
     from rlops_lab.environments.support_scenarios import scenarios
     def some(family, intent, n): return [r for r in scenarios(64+16*n, 'train', seed, families=[family]) if r['intent']==intent][:n]
-    return [row for i,kind in enumerate(kinds) for row in some(*kind, len(range(i, n, len(kinds))))]
+    first = rng(0, 'cases', seed).permutation(len(kinds))      # who comes first when n does not divide
+    return [row for kind,i in zip(kinds, first) for row in some(*kind, len(range(i, n, len(kinds))))]
 
 def hopeless(env) -> bool:
     "A sample that is not worth going on with: something forbidden was done, or it is lost among errors or goes in circles"
@@ -135,7 +138,7 @@ class Demo:
         self.config, self.run = config, Run(path, resume=resume)
         saved = self.run.state.get('config')
         different = [k for k,v in json.loads(json.dumps(asdict(config))).items() if saved is not None and saved.get(k)!=v]
-        if different: raise ValueError(f'{path} was started with other settings: '+', '.join(f'{k}={saved[k]!r}, now {getattr(config, k)!r}' for k in different))
+        if different: raise ValueError(f'{path} was started with other settings: '+', '.join(f'{k}={saved.get(k)!r}, now {getattr(config, k)!r}' for k in different))
         if saved is None: self.run.save(config=asdict(config), seconds={}, done=[], git=git_state(Path(__file__).parent))
 
     def __call__(self) -> dict:
@@ -152,7 +155,7 @@ class Demo:
         return self.report()
 
     def save(self, stage, **state): self.run.save(seconds=self.run.state['seconds'] | {stage: self.clock()}, **state)
-    def prompted(self): self._measure('prompted', prompt=lambda row: playbook_of(row))
+    def prompted(self): self._measure('prompted', prompt=playbook_of)
     def measure_sft(self): self._measure('sft')
     def measure_ppo(self): self._measure('ppo')
 
@@ -163,7 +166,6 @@ def playbook_of(row):
 # %% ../nbs/14_recipes.ipynb #2ad85de8
 def policy(self: Demo, stage: str):
     "Model and tokenizer as a stage left them"
-    import torch
     from rlops_lab.models import load
     if stage=='prompted': return load(self.config.model)
     return load(str(self.run.path/stage))
@@ -186,7 +188,7 @@ def _measure(self: Demo, stage, **options):
     figures = measure(trajectories, seconds, play(rows[:c.n_latency], 1, progress=f'time replies of {stage}'))
     self.run.log('trajectories', [dict(stage=stage, **t.to_dict()) for t in trajectories])
     self.run.log('metrics', [dict(stage=stage, step=0, **figures, families=by_family(trajectories))])
-    self.run.save(figures=self.run.state.get('figures', {}) | {stage: figures | dict(families=by_family(trajectories))})
+    self.run.state['figures'] = self.run.state.get('figures', {}) | {stage: figures | dict(families=by_family(trajectories))}      # written when the stage is done
 
 Demo.policy, Demo._measure = policy, _measure
 
@@ -206,12 +208,13 @@ def rejection(self: Demo):
         if not lacking: break
         n = min(c.rejection_batch, c.n_rejection-len(samples), 4*sum(c.per_kind-accepted[k] for k in lacking) if samples else c.rejection_batch)
         rows = cases(n, f'rejection {c.seed} {len(samples)}', lacking)
+        sampler.sync()                                          # a resumed run has no prefixes from the batch before
         found = rollout(sampler, tokenizer, SupportDesk, rows, prompt=lambda row: teacher_prompt(row, c.shots), max_turns=5, max_tokens_per_turn=c.max_tokens_per_turn, max_total_tokens=4096,
                         temperature=.3, batch_size=c.batch_size, seed=c.seed, tag=f'rejection {len(samples)}', abort=hopeless, progress=f'rejection sampling, {len(lacking)} kinds of case')
         samples += found
         self.run.log('samples', [t.to_dict() for t in found])
         self.run.log('metrics', [dict(stage='rejection', step=len(samples), accepted=sum(map(verified, found)), sampled=n)])
-        self.save('rejection', sampled=len(samples))
+        self.save('rejection')
     self.run.save(selection=select(samples, seconds=self.clock(), seed=c.seed).summary())
 
 Demo.rejection = rejection
@@ -244,7 +247,9 @@ def sft(self: Demo):
     balanced = [ts[i%len(ts)] for _,ts in sorted(by_kind.items()) for i in range(c.sft_per_kind)]
     model, tokenizer = self.policy('prompted')
     with tqdm(desc='fine-tuning', unit='step') as bar:
-        def on_step(step, steps, logs): bar.total = steps; bar.n = step; bar.set_postfix(loss=f"{logs['loss']:.3f}"); bar.refresh()
+        def on_step(step, steps, logs):
+            bar.total, bar.n = steps, step; bar.set_postfix(loss=f"{logs['loss']:.3f}"); bar.refresh()
+            if step%10==0: self.save('sft')                    # as often as checkpoints: the time counts, too
         tuned, history = finetune(model, tokenizer, to_dataset(balanced, tokenizer), self.run.path/'sft_checkpoints', epochs=1, learning_rate=c.sft_learning_rate,
                                   batch_size=c.sft_batch, peft_config=lora(c.lora_rank, c.sft_lora_layers, model.config.num_hidden_layers), save_steps=10, resume=True, seed=c.seed, on_step=on_step)
     keep_model(tuned, tokenizer, self.run.path/'sft')
@@ -351,7 +356,7 @@ def report(self: Demo) -> dict:
     asked = sum((Usage(**t['usage']) for t in trajectories if t['stage']=='prompted'), Usage())
     costs = cost_table(figures, asked, figures['prompted']['n'])
     more = summary['ppo_over_sft']
-    families = [dict(family=f, **{s: f"{figures[s]['families'][f][0]}/{figures[s]['families'][f][1]}" for s in figures}) for f in figures['prompted']['families']]
+    families = [dict(family=f, **{s: '/'.join(map(str, figures[s]['families'][f])) for s in figures}) for f in c.families]
     results = [dict(stage=s, **{'verified resolution': f"{f['verified_resolution']:.1%}", '95% interval': f"{f['ci95'][0]:.1%} – {f['ci95'][1]:.1%}", 'n': f['n'], 'containment': f"{f['containment']:.1%}",
                     'wrongful': f"{f['wrongful_action_rate']:.1%}", 'tokens a resolution': f['tokens_per_resolution'], 'p50 reply, s': f['p50_reply_s'], 'p95 reply, s (target 0.3)': f['p95_reply_s']}) for s,f in figures.items()]
     parts = ['<h1>Support desk: from prompted to trained</h1>', f"<p>Model {html.escape(c.model)}, seed {c.seed}, commit {commit[:10]}{' (changed)' if dirty else ''}, {summary['machine']}, {summary['seconds_total']/60:.1f} minutes.</p>",
@@ -366,10 +371,10 @@ Demo.report = report
 
 # %% ../nbs/14_recipes.ipynb #970717d6
 def newest_run(folder: Path) -> Path:
-    "The run that was started last"
+    "The run that was started last, of those that are not finished if there are any"
     found = [p for p in Path(folder).glob('demo-*') if (p/'state.json').exists()]
     if not found: raise FileNotFoundError(f'no demo run in {folder}: start one without --resume')
-    return max(found, key=lambda p: p.stat().st_mtime)
+    return max(found, key=lambda p: (not (p/'summary.json').exists(), p.name))
 
 def main(argv: list[str]|None = None):
     "The `rlops-lab` command"
@@ -385,11 +390,13 @@ def main(argv: list[str]|None = None):
     try:
         if args.resume is not None:
             path = Path(args.resume) if args.resume else newest_run(Path(args.out))
-            config = DemoConfig(**(json.loads((path/'state.json').read_text())['config'] | given))
+            saved = json.loads((path/'state.json').read_text())['config']
+            if odd := saved.keys()-asdict(DemoConfig()).keys(): raise ValueError(f"{path} was started by another release, with settings that this one lacks: {', '.join(sorted(odd))}")
+            config = DemoConfig(**(saved | given | dict(families=tuple(saved['families']))))
         else: config, path = DemoConfig(**given), Path(args.out)/time.strftime('demo-%Y%m%d-%H%M%S')
         summary = Demo(config, path, resume=args.resume is not None)()
-    except KeyboardInterrupt: sys.exit(f'\ninterrupted; nothing is lost. Go on with: rlops-lab demo --resume {path}')
-    except (ValueError, OSError) as e: sys.exit(f'rlops-lab: {e}')
+    except KeyboardInterrupt: sys.exit(f'\ninterrupted; what was finished is kept. Go on with: rlops-lab demo --resume {path}')
+    except (ValueError, OSError, RuntimeError) as e: sys.exit(f'rlops-lab: {e}')
     for s in ('prompted', 'sft', 'ppo'):
         f = summary[s]
         print(f"{s:9} verified resolution {f['verified_resolution']:.1%} [{f['ci95'][0]:.1%}, {f['ci95'][1]:.1%}] of {f['n']}, p95 reply {f['p95_reply_s']:.2f} s, $ per resolution {f['usd_per_verified_resolution'] or float('nan'):.5f}")

@@ -399,13 +399,15 @@ def sample(self: HFSampler,
     keys = [('once', i) for i in range(len(prompts))] if once else list(keys)
     if len(set(keys))<len(keys): raise ValueError('two prompts have the same key: each episode needs its own')
     contexts, stop = dict(zip(keys, prompts)), {self.end, *params.stop_token_ids}
-    with self._ours():
-        self._admit_all(contexts, params)
-        replies = self._encode(contexts, params, stop)
-        while drawing := {k: r for k,r in replies.items() if not r.reason}:
-            self._front(drawing)
-            self._draw(drawing, params, stop, params.max_tokens)
-    if once: self.release(keys)
+    try:
+        with self._ours():
+            self._admit_all(contexts, params)
+            replies = self._encode(contexts, params, stop)
+            while drawing := {k: r for k,r in replies.items() if not r.reason}:
+                self._front(drawing)
+                self._draw(drawing, params, stop, params.max_tokens)
+    finally:
+        if once: self.release(keys)
     return [replies[k].completion() for k in keys]
 
 @torch.no_grad()

@@ -43,7 +43,8 @@ def whole(tmp_path_factory):
 
 def test_summary_has_what_is_promised(whole):
     path, summary = whole
-    assert summary==json.loads((path/'summary.json').read_text()) | {} or set(summary)<=set(json.loads((path/'summary.json').read_text()))
+    saved = json.loads((path/'summary.json').read_text())
+    assert saved.pop('costs') and saved==json.loads(json.dumps(summary))
     for stage in ('prompted', 'sft', 'ppo'):
         assert {'verified_resolution', 'ci95', 'n', 'containment', 'wrongful_action_rate', 'tokens_per_resolution', 'usd_per_verified_resolution', 'p95_reply_s'}<=set(summary[stage])
         low, high = summary[stage]['ci95']; assert 0<=low<=summary[stage]['verified_resolution']<=high<=1 and summary[stage]['n']==TINY['n_eval']
@@ -75,7 +76,7 @@ def test_other_settings_are_refused(whole):
 def test_nothing_accepted_says_what_to_do(tmp_path):
     with pytest.raises(RuntimeError, match='raise n_rejection'): Demo(DemoConfig(**TINY), tmp_path/'demo-none')()
 
-@pytest.mark.parametrize('bad', [dict(n_eval=0), dict(ppo_updates=0), dict(max_turns=0)])
+@pytest.mark.parametrize('bad', [dict(n_eval=0), dict(n_eval=13), dict(ppo_episodes=16), dict(n_latency=0), dict(ppo_updates=0), dict(max_turns=0)])
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match=next(iter(bad))): DemoConfig(**bad)
 
@@ -86,6 +87,17 @@ def test_command_names_the_cure(tmp_path, capsys):
     assert 'demo' in capsys.readouterr().out
     (tmp_path/'demo-1').mkdir(); (tmp_path/'demo-1'/'state.json').write_text('{}')
     assert newest_run(tmp_path)==tmp_path/'demo-1'
+
+def test_newest_run_is_the_last_unfinished_one(tmp_path):
+    for i in (1, 2, 3): (tmp_path/f'demo-{i}').mkdir(); (tmp_path/f'demo-{i}'/'state.json').write_text('{}')
+    assert newest_run(tmp_path)==tmp_path/'demo-3'
+    (tmp_path/'demo-3'/'summary.json').write_text('{}')
+    assert newest_run(tmp_path)==tmp_path/'demo-2'
+
+def test_a_run_of_another_release_is_named(tmp_path):
+    (tmp_path/'demo-1').mkdir(); (tmp_path/'demo-1'/'state.json').write_text(json.dumps(dict(config=dict(families=['vague'], quota=3))))
+    with pytest.raises(SystemExit) as e: main(['demo', '--resume', '--out', str(tmp_path)])
+    assert 'another release' in str(e.value) and 'quota' in str(e.value)
 
 RUN = f"import sys, json; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_recipes import *; FakeTeacherDemo(DemoConfig(**TINY), sys.argv[1], resume=sys.argv[2]=='1')()"
 

@@ -283,6 +283,7 @@ def optimize(self:PPOTrainer,
                 at = [place[i] for i in micro.rows]
                 flat = {name: s[name][at][s['mask'][at]].to(b.device) for name in fields}
                 self._backward(micro, flat, n_kept, n_all, train_policy, log)
+            log['mini_batches'] += 1; log['episodes'] += sum(len(micro.rows) for micro in plan[k])
             if a.target_kl and log['kl']-kl>a.target_kl*(log['n']-n): self.optimizer.zero_grad(); return log
             for name,parameters in groups.items():
                 norm = clip_grad_norm_(parameters, a.max_grad_norm).item()
@@ -316,7 +317,7 @@ def update(self:PPOTrainer,
 # %% ../../nbs/09_ppo/03_trainer.ipynb #b3999ff5
 @patch
 def _record(self:PPOTrainer, trajectories, s, log):
-    a, mask, steps, n = self.args, s['mask'], log['steps'], max(1., log['n'])
+    a, mask, steps, n = self.args, s['mask'], log['steps'], max(1., log['n'])       # target_kl may have ended the update at any mini-batch
     def mean(xs): xs = [float(x) for x in xs if x is not None]; return sum(xs)/len(xs) if xs else None
     def under(x): return masked_mean(x, mask).item()
     rewards, tasks = [t.reward for t in trajectories], defaultdict(list)
@@ -334,7 +335,7 @@ def _record(self:PPOTrainer, trajectories, s, log):
         explained_variance=explained_variance(s['values'], s['returns'], mask),
         value_mean=under(s['values']), return_mean=under(s['returns']),
         advantage_std=under((s['errors']-under(s['errors']))**2)**.5,
-        **{k: log[k]/steps for k in ('policy_loss', 'value_loss', 'policy_grad_norm', 'critic_grad_norm')},
+        **{k: log[k]/log['mini_batches'] for k in ('policy_loss', 'value_loss')}, **{k: log[k]/max(1., steps) for k in ('policy_grad_norm', 'critic_grad_norm')},
         mismatch_kl=under(torch.expm1(mismatch)-mismatch), mismatch_max=(mismatch.abs()*mask).max().item(),
         importance_capped=under((mismatch.exp()>(a.importance_cap or math.inf)).float()), rejected=1-under(s['keep']),
         episodes=len(trajectories), trained=len(s['rows']), turns=mean(t.n_turns for t in trajectories), length=mean(len(t.token_ids) for t in trajectories),
@@ -343,7 +344,7 @@ def _record(self:PPOTrainer, trajectories, s, log):
         zero_variance_share=mean(max(g)-min(g)<1e-8 for g in tasks.values() if len(g)>1),
         optimizer_steps=int(steps), learning_rate=self.optimizer.param_groups[0]['lr'],
         **{k: log[k] for k in ('seconds_score', 'seconds_policy', 'seconds_critic', 'seconds_update')},
-        tokens_per_s_score=tokens/log['seconds_score'], tokens_per_s_update=tokens*a.num_ppo_epochs/log['seconds_update'])
+        tokens_per_s_score=tokens/log['seconds_score'], tokens_per_s_update=tokens*log['episodes']/len(s['rows'])/log['seconds_update'])
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #349694f2
 @patch

@@ -8,11 +8,10 @@ from pathlib import Path
 
 
 def one_run(seed, folder, more):
-    "The summary of a seed's run; it is made, gone on with, or only read"
+    "The summary of a seed's run; it is made, gone on with, or only read. A run with other settings is refused"
     path = folder/f'demo-seed{seed}'
-    if not (path/'summary.json').exists():
-        code = f"from rlops_lab.recipes import Demo, DemoConfig; Demo(DemoConfig(seed={seed}, **{more!r}), {str(path)!r}, resume={path.exists()})()"
-        subprocess.run([sys.executable, '-c', code], check=True)
+    code = f"from rlops_lab.recipes import Demo, DemoConfig; Demo(DemoConfig(seed={seed}, **{more!r}), {str(path)!r}, resume={path.exists()})()"
+    subprocess.run([sys.executable, '-c', code], check=True)
     return json.loads((path/'summary.json').read_text())
 
 

@@ -34,18 +34,20 @@ def main():
     parser.add_argument('--out', help='folder of the run that is killed (default: beside the whole one)')
     args = parser.parse_args()
     whole = Path(args.whole); path = Path(args.out or f'{whole}-killed')
+    if path.exists(): sys.exit(f'{path} is there already: delete it, or name another folder with --out')
     summary = json.loads((whole/'summary.json').read_text())
     r = random.Random(args.seed)
     moments = sorted(r.uniform(0, summary['seconds_total']) for _ in range(args.kills))
     state = lambda: json.loads((path/'state.json').read_text()) if (path/'state.json').exists() else dict(done=[])
-    began, finished = time.perf_counter(), False
+    began, kills = time.perf_counter(), 0
     for until in (b-a for a,b in zip([0, *moments], moments)):
-        finished = life(path, summary['config'], until)
+        if life(path, summary['config'], until): sys.exit(f'it was finished after {kills} kills: take another --seed')
+        kills += 1
         print(f"killed after {until:.0f} s; stages done: {', '.join(state()['done']) or 'none'}", flush=True)
-    while not finished: finished = life(path, summary['config'], None)
+    life(path, summary['config'], None)
     a, b = metrics(whole), metrics(path)
     differ = [f"line {i+1}: {', '.join(k for k in x.keys()|y.keys() if x.get(k)!=y.get(k))}" for i,(x,y) in enumerate(zip(a, b)) if x!=y]
-    print(f"{args.kills} kills, {time.perf_counter()-began:.0f} s instead of {summary['seconds_total']:.0f}; {len(a)} and {len(b)} lines of metrics, "
+    print(f"{kills} kills, {time.perf_counter()-began:.0f} s instead of {summary['seconds_total']:.0f}; {len(a)} and {len(b)} lines of metrics, "
           +('equal apart from times' if a==b else 'DIFFERENT: '+('; '.join(differ[:5]) or 'one is longer')))
     sys.exit(a!=b)
 
