@@ -8,7 +8,7 @@ __all__ = ['API_MODELS', 'DemoConfig', 'measure', 'gain', 'by_family', 'teacher_
            'learning_curves', 'figure_html', 'table_html', 'before_and_after', 'report', 'newest_run', 'main']
 
 # %% ../nbs/14_recipes.ipynb #f4b54c80
-import argparse, base64, html, io, json, math, os, platform, sys, time
+import argparse, base64, html, io, json, math, os, platform, sys, time, warnings
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -139,7 +139,9 @@ class Demo:
         saved = self.run.state.get('config')
         different = [k for k,v in json.loads(json.dumps(asdict(config))).items() if saved is not None and saved.get(k)!=v]
         if different: raise ValueError(f'{path} was started with other settings: '+', '.join(f'{k}={saved.get(k)!r}, now {getattr(config, k)!r}' for k in different))
-        if saved is None: self.run.save(config=asdict(config), seconds={}, done=[], git=git_state(Path(__file__).parent))
+        now = git_state(Path(__file__).parent)
+        if saved is not None and now!=tuple(self.run.state['git']): warnings.warn(f"{path} was started at commit {self.run.state['git'][0][:10]}, this is {now[0][:10]}{' with changes' if now[1] else ''}: the run will hold results of both")
+        if saved is None: self.run.save(config=asdict(config), seconds={}, done=[], git=now)
 
     def __call__(self) -> dict:
         "Run what is left to do; returns the summary"

@@ -1,5 +1,5 @@
 "PPO under faults and in corners: roles of the backbone, gradients that must not leak, checkpoints, trackers, kills."
-import os, signal, subprocess, sys
+import math, os, signal, subprocess, sys
 from pathlib import Path
 
 import pytest, torch
@@ -240,6 +240,12 @@ def test_an_update_ends_before_it_goes_too_far():
     assert trainer(**far).update(episodes())['optimizer_steps']==12
     assert 1<=trainer(**far, target_kl=1e-4).update(episodes())['optimizer_steps']<12
     with pytest.raises(ValueError, match='target_kl'): PPOConfig(target_kl=0.)
+
+def test_an_update_may_end_before_its_first_step():
+    far = episodes()
+    for t in far: t.logprobs = [l-1. if m else l for l,m in zip(t.logprobs, t.action_mask)]
+    record = trainer(old_logprobs='sampler', target_kl=1e-6, num_mini_batches=4).update(far)
+    assert record['optimizer_steps']==0 and record['policy_grad_norm']==0 and math.isfinite(record['policy_loss'])
 
 def test_rows_may_be_given_to_a_step():
     seen = []
