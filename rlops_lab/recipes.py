@@ -26,19 +26,19 @@ class DemoConfig:
     seed: int = 0
     families: tuple = ('status_open', 'status_shipped', 'cancel_open', 'cancel_shipped', 'address_open', 'address_shipped', 'refund_ok', 'refund_late', 'dishonest_date',
                        'refund_over_limit', 'final_sale', 'already_refunded', 'lost_parcel', 'vague')   # scenario families, in training and held out alike
-    n_prompted: int = 84            # held-out scenarios for the long prompt, the slowest to run and the farthest from the others
+    n_prompted: int = 56            # held-out scenarios for the long prompt, the slowest to run and the farthest from the others
     n_eval: int = 210               # held-out scenarios for what was trained
     n_rejection: int = 204          # few-shot samples that rejection sampling may take
-    rejection_batch: int = 170      # of these at a time, of the kinds of case that lack some; a finished batch is never sampled again
+    rejection_batch: int = 136      # of these at a time, of the kinds of case that lack some; a finished batch is never sampled again
     per_kind: int = 3               # accepted trajectories of a kind (family and topic) that are enough
     shots: int = 6                  # solved cases in the teacher's prompt
-    sft_per_kind: int = 14          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
+    sft_per_kind: int = 12          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
     sft_learning_rate: float = 2e-3
     sft_batch: int = 2
     lora_rank: int = 16
     sft_lora_layers: int = 30       # uppermost layers that get an adapter in fine-tuning
     ppo_lora_layers: int = 15       # and in PPO, where the layers below are computed once for all roles
-    ppo_updates: int = 4
+    ppo_updates: int = 5
     ppo_episodes: int = 68          # per update
     ppo_learning_rate: float = 1e-3
     n_latency: int = 2              # held-out scenarios played one at a time, to time replies

@@ -165,7 +165,7 @@ def show_record(
 ) -> str:
     "An order in one line."
     days = days_text(rec['days'])
-    ages = dict(open=f'not shipped, leaves in {days}', shipped=f'shipped {days} ago', delivered=f'delivered {days} ago')
+    ages = dict(open=f'preparing, leaves in {days}', shipped=f'shipped {days} ago', delivered=f'delivered {days} ago')
     parts = [ages.get(rec['status'], rec['status'])]
     parts.append(', '.join(f"{p} {money(c)}{' (final sale)'*(p in rec['final_sale'])}" for p, c in rec['items'].items()))
     if len(rec['items']) > 1: parts.append(f"total {money(rec['total'])}")
