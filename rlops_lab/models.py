@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CHAT_TEMPLATE', 'RESPONSE_TEMPLATE', 'SMOLLM2', 'parse_call', 'mend_tokenizer', 'tiny', 'user_cache', 'file_sha256',
            'download_gguf', 'convert_gguf', 'find_smollm2', 'load', 'has_tools', 'Backbone', 'check_backbone', 'role',
-           'written_out_attention', 'trunk', 'hidden', 'values', 'policy_parameters', 'critic_parameters', 'save',
-           'load_weights']
+           'written_out_attention', 'trunk', 'hidden', 'values', 'policy_parameters', 'critic_parameters',
+           'policy_is_reference', 'save', 'load_weights']
 
 # %% ../nbs/01_models.ipynb #a0604fc9
 import ast, copy, hashlib, json, os, re, shutil, subprocess, sys, tempfile, zipfile
@@ -323,6 +323,10 @@ def critic_parameters(self):
     "What the value loss trains"
     return [p for n,p in self.model.named_parameters() if 'lora_' in n and '.critic.' in n]+list(self.value_head.parameters())
 
+def policy_is_reference(self) -> bool:
+    "Are the policy's adapters still without effect, as they begin?"
+    return self.lora and not any('lora_embedding' in n or 'lora_B.policy.' in n and p.any() for n,p in self.model.named_parameters())
+
 def save(self, folder):
     "Adapters in PEFT's own format (or the whole model), and the value head"
     from safetensors.torch import save_file
@@ -343,4 +347,5 @@ def load_weights(self, folder):
             if found.unexpected_keys or [k for k in found.missing_keys if f'.{name}.' in k]: raise ValueError(f'{folder/name} fits another backbone: use the same model and peft_config')
     self.value_head.load_state_dict(load_file(folder/'value_head.safetensors'))
 
-Backbone.policy_parameters, Backbone.critic_parameters, Backbone.save, Backbone.load = policy_parameters, critic_parameters, save, load_weights
+Backbone.policy_parameters, Backbone.critic_parameters, Backbone.policy_is_reference = policy_parameters, critic_parameters, policy_is_reference
+Backbone.save, Backbone.load = save, load_weights

@@ -218,6 +218,7 @@ def score(self:PPOTrainer,
 ) -> dict:                            # `old`, `entropy`, `reference`, `values`: [episodes, actions]; `bootstrap`: [episodes]; `rows`
     "Log-probabilities and values of every action token"
     b, a, out = self.backbone, self.args, defaultdict(dict)
+    alike = a.old_logprobs=='recompute' and b.policy_is_reference()          # before the first step: one forward pass is enough
     for micro in (m for part in plan for m in part):
         counts = [trajectories[i].n_actions for i in micro.rows]
         def keep(name, flat): out[name].update(zip(micro.rows, flat.float().cpu().split(counts)))
@@ -225,10 +226,11 @@ def score(self:PPOTrainer,
         hidden = states('policy') if a.old_logprobs=='recompute' or a.critic=='head' else None
         if a.old_logprobs=='recompute':
             for name,flat in zip(('old', 'entropy'), self._logprobs(hidden, micro, entropy=True)): keep(name, flat)
-        if a.kl_coef: keep('reference', self._logprobs(states('reference'), micro))
+        if a.kl_coef and not alike: keep('reference', self._logprobs(states('reference'), micro))
         if a.critic=='adapter': hidden = states('critic')
         keep('values', b.values(hidden[micro.index]))
         out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
+    if a.kl_coef and alike: out['reference'] = out['old']
     rows, bootstrap = sorted(out['values']), out.pop('bootstrap')
     scored = {name: pad_sequence([v[i] for i in rows], batch_first=True) for name,v in out.items()}
     return scored | dict(rows=rows, bootstrap=torch.stack([bootstrap[i] for i in rows]))
