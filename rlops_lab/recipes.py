@@ -32,7 +32,7 @@ class DemoConfig:
     rejection_batch: int = 136      # of these at a time, of the kinds of case that lack some; a finished batch is never sampled again
     per_kind: int = 3               # accepted trajectories of a kind (family and topic) that are enough
     shots: int = 6                  # solved cases in the teacher's prompt
-    sft_per_kind: int = 12          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
+    sft_per_kind: int = 14          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
     sft_learning_rate: float = 2e-3
     sft_batch: int = 2
     lora_rank: int = 16
