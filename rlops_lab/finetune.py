@@ -7,6 +7,7 @@ __all__ = ['labels_html', 'batch_order', 'merge', 'unwrap', 'last_checkpoint', '
 
 # %% ../nbs/08_finetune.ipynb #d0024e43
 import copy, html, math
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from .core import rng
+from .layers import hidden_states, unsupported
 from .models import written_out_attention
 
 # %% ../nbs/08_finetune.ipynb #e5ea043d
@@ -53,14 +55,20 @@ def _sft_classes():
     from trl import SFTConfig, SFTTrainer
     class ActionSFTTrainer(SFTTrainer):
         "SFTTrainer whose output layer sees only positions with a label"
+        @cached_property
+        def packs(self): return unsupported(self.model.get_base_model() if hasattr(self.model, 'get_base_model') else self.model) is None
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             if inputs['input_ids'].device.type!='cpu' or self.accelerator.num_processes>1 or return_outputs:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)      # TRL does it there
             base = model.get_base_model() if hasattr(model, 'get_base_model') else model
-            with torch.autocast('cpu', torch.bfloat16, enabled=base.dtype==torch.bfloat16), written_out_attention(base):
-                hidden = base.get_decoder()(input_ids=inputs['input_ids'], use_cache=False).last_hidden_state[:, :-1]
-                labels = inputs['labels'][:, 1:]; learnt = labels!=-100
-                logits, wanted = base.get_output_embeddings()(hidden[learnt]), labels[learnt]
+            real, labels = inputs['attention_mask'].bool(), nn.functional.pad(inputs['labels'][:, 1:], (0, 1), value=-100)
+            if self.packs:
+                hidden, labels = hidden_states(base.get_decoder(), inputs['input_ids'][real], real.sum(1).tolist(), 'default'), labels[real]
+            else:
+                with torch.autocast('cpu', torch.bfloat16, enabled=base.dtype==torch.bfloat16), written_out_attention(base):
+                    hidden = base.get_decoder()(input_ids=inputs['input_ids'], use_cache=False).last_hidden_state
+            learnt = labels!=-100
+            logits, wanted = base.get_output_embeddings()(hidden[learnt]), labels[learnt]
             mode = 'train' if self.model.training else 'eval'
             self._metrics[mode]['mean_token_accuracy'].append((logits.argmax(-1)==wanted).float().mean().item())
             loss = nn.functional.cross_entropy(logits.float(), wanted, reduction='sum')

@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from .layers import hidden_states, unsupported
+
 # %% ../nbs/01_models.ipynb #86e85626
 def parse_call(
     text: str,                    # what the model wrote in a turn, without its end token
@@ -204,6 +206,7 @@ class Backbone:
         else: self.reference = copy.deepcopy(model).requires_grad_(False).eval()
         self.model.eval()                            # no dropout, in scoring and in training alike: the first ratio must be 1
         self.shared_layers = self._count_shared()
+        self.packs = self.lora and self.device.type=='cpu' and unsupported(self.base) is None
         self.value_head = nn.Linear(self.output_embeddings.shape[1], 1, device=self.device, dtype=torch.float32)
         nn.init.zeros_(self.value_head.weight); nn.init.zeros_(self.value_head.bias)
         self._set_role('policy')
@@ -281,12 +284,21 @@ def written_out_attention(model):
     try: yield
     finally: config._attn_implementation = before
 
+def _packed(self, input_ids, lengths, adapter, first=0, last=None, states=None):
+    "`layers.hidden_states` of a padded batch [B, T]: [B, T, H], 0 behind each row's end"
+    real = torch.arange(input_ids.shape[1])<torch.as_tensor(lengths)[:, None]
+    packed = hidden_states(self.decoder, input_ids[real], lengths, adapter, first, last, None if states is None else states[real])
+    padded = packed.new_zeros(*input_ids.shape, packed.shape[-1]); padded[real] = packed
+    return padded
+
 @torch.no_grad()
 def trunk(self,
     input_ids: Tensor,        # [B, T] padded on the right
+    lengths: list|None = None,# tokens of each row; what is behind them is then not computed where `layers` can do so
 ) -> Tensor|None:             # [B, T, H] after the shared layers; None if there are none
     "Hidden states that every role has in common"
     if not self.shared_layers: return None
+    if lengths is not None and self.packs: return self._packed(input_ids, lengths, None, last=self.shared_layers)
     low = self.base.dtype==torch.bfloat16
     with torch.autocast(self.device.type, torch.bfloat16, enabled=low), written_out_attention(self.base), _part(self.decoder, self.decoder.layers[:self.shared_layers], False) as part:
         return part(input_ids=input_ids, use_cache=False).last_hidden_state
@@ -294,9 +306,13 @@ def trunk(self,
 def hidden(self,
     input_ids: Tensor,        # [B, T] padded on the right
     role: str = 'policy',
-    trunk: Tensor|None = None,# [B, T, H] what `trunk` gave for these ids
+    trunk: Tensor|None = None,# [B, T, H] what `trunk` gave for these ids and lengths
+    lengths: list|None = None,# tokens of each row, as for `trunk`
 ) -> Tensor:                  # [B, T, H]
     "Last hidden states of a role. With padding on the right and causal attention no token sees a pad, so no mask is needed"
+    if lengths is not None and self.packs:
+        adapter = dict(policy='policy', critic='critic' if self.critic=='adapter' else 'policy').get(role)
+        return self._packed(input_ids, lengths, adapter, self.shared_layers if trunk is not None else 0, None, trunk)
     low = self.base.dtype==torch.bfloat16
     for layer in self.lora_layers: layer.cast_input_dtype_enabled = not low
     try:
@@ -311,7 +327,7 @@ def values(self, hidden: Tensor) -> Tensor:
     "The critic's values of hidden states, in float32"
     return self.value_head(hidden.float())[..., 0]
 
-Backbone.trunk, Backbone.hidden, Backbone.values = trunk, hidden, values
+Backbone._packed, Backbone.trunk, Backbone.hidden, Backbone.values = _packed, trunk, hidden, values
 
 # %% ../nbs/01_models.ipynb #6d63ed0a
 def policy_parameters(self):

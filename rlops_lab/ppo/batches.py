@@ -25,6 +25,7 @@ class MicroBatch:
     index: Tensor      # [N] positions, in the flattened batch, whose next token is an action
     targets: Tensor    # [N] these actions
     last: Tensor       # [B] position, in the flattened batch, of each episode's last token
+    lengths: list      # tokens of each episode
     trunk: Tensor|None = None  # [B, T, H] hidden states that all roles share, if any
 
     @classmethod
@@ -38,8 +39,9 @@ class MicroBatch:
         ids, mask = padded('token_ids'), padded('action_mask').bool()
         if mask[:, 0].any(): raise ValueError('the first token of an episode is marked as sampled: episodes start with a prompt')
         at = mask.flatten().nonzero()[:, 0]
-        last = torch.tensor([len(trajectories[i].token_ids)-1+b*ids.shape[1] for b,i in enumerate(rows)])
-        return cls(list(rows), ids.to(device), (at-1).to(device), ids.flatten()[at].to(device), last.to(device))
+        lengths = [len(trajectories[i].token_ids) for i in rows]
+        last = torch.tensor([n-1+b*ids.shape[1] for b,n in enumerate(lengths)])
+        return cls(list(rows), ids.to(device), (at-1).to(device), ids.flatten()[at].to(device), last.to(device), lengths)
 
 # %% ../../nbs/09_ppo/02_batches.ipynb #50b273ae
 def micro_batches(

@@ -60,6 +60,7 @@ class PPOConfig:
     critic: str = 'adapter'             # own LoRA on the base; 'head': a head on the policy's hidden states
     detach_critic: bool = True          # critic='head': the value loss leaves the policy's trunk alone
     critic_warmup_updates: int = 0      # first updates that train the critic only
+    critic_epochs: int = 0              # critic='head': further passes of the head alone over the scored states; they need no forward pass
     old_logprobs: str = 'recompute'     # 'sampler': believe the sampler's, which saves a forward pass
     importance_cap: float|None = 2.     # weights old/sampler are truncated here; None: never
     rejection_bounds: tuple|None = None # (low, high) of old/sampler: tokens outside are left out; None: none are
@@ -88,6 +89,7 @@ def check_config(
     need(c.temperature>0, 'temperature', 'must be positive: greedy samples have no probability to learn from')
     need(c.target_kl is None or c.target_kl>0, 'target_kl', 'must be positive, or None')
     need(c.kl_coef>=0, 'kl_coef', 'must not be negative: that would pay the policy for leaving the reference')
+    need(not c.critic_epochs or c.critic=='head' and c.detach_critic, 'critic_epochs', "needs critic='head' and detach_critic=True: only there do the states stay while the critic learns")
     need(c.num_mini_batches<=c.episodes_per_update, 'num_mini_batches', f'must not exceed episodes_per_update={c.episodes_per_update}')
     need(c.micro_batch_tokens>=c.max_total_tokens, 'micro_batch_tokens',
          f'must hold the longest episode: max_total_tokens={c.max_total_tokens}')
@@ -200,7 +202,7 @@ def plan(self:PPOTrainer,
     parts = np.array_split(rng(a.seed, 'mini-batches', self.n_updates).permutation(rows), min(a.num_mini_batches, len(rows)))
     def ready(rows):
         micro = MicroBatch.of(trajectories, rows, self.backbone.device)
-        micro.trunk = self.backbone.trunk(micro.input_ids)
+        micro.trunk = self.backbone.trunk(micro.input_ids, micro.lengths)
         return micro
     return [[ready(rows) for rows in micro_batches(lengths, part.tolist(), a.micro_batch_tokens)] for part in parts]
 
@@ -217,23 +219,24 @@ def score(self:PPOTrainer,
     plan: list[list[MicroBatch]],     # as they will be trained on
 ) -> dict:                            # `old`, `entropy`, `reference`, `values`: [episodes, actions]; `bootstrap`: [episodes]; `rows`
     "Log-probabilities and values of every action token"
-    b, a, out = self.backbone, self.args, defaultdict(dict)
+    b, a, out, states_of = self.backbone, self.args, defaultdict(dict), {}
     alike = a.old_logprobs=='recompute' and b.policy_is_reference()          # before the first step: one forward pass is enough
     for micro in (m for part in plan for m in part):
         counts = [trajectories[i].n_actions for i in micro.rows]
         def keep(name, flat): out[name].update(zip(micro.rows, flat.float().cpu().split(counts)))
-        def states(role): return b.hidden(micro.input_ids, role, micro.trunk).flatten(0, 1)
+        def states(role): return b.hidden(micro.input_ids, role, micro.trunk, micro.lengths).flatten(0, 1)
         hidden = states('policy') if a.old_logprobs=='recompute' or a.critic=='head' else None
         if a.old_logprobs=='recompute':
             for name,flat in zip(('old', 'entropy'), self._logprobs(hidden, micro, entropy=True)): keep(name, flat)
         if a.kl_coef and not alike: keep('reference', self._logprobs(states('reference'), micro))
         if a.critic=='adapter': hidden = states('critic')
         keep('values', b.values(hidden[micro.index]))
+        if a.critic_epochs: states_of.update(zip(micro.rows, hidden[micro.index].split(counts)))
         out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
     if a.kl_coef and alike: out['reference'] = out['old']
     rows, bootstrap = sorted(out['values']), out.pop('bootstrap')
     scored = {name: pad_sequence([v[i] for i in rows], batch_first=True) for name,v in out.items()}
-    return scored | dict(rows=rows, bootstrap=torch.stack([bootstrap[i] for i in rows]))
+    return scored | dict(rows=rows, bootstrap=torch.stack([bootstrap[i] for i in rows]), states=[states_of[i] for i in rows if i in states_of])
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #936a0560
 @patch
@@ -243,7 +246,7 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log):
     joint = a.critic=='head' and not a.detach_critic and train_policy        # one graph for both losses
     hidden, loss = None, 0.
     if train_policy:
-        hidden = b.hidden(micro.input_ids, 'policy', micro.trunk).flatten(0, 1)
+        hidden = b.hidden(micro.input_ids, 'policy', micro.trunk, micro.lengths).flatten(0, 1)
         logprobs = self._logprobs(hidden, micro)
         loss, stats = policy_loss(logprobs, flat['old'], flat['advantages'], flat['weights'], n_kept, a.clip_range)
         if a.kl_coef and a.kl_estimator=='k2':
@@ -254,9 +257,9 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log):
         log['ratio_max'] = max(log['ratio_max'], stats['ratio_max'])
         if not log['steps']: log['first_ratio_error'] = max(log['first_ratio_error'], stats['ratio_error'])
     t1 = time.perf_counter()
-    if a.critic=='adapter': hidden = b.hidden(micro.input_ids, 'critic', micro.trunk).flatten(0, 1)
+    if a.critic=='adapter': hidden = b.hidden(micro.input_ids, 'critic', micro.trunk, micro.lengths).flatten(0, 1)
     elif hidden is None:
-        with torch.no_grad(): hidden = b.hidden(micro.input_ids, 'policy', micro.trunk).flatten(0, 1)
+        with torch.no_grad(): hidden = b.hidden(micro.input_ids, 'policy', micro.trunk, micro.lengths).flatten(0, 1)
     states = hidden[micro.index] if a.critic=='adapter' or joint else hidden[micro.index].detach()
     critic_loss = value_loss(b.values(states), flat['values'], flat['returns'], n_all, a.cliprange_value)
     (a.vf_coef*critic_loss+(loss if joint else 0.)).backward()
@@ -296,6 +299,21 @@ def optimize(self:PPOTrainer,
             log['steps'] += 1
     return log
 
+# %% ../../nbs/09_ppo/03_trainer.ipynb #734ff516
+@patch
+def fit_critic(self:PPOTrainer,
+    states: list,  # [actions, H] of each episode, as they were scored
+    s: dict,       # what `batches.credit` returned
+):
+    "The value head alone, `critic_epochs` times over the update's tokens"
+    if not states: return
+    states, mask = torch.cat(states).float(), s['mask']
+    old, returns = (s[k][mask].to(states) for k in ('values', 'returns'))
+    for _ in range(self.args.critic_epochs):
+        value_loss(self.backbone.values(states), old, returns, len(states), self.args.cliprange_value).backward()
+        clip_grad_norm_(self.backbone.critic_parameters(), self.args.max_grad_norm)
+        self.optimizer.step(); self.optimizer.zero_grad()          # the policy has no gradient here, so it stays
+
 # %% ../../nbs/09_ppo/03_trainer.ipynb #6b688095
 @patch
 def update(self:PPOTrainer,
@@ -311,6 +329,7 @@ def update(self:PPOTrainer,
     middle = time.perf_counter()
     s = credit([trajectories[i] for i in scored['rows']], scored, a)
     log = self.optimize(plan, s)
+    self.fit_critic(s.pop('states'), s)
     self.n_updates += 1
     self.scored = s
     log['seconds_score'], log['seconds_update'] = middle-start, time.perf_counter()-middle

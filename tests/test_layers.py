@@ -1,0 +1,54 @@
+"Packed layers: other architectures, bfloat16, and what they refuse"
+import pytest, torch
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from rlops_lab.layers import LINEARS, hidden_states, unsupported
+
+SIZES = dict(vocab_size=64, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2)
+NAMES = [path.split('.')[1] for path in LINEARS.values()]
+
+def adapted(model, **config):
+    torch.manual_seed(0)
+    peft = get_peft_model(model, LoraConfig(**(dict(r=4, target_modules=NAMES) | config)), adapter_name='policy').eval()
+    for n, p in peft.named_parameters():
+        if 'lora_B' in n: torch.nn.init.normal_(p, std=.1)
+    return peft
+
+@pytest.mark.parametrize('make', [lambda: LlamaForCausalLM(LlamaConfig(**SIZES)), lambda: LlamaForCausalLM(LlamaConfig(**SIZES, head_dim=16, attention_bias=True, mlp_bias=True)),
+                                  lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=dict(rope_type='linear', factor=2., rope_theta=1e4))),
+                                  lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None)), lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES))])
+@pytest.mark.parametrize('lengths', [[5], [1, 1], [3, 8, 2]])
+def test_states_and_gradients_are_those_of_transformers(make, lengths):
+    torch.manual_seed(1)
+    peft = adapted(make()); decoder = peft.get_base_model().get_decoder()
+    for n, p in decoder.named_parameters():
+        if n.endswith('bias'): torch.nn.init.normal_(p)
+    assert unsupported(peft.get_base_model()) is None
+    rows = [torch.randint(0, 64, (n,)) for n in lengths]
+    weights, out = torch.randn(sum(lengths), 48), []
+    for states in (torch.cat([decoder(input_ids=r[None], use_cache=False).last_hidden_state[0] for r in rows]), hidden_states(decoder, torch.cat(rows), lengths, 'policy')):
+        peft.zero_grad(); (states*weights).sum().backward()
+        out.append([states.detach(), *(p.grad.clone() for n, p in peft.named_parameters() if p.requires_grad)])
+    assert len(out[0])==1+2*7*2
+    for usual, ours in zip(*out): torch.testing.assert_close(ours, usual, atol=2e-4, rtol=2e-4)
+
+def test_bfloat16_is_no_farther_from_the_truth_than_transformers():
+    peft = adapted(LlamaForCausalLM(LlamaConfig(**(SIZES | dict(num_hidden_layers=6))))); decoder = peft.get_base_model().get_decoder()
+    ids = torch.randint(0, 64, (40,))
+    with torch.no_grad():
+        truth = decoder(input_ids=ids[None], use_cache=False).last_hidden_state[0]
+        peft.to(torch.bfloat16)
+        usual, ours = decoder(input_ids=ids[None], use_cache=False).last_hidden_state[0], hidden_states(decoder, ids, [40], 'policy')
+    error = lambda x: (x.float()-truth).abs().mean().item()
+    assert 0<error(ours)<1.2*error(usual)
+
+@pytest.mark.parametrize('make, text', [
+    (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act='gelu'))), 'activation is gelu'),
+    (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES)), lora_dropout=.1), 'dropout'),
+    (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES)), use_dora=True), 'DoRA'),
+    (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES)), target_modules=['q_proj', 'embed_tokens']), 'embed_tokens'),
+    (lambda: adapted(MistralForCausalLM(MistralConfig(**SIZES, sliding_window=4))), 'window'),
+    (lambda: LlamaForCausalLM(LlamaConfig(**SIZES)), 'weights of the base')])
+def test_other_models_are_named_and_left_to_transformers(make, text):
+    model = make()
+    assert text in unsupported(model.get_base_model() if hasattr(model, 'peft_config') else model)
