@@ -25,21 +25,22 @@ class DemoConfig:
     model: str = 'smollm2'
     seed: int = 0
     families: tuple = ('status_open', 'status_shipped', 'cancel_open', 'cancel_shipped', 'address_open', 'address_shipped', 'refund_ok', 'refund_late', 'dishonest_date',
-                       'refund_over_limit', 'final_sale', 'already_refunded', 'lost_parcel', 'vague')   # scenario families, in training and held out alike
-    n_prompted: int = 56            # held-out scenarios for the long prompt, the slowest to run and the farthest from the others
+                       'refund_over_limit', 'final_sale', 'already_refunded', 'lost_parcel', 'vague')   # scenario families that are demonstrated: sampled for fine-tuning
+    undemonstrated: tuple = ('wrong_number',)   # families that no demonstration shows: PPO has to find out what to do; measured like the others
+    n_prompted: int = 45            # held-out scenarios for the long prompt, the slowest to run and the farthest from the others
     n_eval: int = 210               # held-out scenarios for what was trained
     n_rejection: int = 204          # few-shot samples that rejection sampling may take
     rejection_batch: int = 136      # of these at a time, of the kinds of case that lack some; a finished batch is never sampled again
     per_kind: int = 3               # accepted trajectories of a kind (family and topic) that are enough
     shots: int = 6                  # solved cases in the teacher's prompt
-    sft_per_kind: int = 14          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
+    sft_per_kind: int = 12          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
     sft_learning_rate: float = 2e-3
     sft_batch: int = 2
     lora_rank: int = 16
     sft_lora_layers: int = 30       # uppermost layers that get an adapter in fine-tuning
     ppo_lora_layers: int = 15       # and in PPO, where the layers below are computed once for all roles
-    ppo_updates: int = 5
-    ppo_episodes: int = 68          # per update
+    ppo_updates: int = 7
+    ppo_episodes: int = 63          # per update
     ppo_learning_rate: float = 1e-3
     n_latency: int = 2              # held-out scenarios played one at a time, to time replies
     max_turns: int = 6
@@ -49,9 +50,12 @@ class DemoConfig:
 
     def __post_init__(self):
         least = {name: 1 for name in 'n_rejection rejection_batch per_kind shots sft_per_kind sft_batch ppo_updates n_latency max_turns sft_lora_layers ppo_lora_layers batch_size'.split()}
-        least |= dict(n_prompted=len(self.families), n_eval=len(self.families), ppo_episodes=len(kinds(self.families)))     # else some would never be met
+        least |= dict(n_prompted=len(self.all_families), n_eval=len(self.all_families), ppo_episodes=len(kinds(self.all_families)))     # else some would never be met
         for name,low in least.items():
             if getattr(self, name)<low: raise ValueError(f'DemoConfig.{name}={getattr(self, name)}: must be at least {low}')
+
+    @property
+    def all_families(self) -> tuple: return self.families+tuple(self.undemonstrated)
 
 # %% ../nbs/14_recipes.ipynb #38d22e73
 def measure(
@@ -180,7 +184,7 @@ def _measure(self: Demo, stage, **options):
     from rlops_lab.samplers import HFSampler
     c = self.config
     model, tokenizer = self.policy(stage)
-    rows = scenarios(c.n_prompted if stage=='prompted' else c.n_eval, 'eval', seed=c.seed, families=c.families)
+    rows = scenarios(c.n_prompted if stage=='prompted' else c.n_eval, 'eval', seed=c.seed, families=c.all_families)
     began = time.perf_counter()
     def play(rows, batch_size, **more):
         return rollout(HFSampler(model, tokenizer), tokenizer, SupportDesk, rows, max_turns=c.max_turns, max_tokens_per_turn=c.max_tokens_per_turn, max_total_tokens=4096, temperature=0.,
@@ -263,8 +267,8 @@ Demo.sft = sft
 def ppo_config(config: DemoConfig):
     "PPO settings of the demo"
     from rlops_lab.ppo.trainer import PPOConfig
-    return PPOConfig(output_dir=None, seed=config.seed, num_updates=config.ppo_updates, episodes_per_update=config.ppo_episodes, num_ppo_epochs=1, num_mini_batches=max(1, config.ppo_episodes//6),
-                     micro_batch_tokens=1600, learning_rate=config.ppo_learning_rate, lr_scheduler_type='linear', critic_learning_rate=1e-4, adam_epsilon=1e-8, kl_coef=.02, target_kl=.015, lam=1., whiten_advantages=False, temperature=.8,
+    return PPOConfig(output_dir=None, seed=config.seed, num_updates=config.ppo_updates, episodes_per_update=config.ppo_episodes, num_ppo_epochs=1, num_mini_batches=max(1, config.ppo_episodes//6), critic_epochs=30,
+                     micro_batch_tokens=1600, learning_rate=config.ppo_learning_rate, lr_scheduler_type='linear', critic_learning_rate=1e-3, adam_epsilon=1e-8, kl_coef=.02, lam=1., whiten_advantages=False, temperature=.8,
                      critic='head', truncation='terminal', max_turns=config.max_turns, max_tokens_per_turn=config.max_tokens_per_turn, max_total_tokens=1024)
 
 def ppo(self: Demo):
@@ -274,12 +278,12 @@ def ppo(self: Demo):
     from rlops_lab.ppo.trainer import PPOTrainer
     c = self.config
     model, tokenizer = self.policy('sft')
-    trainer = PPOTrainer(model, args=ppo_config(c), environment_factory=SupportDesk, train_dataset=cases(c.ppo_episodes, f'ppo {c.seed} 0', kinds(c.families)),
+    trainer = PPOTrainer(model, args=ppo_config(c), environment_factory=SupportDesk, train_dataset=cases(c.ppo_episodes, f'ppo {c.seed} 0', kinds(c.all_families)),
                          processing_class=tokenizer, peft_config=lora(c.lora_rank, c.ppo_lora_layers, model.config.num_hidden_layers), rollout_options=dict(batch_size=c.batch_size, progress=False))
     if done := self.run.state.get('ppo_updates', 0): trainer.resume(self.run.path/f'ppo_checkpoints/update-{done:03d}')
     with tqdm(total=c.ppo_updates, initial=done, desc='PPO', unit='update') as bar:
         for update in range(done+1, c.ppo_updates+1):
-            record = trainer.step(cases(c.ppo_episodes, f'ppo {c.seed} {update}', kinds(c.families)))
+            record = trainer.step(cases(c.ppo_episodes, f'ppo {c.seed} {update}', kinds(c.all_families)))
             self.run.log('metrics', [dict(stage='ppo', step=update, families=by_family(trainer.trajectories), **{k: v for k,v in record.items() if k!='update'})])
             trainer.save(self.run.path/f'ppo_checkpoints/update-{update:03d}')
             self.save('ppo', ppo_updates=update)
@@ -358,7 +362,7 @@ def report(self: Demo) -> dict:
     asked = sum((Usage(**t['usage']) for t in trajectories if t['stage']=='prompted'), Usage())
     costs = cost_table(figures, asked, figures['prompted']['n'])
     more = summary['ppo_over_sft']
-    families = [dict(family=f, **{s: '/'.join(map(str, figures[s]['families'][f])) for s in figures}) for f in c.families]
+    families = [dict(family=f, **{s: '/'.join(map(str, figures[s]['families'][f])) for s in figures}) for f in c.all_families]
     results = [dict(stage=s, **{'verified resolution': f"{f['verified_resolution']:.1%}", '95% interval': f"{f['ci95'][0]:.1%} – {f['ci95'][1]:.1%}", 'n': f['n'], 'containment': f"{f['containment']:.1%}",
                     'wrongful': f"{f['wrongful_action_rate']:.1%}", 'tokens a resolution': f['tokens_per_resolution'], 'p50 reply, s': f['p50_reply_s'], 'p95 reply, s (target 0.3)': f['p95_reply_s']}) for s,f in figures.items()]
     parts = ['<h1>Support desk: from prompted to trained</h1>', f"<p>Model {html.escape(c.model)}, seed {c.seed}, commit {commit[:10]}{' (changed)' if dirty else ''}, {summary['machine']}, {summary['seconds_total']/60:.1f} minutes.</p>",
@@ -394,7 +398,7 @@ def main(argv: list[str]|None = None):
             path = Path(args.resume) if args.resume else newest_run(Path(args.out))
             saved = json.loads((path/'state.json').read_text())['config']
             if odd := saved.keys()-asdict(DemoConfig()).keys(): raise ValueError(f"{path} was started by another release, with settings that this one lacks: {', '.join(sorted(odd))}")
-            config = DemoConfig(**(saved | given | dict(families=tuple(saved['families']))))
+            config = DemoConfig(**(saved | given | {k: tuple(saved[k]) for k in ('families', 'undemonstrated')}))
         else: config, path = DemoConfig(**given), Path(args.out)/time.strftime('demo-%Y%m%d-%H%M%S')
         summary = Demo(config, path, resume=args.resume is not None)()
     except KeyboardInterrupt: sys.exit(f'\ninterrupted; what was finished is kept. Go on with: rlops-lab demo --resume {path}')
