@@ -110,5 +110,5 @@ def explained_variance_by_turn(
 ) -> list[dict]:       # for each turn: `turn`, `episodes` and `tokens` that it was computed from, `explained_variance`
     "Explained variance among first turns, among second turns, …"
     turns = [(k, turn_ids==k) for k in range(int(turn_ids.max())+1)]
-    return [dict(turn=k, episodes=on.any(-1).sum().item(), tokens=on.sum().item(), explained_variance=explained_variance(values, returns, on))
-            for k,on in turns]
+    return [dict(turn=k, episodes=on.any(-1).sum().item(), tokens=on.sum().item(),
+                 explained_variance=explained_variance(values, returns, on)) for k,on in turns]

@@ -102,7 +102,8 @@ def policy_loss(
 ) -> tuple[Tensor, dict]:    # the loss, and sums over active tokens for the log
     "PPO's clipped surrogate; over the micro-batches of a step it adds up to the exact mean"
     low, high = clip_range if isinstance(clip_range, (tuple, list)) else (clip_range, clip_range)
-    if dual_clip is not None and dual_clip<=1+high: raise ValueError(f'dual_clip {dual_clip} lies inside the clip range, whose top is {1+high:g}; the paper has 3')
+    if dual_clip is not None and dual_clip<=1+high:
+        raise ValueError(f'dual_clip {dual_clip} lies inside the clip range, whose top is {1+high:g}; the paper has 3')
     on = weights>0
     log_ratio = torch.where(on, logprobs-old_logprobs, 0.)
     ratio = torch.exp(log_ratio)
@@ -127,12 +128,12 @@ def value_loss(
     stats: bool = False,            # also sums for the log: tokens, squared error, tokens stopped by the clip
 ) -> Tensor|tuple:                  # the loss, or (loss, sums)
     "Half the mean squared error over the step's tokens, optionally clipped"
-    plain = error = (values-returns)**2
-    if clip_range is not None:
-        near = old_values+(values-old_values).clamp(-clip_range, clip_range)
-        error = torch.maximum(plain, (near-returns)**2)
+    plain, far, step = (values-returns)**2, math.inf if clip_range is None else clip_range, values-old_values
+    error = plain if clip_range is None else torch.maximum(plain, (old_values+step.clamp(-far, far)-returns)**2)
     loss = .5*error.sum()/n_tokens
-    return (loss, dict(n=len(values), squared_error=plain.sum().item(), clip=(error>plain).sum().item())) if stats else loss
+    if not stats: return loss
+    stopped = (step.abs()>far) & (error>plain)
+    return loss, dict(n=len(values), squared_error=plain.sum().item(), clip=stopped.sum().item())
 
 # %% ../../nbs/09_ppo/01_losses.ipynb #b761caf6
 class AdaptiveKL:
@@ -153,7 +154,7 @@ class AdaptiveKL:
         n: float,   # its tokens or episodes: the unit of the horizon
     ) -> float:     # the coefficient of the next update
         "Raise the coefficient when the KL is above its target, lower it when below"
-        if not math.isfinite(kl): raise ValueError(f'the KL is {kl}: look for log-probabilities that are not finite, and for tokens outside the mask')
+        if not math.isfinite(kl): raise ValueError(f'the KL is {kl}: a log-probability is not finite, or padding was counted')
         error = max(-self.clip, min(self.clip, kl/self.target-1))
         self.coef *= 1+error*min(1, n/self.horizon)
         return self.coef
