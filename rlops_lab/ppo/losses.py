@@ -78,7 +78,7 @@ def mismatch_report(
     cap: float|None = 2.,        # these three as in `importance_weights`
     bounds: tuple|None = None,
     level: str = 'token',
-) -> dict:                       # `tokens`, `kl`, `ratio_min`, `ratio_max` of single tokens, and shares of the tokens
+) -> dict:                       # `tokens`, `kl`, extreme ratios of tokens (1 among them), shares of the tokens
     "How far sampler and trainer disagree, and what correcting it does"
     on, n = mask.bool(), mask.bool().sum().clamp(min=1)
     log_ratio = torch.where(on, old_logprobs-behaviour_logprobs, 0.).clamp(-20, 20)
