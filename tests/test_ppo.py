@@ -62,7 +62,7 @@ def test_layers_without_adapters_run_once_and_change_nothing(monkeypatch):
     upper = lora(layers_to_transform=[1], target_modules=['q_proj', 'down_proj'])
     shared, alone = trainer(peft_config=upper), trainer(peft_config=upper)
     assert shared.backbone.shared_layers==1
-    monkeypatch.setattr(alone.backbone, 'trunk', lambda ids: None)
+    monkeypatch.setattr(alone.backbone, 'trunk', lambda *args: None)
     a, b = shared.update(episodes()), alone.update(episodes())
     assert a['first_ratio_error']==b['first_ratio_error']==0
     for k in ('kl_k1', 'entropy', 'policy_loss', 'value_loss', 'policy_grad_norm', 'critic_grad_norm'):
@@ -324,3 +324,54 @@ def test_trackers_of_accelerate_get_every_record(tmp_path):
     t = trainer(report_to=memory)
     t.train()
     assert [s for s,_ in memory.logged]==[1, 2, 3] and all('reward' in v for _,v in memory.logged)
+
+# ---- options of an update, and the watch over a run
+@pytest.mark.parametrize('options', [dict(credit='turn'), dict(lam='length'), dict(critic_lam=1.), dict(clip_range=(.2, .28), dual_clip=3.), dict(entropy_coef=.01), dict(importance_level='geometric', rejection_bounds=(.5, 2.)),
+                                     dict(critic='head', critic_epochs=3)])
+def test_every_option_changes_the_update_and_keeps_the_first_ratio(options):
+    plain, other = trainer(learning_rate=1e-2), trainer(learning_rate=1e-2, **options)
+    shaken(plain.backbone); shaken(other.backbone)
+    a, b = [[t.update(episodes(16, seed=i)) for i in range(2)][-1] for t in (plain, other)]
+    assert b['first_ratio_error']==0
+    assert any(a[k]!=b[k] for k in ('policy_loss', 'value_loss', 'approx_kl', 'policy_grad_norm', 'rejected', 'explained_variance'))
+
+def test_an_entropy_bonus_keeps_entropy_up():
+    def after(coef):
+        t = trainer(entropy_coef=coef, learning_rate=1e-2, num_updates=8, kl_coef=0.); t.backbone.output_embeddings.data.mul_(4)
+        return [r['entropy'] for r in t.steps()][-1]
+    assert after(.5)>after(0.)+.01
+
+def test_the_kl_price_follows_its_target_and_a_checkpoint_remembers_it(tmp_path):
+    free = trainer(kl_target=1e-6, kl_horizon=1., kl_coef=.1, learning_rate=3e-2, num_updates=4, output_dir=str(tmp_path), save_every=2)
+    prices = [r['kl_coef'] for r in free.steps()]
+    assert prices[0]==.1 and prices[-1]!=.1
+    again = trainer(kl_target=1e-6, kl_horizon=1., kl_coef=.1, learning_rate=3e-2, num_updates=4, output_dir=str(tmp_path), save_every=2).resume()
+    assert again.args.kl_coef==pytest.approx(free.args.kl_coef) and again.n_updates==4
+
+def test_a_run_that_leaves_its_reference_ends():
+    t = trainer(stop_kl=1e-7, learning_rate=5e-2, num_updates=6)
+    records = list(t.steps())
+    assert len(records)<6 and 'stop_kl=1e-07' in t.stopped
+
+class Measured(Offline):
+    "held-out episodes whose figure is given"
+    def evaluate(self, rows=None): return [Trajectory({}, [], [1, 2], [0, 1], [0., 0.], [-1, 0], [0.], kpis=dict(verified_resolution=float(i<self.passed[self.n_updates-1])), terminated=True) for i in range(200)]
+    def collect(self, rows):
+        paid = episodes(16, seed=self.n_updates)
+        for i, t in enumerate(paid): t.turn_rewards[-1] += 5*self.n_updates
+        return paid
+
+def measured(path, passed, **kw):
+    args = PPOConfig(num_updates=len(passed), episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, output_dir=str(path), eval_every=1, **kw)
+    t = Measured(tiny(), args, train_dataset=[{}], eval_dataset=[{}], peft_config=lora()); t.passed = passed
+    return t
+
+def test_the_best_measurement_is_kept_and_hacking_is_said_aloud(tmp_path):
+    t = measured(tmp_path, [120, 160, 90])
+    with pytest.warns(UserWarning, match='rose from .* fell from 80% of 200 to 45% of 200'): records = list(t.steps())
+    assert [round(r['eval/kpi/verified_resolution'], 2) for r in records]==[.6, .8, .45]
+    assert measured(tmp_path, [120, 160, 90]).resume(tmp_path/'best').n_updates==2
+
+def test_a_metric_that_nobody_measures_is_an_error_with_those_there_are(tmp_path):
+    with pytest.raises(ValueError, match='kpi/verified_resolution, reward'): list(measured(tmp_path, [1], metric_for_best='kpi/happiness').steps())
+    with pytest.raises(ValueError, match='give an eval_dataset'): trainer(eval_every=1, output_dir=str(tmp_path))

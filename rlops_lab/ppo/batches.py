@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from ..core import Trajectory
-from .advantages import gae, token_rewards, whiten
+from .advantages import adaptive_lam, gae, token_rewards, turn_gae, whiten
 from .losses import importance_weights, kl_estimate
 
 # %% ../../nbs/09_ppo/02_batches.ipynb #80d168a7
@@ -82,9 +82,11 @@ def credit(
         s['rewards'] = s['rewards']-args.kl_coef*kl_estimate(s['old'], s['reference'], 'k1')*s['mask']
     cut = torch.tensor([t.truncated for t in trajectories])
     after = s['bootstrap']*cut if args.truncation=='bootstrap' else None
-    s['errors'], s['returns'] = gae(s['rewards'], s['values'], s['mask'], args.gamma, args.lam, after)
-    weights, keep = importance_weights(s['old'], s['behaviour'], args.importance_cap, args.rejection_bounds)
-    s['keep'] = keep*s['mask']; s['weights'] = weights*s['keep']
+    estimate, where = (turn_gae, turn_ids) if args.credit=='turn' else (gae, s['mask'])
+    lam = adaptive_lam(s['mask'], args.lam_alpha) if args.lam=='length' else args.lam
+    s['errors'], s['returns'] = estimate(s['rewards'], s['values'], where, args.gamma, lam, after, args.critic_lam)
+    weights, s['keep'] = importance_weights(s['old'], s['behaviour'], args.importance_cap, args.rejection_bounds, args.importance_level, s['mask'])
+    s['weights'], s['turn_ids'] = weights*s['keep'], turn_ids
     total = paid.sum(1)
     s['zero_variance'] = bool(total.max()-total.min()<1e-8)
     s['advantages'] = whiten(s['errors'], s['mask']) if args.whiten_advantages and not s['zero_variance'] else s['errors']
