@@ -33,13 +33,13 @@ class DemoConfig:
     rejection_batch: int = 136      # of these at a time, of the kinds of case that lack some; a finished batch is never sampled again
     per_kind: int = 3               # accepted trajectories of a kind (family and topic) that are enough
     shots: int = 6                  # solved cases in the teacher's prompt
-    sft_per_kind: int = 12          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
+    sft_per_kind: int = 14          # sequences of each kind in fine-tuning; accepted ones are repeated or left out to this end
     sft_learning_rate: float = 2e-3
     sft_batch: int = 2
     lora_rank: int = 16
     sft_lora_layers: int = 30       # uppermost layers that get an adapter in fine-tuning
     ppo_lora_layers: int = 15       # and in PPO, where the layers below are computed once for all roles
-    ppo_updates: int = 7
+    ppo_updates: int = 6
     ppo_episodes: int = 63          # per update
     ppo_learning_rate: float = 1e-3
     n_latency: int = 2              # held-out scenarios played one at a time, to time replies
