@@ -292,7 +292,8 @@ def play(
     listen: Callable,      # `listen(episode, heard, failed)` records an answer and may stop the episode
     ended: Callable,       # `ended(episode, last reward)` takes an episode that has stopped
     params: SamplingParams,
-    tag,                   # first half of each episode's key; the row's position is the second
+    tag,                   # first half of each episode's key
+    number: Callable,      # `number(episode)` is the second
     batch_size: int,
 ):
     "Advance episodes, with refill"
@@ -307,8 +308,8 @@ def play(
         release(stopped)
         for k in stopped: del running[k]
         fresh = [start(queue.popleft()) for _ in range(min(len(queue), batch_size-len(running)))]
-        running.update({(tag, e.index): e for e in fresh})
-        return {(tag, e.index): e.token_ids for e in spoken+fresh if not e.stop}
+        running.update({(tag, number(e)): e for e in fresh})
+        return {(tag, number(e)): e.token_ids for e in spoken+fresh if not e.stop}
     try:
         if hasattr(sampler, 'converse'): sampler.converse(hear_all, params)
         else:
@@ -331,6 +332,7 @@ def rollout(
     batch_size: int = 64,             # episodes at once
     seed: int = 0,
     tag = '',                         # any plain value; tells rollouts of one run with the same seed apart
+    numbers: list|None = None,        # the rows' numbers in the draws, for a part of a larger rollout; None: 0, 1, 2, …
     tools_in_prompt: bool = False,    # show the tools' schemas through the chat template
     abort: Callable|None = None,      # `abort(env)` after a turn: give the episode up?
     lineage: Lineage|None = None,     # model, revision and adapter; the rest is filled in
@@ -356,7 +358,7 @@ def rollout(
                 if keep_environments: t.environment = e.env
                 if on_episode: on_episode(t)
                 bar.update()
-            play(sampler, tokenizer, deque(origins), start, answer, ended, params, tag, batch_size)
+            play(sampler, tokenizer, deque(origins), start, answer, ended, params, tag, lambda e: e.index if numbers is None else numbers[e.index], batch_size)
     except BaseException as error:
         error.trajectories = [finished[i] for i in sorted(finished)]
         error.add_note(f"{len(finished)} of {len(rows)} episodes had ended: they are this exception's `.trajectories`")

@@ -26,6 +26,7 @@ from .alarms import diverges, drivers, suspicious
 from .batches import MicroBatch, credit, micro_batches
 from .config import PPOConfig
 from .losses import AdaptiveKL, kl_estimate, policy_loss, token_logprobs, value_loss
+from .processes import add_up_gradients, add_up_log, gather, mine, rank_and_world, start
 from ..rewards import split_messages
 from ..rollouts import rollout
 from ..samplers import HFSampler
@@ -50,6 +51,7 @@ class PPOTrainer:
         self.eval_rows = [dict(r) for r in eval_dataset] if eval_dataset is not None else []
         self.n_updates, self.trajectories, self.tracker, self.history, self.stopped = 0, [], None, [], None
         self._check_data()
+        start()
         seed_everything(args.seed)
         if isinstance(model, str):
             model, tokenizer = load(model)
@@ -59,7 +61,7 @@ class PPOTrainer:
         self.backbone = Backbone(model, peft_config, critic=args.critic, detach_critic=args.detach_critic)
         self.optimizer = torch.optim.AdamW([dict(params=self.backbone.policy_parameters()), dict(params=self.backbone.critic_parameters())],
                                            eps=args.adam_epsilon, weight_decay=0.)
-        if args.report_to: self._start_tracker()
+        if args.report_to and rank_and_world()[0]==0: self._start_tracker()
 
     def _check_data(self):
         weights = self.args.reward_weights
@@ -101,13 +103,23 @@ def batch_rows(self:PPOTrainer,
 @patch
 def collect(self:PPOTrainer,
     rows: list[dict],    # one episode each
+    numbers: list|None = None,   # the rows' numbers in the draws; None: 0, 1, 2, …
 ) -> list[Trajectory]:
     "Sample episodes with the current policy, and grade them"
     limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens', 'temperature')}
     seed = int(rng(self.args.seed, 'rollout', self.n_updates).integers(2**31))
     sampler = HFSampler(self.backbone.base, self.tokenizer)
-    return self.grade(rollout(sampler, self.tokenizer, self.environment_factory, rows, seed=seed,
+    return self.grade(rollout(sampler, self.tokenizer, self.environment_factory, rows, seed=seed, numbers=numbers,
                               **limits, **dict(keep_environments=bool(self.reward_funcs)) | self.rollout_options))
+
+@patch
+def collect_all(self:PPOTrainer, rows: list[dict]) -> list[Trajectory]:
+    "`collect`, shared out among the processes; all get all episodes, in the rows' order"
+    if rank_and_world()[1]==1: return self.collect(rows)
+    here = mine(list(range(len(rows))))
+    played = self.collect([rows[i] for i in here], here)
+    for t in played: vars(t).pop('environment', None)            # it has done its work, and need not travel
+    return [t for _,t in sorted(gather(dict(zip(here, played))).items())]
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #1053a27e
 @patch
@@ -158,7 +170,7 @@ def score(self:PPOTrainer,
     "Log-probabilities and values of every action token"
     b, a, out, states_of = self.backbone, self.args, defaultdict(dict), {}
     alike = a.old_logprobs=='recompute' and b.policy_is_reference()          # before the first step: one forward pass is enough
-    for micro in (m for part in plan for m in part):
+    for micro in mine([m for part in plan for m in part]):
         counts = [trajectories[i].n_actions for i in micro.rows]
         def keep(name, flat): out[name].update(zip(micro.rows, flat.float().cpu().split(counts)))
         def states(role): return b.hidden(micro.input_ids, role, micro.trunk, micro.lengths).flatten(0, 1)
@@ -168,8 +180,12 @@ def score(self:PPOTrainer,
         if a.kl_coef and not alike: keep('reference', self._logprobs(states('reference'), micro))
         if a.critic=='adapter': hidden = states('critic')
         keep('values', b.values(hidden[micro.index]))
-        if a.critic_epochs: states_of.update(zip(micro.rows, hidden[micro.index].split(counts)))
+        if a.critic_epochs: states_of.update(zip(micro.rows, hidden[micro.index].clone().split(counts)))
         out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
+    out['states'] = states_of
+    found = gather({(name, i): x for name,d in out.items() for i,x in d.items()})
+    out, states_of = defaultdict(dict), {}
+    for (name, i),x in found.items(): (states_of if name=='states' else out[name])[i] = x
     if a.kl_coef and alike: out['reference'] = out['old']
     rows, bootstrap = sorted(out['values']), out.pop('bootstrap')
     scored = {name: pad_sequence([v[i] for i in rows], batch_first=True) for name,v in out.items()}
@@ -205,6 +221,8 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log):
     log['seconds_policy'] += t1-t0; log['seconds_critic'] += time.perf_counter()-t1
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #08f96377
+_SUMS = 'n ratio clip clip_low clip_high dual_clip kl ratio_max first_ratio_error policy_loss value_loss seconds_policy seconds_critic steps'.split()
+
 @patch
 def optimize(self:PPOTrainer,
     plan: list[list[MicroBatch]],  # mini-batches of micro-batches
@@ -221,14 +239,17 @@ def optimize(self:PPOTrainer,
         for k in rng(a.seed, 'epoch', self.n_updates, epoch).permutation(len(plan)):
             at = [place[i] for micro in plan[k] for i in micro.rows]
             n_kept, n_all = max(1., s['keep'][at].sum().item()), s['mask'][at].sum().item()
-            kl, n = log['kl'], log['n']
-            for micro in plan[k]:
+            here = defaultdict(float, steps=log['steps'])
+            for micro in mine(plan[k]):
                 at = [place[i] for i in micro.rows]
                 flat = {name: s[name][at][s['mask'][at]].to(b.device) for name in fields}
-                self._backward(micro, flat, n_kept, n_all, train_policy, log)
+                self._backward(micro, flat, n_kept, n_all, train_policy, here)
+            here = add_up_log(dict.fromkeys(_SUMS, 0.) | here, b.device)
+            for name,x in here.items(): log[name] = max(log[name], x) if name.endswith(('_max', '_error')) else log[name]+x*(name!='steps')
             log['mini_batches'] += 1; log['episodes'] += sum(len(micro.rows) for micro in plan[k])
-            if a.target_kl and log['kl']-kl>a.target_kl*(log['n']-n): self.optimizer.zero_grad(); return log
+            if a.target_kl and here['kl']>a.target_kl*here['n']: self.optimizer.zero_grad(); return log
             for name,parameters in groups.items():
+                add_up_gradients(parameters)
                 norm = clip_grad_norm_(parameters, a.max_grad_norm).item()
                 if not math.isfinite(norm):
                     raise FloatingPointError(f'update {self.n_updates+1}: the {name} gradient is {norm}; are all rewards finite?')
@@ -316,7 +337,7 @@ def step(self:PPOTrainer,
 ) -> dict:
     "One update from start to end: collect, update, log, save"
     a, start = self.args, time.perf_counter()
-    self.trajectories = self.collect(self.batch_rows(self.n_updates) if rows is None else rows)
+    self.trajectories = self.collect_all(self.batch_rows(self.n_updates) if rows is None else rows)
     seconds = time.perf_counter()-start
     record = self.update(self.trajectories)
     record |= dict(seconds_rollout=seconds, tokens_per_s_rollout=sum(t.n_actions for t in self.trajectories)/seconds,
@@ -324,7 +345,7 @@ def step(self:PPOTrainer,
     if a.usd_per_hour: record['usd'] = record['seconds']/3600*a.usd_per_hour
     if a.eval_every and (self.n_updates%a.eval_every==0 or self.n_updates==a.num_updates): record |= self.watch(record)
     if a.stop_kl and record.get('kl_k3', 0)>a.stop_kl: self.stopped = f"KL {record['kl_k3']:.3f} nats a token exceeds stop_kl={a.stop_kl}"
-    if a.output_dir: append_jsonl(Path(a.output_dir)/'metrics.jsonl', [record])
+    if a.output_dir and rank_and_world()[0]==0: append_jsonl(Path(a.output_dir)/'metrics.jsonl', [record])
     if self.tracker: self.tracker.log({k: v for k,v in record.items() if v is not None}, step=self.n_updates)
     if a.output_dir and a.save_every and (self.n_updates%a.save_every==0 or self.n_updates==a.num_updates): self.save()
     return record
@@ -360,6 +381,7 @@ def save(self:PPOTrainer,
 ) -> Path:
     "Write all that a run needs to go on"
     folder = Path(folder or Path(self.args.output_dir)/f'checkpoint-{self.n_updates:05d}')
+    if rank_and_world()[0]: return folder                        # one process writes; all have the same
     tmp, old = folder.with_name(f'.{folder.name}.tmp'), folder.with_name(f'.{folder.name}.old')
     for left_over in (tmp, old): shutil.rmtree(left_over, ignore_errors=True)
     self.backbone.save(tmp)
@@ -394,7 +416,7 @@ def resume(self:PPOTrainer,
     self.optimizer.load_state_dict(state['optimizer']); self.n_updates, self.history = state['n_updates'], state['history']
     if self.args.kl_target: self.args.kl_coef = state['kl_coef']
     torch.set_rng_state(state['torch']); np.random.set_state(state['numpy']); random.setstate(state['python'])
-    if self.args.output_dir and (log := Path(self.args.output_dir)/'metrics.jsonl').exists():
+    if rank_and_world()[0]==0 and self.args.output_dir and (log := Path(self.args.output_dir)/'metrics.jsonl').exists():
         kept = [r for r in read_jsonl(log) if r['update']<=self.n_updates]
         log.unlink(); append_jsonl(log, kept)
     return self
