@@ -170,7 +170,7 @@ def break_even_cases(
     same = (per_case==0) & ~(rents & (rent>0)) & (fixed<=0)
     return np.where((per_case>0) & (gain>0), volume, np.where(same, 0., np.inf))[()]
 
-# %% ../../nbs/10_tokenomics/06_decisions.ipynb #9ce6d610
+# %% ../../nbs/10_tokenomics/06_decisions.ipynb #a7686a4e
 @dataclass(frozen=True)
 class Comparison:
     "Options at one volume"
@@ -185,17 +185,18 @@ class Comparison:
     def best(self): return min(self.total_usd, key=self.total_usd.get)
 
     def _repr_html_(self):
-        head = ('option', 'resolved', 'by the case', 'servers', 'utilised', 'rent', 'people', 'persons on the rest', 'USD a contact', 'USD once',
-                f'USD in {self.months:g} months')
+        head = ('option', 'resolved', 'by the case', 'servers', 'utilised', 'rent', 'people', 'persons on the rest', 'USD a contact',
+                'USD once', f'USD in {self.months:g} months')
         def row(o, b):
             usd = (b.server_usd, b.people_usd, b.human_usd)
-            return (html.escape(o.name), f'{o.share_resolved:.1%}', f'{b.api_usd:,.0f}', f'{b.servers:.0f}', f'{b.utilisation:.0%}' if b.servers else '',
+            busy = f'{b.utilisation:.0%}' if b.servers else ''
+            return (html.escape(o.name), f'{o.share_resolved:.1%}', f'{b.api_usd:,.0f}', f'{b.servers:.0f}', busy,
                     *(f'{x:,.0f}' for x in usd), f'{b.usd/b.cases:.3f}', f'{o.invest_usd:,.0f}', f'{self.total_usd[o.name]:,.0f}')
         def line(cells, tag, bold=False):
             return f'<tr{" style=font-weight:bold" if bold else ""}>{"".join(f"<{tag}>{c}</{tag}>" for c in cells)}</tr>'
         rows = ''.join(line(row(o, b), 'td', o.name==self.best) for o, b in zip(self.options, self.bills))
-        return (f'<table>{line(head, "th")}{rows}</table><p>{self.bills[0].cases:,.0f} cases a month; USD a month where nothing else is said; '
-                f'a person handles a case for {self.human_usd:,.2f} USD.</p>')
+        return (f'<table>{line(head, "th")}{rows}</table><p>{self.bills[0].cases:,.0f} cases a month; '
+                f'USD a month where nothing else is said; a person handles a case for {self.human_usd:,.2f} USD.</p>')
 
 # %% ../../nbs/10_tokenomics/06_decisions.ipynb #ae5b6ac8
 def compare(

@@ -12,15 +12,15 @@ import numpy as np
 from .decisions import _amounts, _num
 from .prices import Assumption
 
-# %% ../../nbs/10_tokenomics/07_payback.ipynb #8af7fda4
-TENFOLD = Assumption(15., 12., 18., 'months per tenfold fall of the price of a fixed capability', "Practitioners' rule of 2024, 12 to 18; inside "
-    'Gundlach et al., The Price of Progress (arXiv 2511.23455): 5 to 10 times a year, so 12 to 17; a16z LLMflation: 12; Epoch AI is faster, see '
-    'TENFOLD_FAST. Frontier list prices have not fallen: it needs a cheaper model to be qualified again and again', '2026-03')
-TENFOLD_FAST = Assumption(7.1, 4.1, 12.6, 'months per tenfold fall of the price of a fixed capability', 'Epoch AI, LLM inference prices have fallen '
-    'rapidly but unequally across tasks: 9 to 900 times a year by milestone, median 50', '2025-03')
+# %% ../../nbs/10_tokenomics/07_payback.ipynb #b3aa342f
+TENFOLD = Assumption(15., 12., 18., 'months per tenfold fall of the price of a fixed capability', "Practitioners' rule of 2024, 12 to 18; "
+    'inside Gundlach et al., The Price of Progress (arXiv 2511.23455): 5 to 10 times a year, so 12 to 17; a16z LLMflation: 12; Epoch AI is '
+    'faster, see TENFOLD_FAST. Frontier list prices have not fallen: it needs a cheaper model to be qualified again and again', '2026-03')
+TENFOLD_FAST = Assumption(7.1, 4.1, 12.6, 'months per tenfold fall of the price of a fixed capability', 'Epoch AI, LLM inference prices '
+    'have fallen rapidly but unequally across tasks: 9 to 900 times a year by milestone, median 50', '2025-03')
 HORIZON = 600   # months: what pays back later than in 50 years counts as never
 
-# %% ../../nbs/10_tokenomics/07_payback.ipynb #51d7ee91
+# %% ../../nbs/10_tokenomics/07_payback.ipynb #5d561185
 def price_after(
     usd_now,                       # USD per anything
     months,                        # from now
@@ -43,14 +43,16 @@ def months_until_affordable(
 
 def _pace(months_per_tenfold):
     pace = _num(months_per_tenfold)
-    if not np.all(pace>0): raise ValueError(f'months_per_tenfold is {pace.min():g}: give the months in which the price falls to a tenth, inf if it stands still')
+    if not np.all(pace>0):
+        raise ValueError(f'months_per_tenfold is {pace.min():g}: give the months in which a price falls to a tenth, inf if it stands still')
     return pace
 
-# %% ../../nbs/10_tokenomics/07_payback.ipynb #4eca4632
+# %% ../../nbs/10_tokenomics/07_payback.ipynb #4fe0cc03
 def _rates(months_per_tenfold, volume_growth_per_year, own_growth_per_year):
     "Monthly rates at which the API's bill and the own costs grow"
     volume, own = 1+_num(volume_growth_per_year), 1+_num(own_growth_per_year)
-    if not (np.all(volume>0) and np.all(own>0)): raise ValueError('growth per year is a share of today: 0.5 grows by half, -0.5 halves; it must be above -1')
+    if not (np.all(volume>0) and np.all(own>0)):
+        raise ValueError('growth per year is a share of today: 0.5 grows by half, -0.5 halves; it must be above -1')
     return np.log(volume)/12-math.log(10)/_pace(months_per_tenfold), np.log(own)/12
 
 def _integral(rate, months):
@@ -73,7 +75,7 @@ def saved_usd(
     t = _num(months)
     return _num(api_usd_per_month)*_integral(api, t)-_num(own_usd_per_month)*_integral(own, t)-_num(invest_usd)
 
-# %% ../../nbs/10_tokenomics/07_payback.ipynb #c6a16c45
+# %% ../../nbs/10_tokenomics/07_payback.ipynb #5f0e8a1a
 @dataclass(frozen=True)
 class Payback:
     "What becomes of an investment; each field has the shape of the inputs"
@@ -95,9 +97,10 @@ def payback(
     own_growth_per_year=0.,        # of the own costs: rents, wages, servers for more volume
 ) -> Payback:
     "The month in which an investment is paid back while prices fall, or never"
-    def saved(t): return saved_usd(t, api_usd_per_month, own_usd_per_month, invest_usd, months_per_tenfold, volume_growth_per_year, own_growth_per_year)
-    api, own = _rates(months_per_tenfold, volume_growth_per_year, own_growth_per_year)
-    with np.errstate(divide='ignore', invalid='ignore'):
+    costs, pace = (api_usd_per_month, own_usd_per_month, invest_usd), (months_per_tenfold, volume_growth_per_year, own_growth_per_year)
+    def saved(t): return saved_usd(t, *costs, *pace)
+    api, own = _rates(*pace)
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
         apart = np.log(_num(own_usd_per_month)/_num(api_usd_per_month))               # below 0: the API costs more today
         cross = np.where(api==own, np.where(apart<0, np.inf, -np.inf), apart/(api-own))
     cross = np.clip(np.nan_to_num(cross, nan=0., posinf=HORIZON, neginf=0.), 0., HORIZON)
