@@ -216,7 +216,7 @@ def _sign_change(x, y):
     i = at[0]
     return float(x[i]-y[i]*(x[i+1]-x[i])/(y[i+1]-y[i]))
 
-# %% ../../nbs/10_tokenomics/08_uncertainty.ipynb #0d522930
+# %% ../../nbs/10_tokenomics/08_uncertainty.ipynb #a639aba4
 def tornado_html(t: Tornado, width: int = 320, most: int = 12) -> str:
     "Bars around the central result"
     ends = [x for s in t.swings for x in (s.result_low, s.result_high) if math.isfinite(x)]+[t.value]*math.isfinite(t.value)
@@ -234,7 +234,8 @@ def tornado_html(t: Tornado, width: int = 320, most: int = 12) -> str:
         return f'<div style="display:flex;padding-left:{min(left, middle):.1f}px;width:{width}px">{pieces}</div>'
     def row(s):
         turn = '' if math.isnan(s.turns_at) else _said(s.turns_at)
-        return (f'<tr><td style="text-align:left">{html.escape(s.name.replace("_", " "))}</td><td>{_said(s.low)} … {_said(s.high)}</td>'
+        name = html.escape(s.name.replace('_', ' '))
+        return (f'<tr style="white-space:nowrap"><td style="text-align:left">{name}</td><td>{_said(s.low)} … {_said(s.high)}</td>'
                 f'<td style="text-align:left">{bar(s)}</td><td>{_said(s.result_low)} … {_said(s.result_high)}</td><td>{turn}</td></tr>')
     head = f'<tr><th>input</th><th>from … to</th><th>result around {_said(t.value)}</th><th>result</th><th>turns at</th></tr>'
-    return f'<table>{head}{"".join(map(row, t.swings[:most]))}</table>'
+    return f'<table style="font-size:12px">{head}{"".join(map(row, t.swings[:most]))}</table>'

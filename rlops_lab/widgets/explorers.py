@@ -20,12 +20,12 @@ from ..tokenomics.prices import ASSISTED_CONTACT
 from ..tokenomics.scorecard import automation_usd
 from ..tokenomics.uncertainty import _said, lognormal, pert, resolved, simulate, tornado, tornado_html
 
-# %% ../../nbs/13_widgets/04_explorers.ipynb #de310669
+# %% ../../nbs/13_widgets/04_explorers.ipynb #d51ce789
 _API, _OWN, _GOOD, _BAD, _GREY = '232,113,10', '26,115,232', '24,128,56', '217,48,37', '128,134,139'
 
 def _frame(said, body): return f'<div style="max-width:760px;line-height:1.45"><div style="margin-bottom:8px">{said}</div>{body}</div>'
 def _row(label, cells, width=74):
-    head = f'<div style="width:{width}px;font-size:11px;opacity:.75">{label}</div>'
+    head = f'<div style="width:{width}px;font-size:11px;line-height:14px;opacity:.75">{label}</div>'
     return f'<div style="display:flex;align-items:flex-end">{head}{cells}</div>'
 def _marks(labels): return ''.join(f'<div style="flex:1;font-size:11px;opacity:.75">{label}</div>' for label in labels)
 def _usd(x): return f'{"-" if x<0 else ""}${abs(x):,.0f}'
