@@ -36,7 +36,8 @@ def test_a_moved_slider_sends_one_new_picture(name, sent):
             del sent[:]
             if e.state[key]==target: continue
             move(e.sliders[key], target)
-            pictures = [d['state']['value'] for kind, d in sent if kind=='comm_msg' and d.get('method')=='update' and isinstance(d['state'].get('value'), str)]
+            values = [d['state'].get('value') for kind, d in sent if kind=='comm_msg' and d.get('method')=='update']
+            pictures = [v for v in values if isinstance(v, str)]
             assert pictures==[e.view.value]==[e.render(**e.state)] and e.state[key]==pytest.approx(target)
 
 @every
@@ -70,7 +71,10 @@ def test_static_shows_every_figure(name):
 def test_an_error_is_shown_and_raised():
     def render(x): return str(1/x)
     e = Explorer('inverse', dict(x=Control('x', 0, 1, 2)), render)
-    with pytest.raises(ZeroDivisionError): move(e.sliders['x'], 0.)
+    with pytest.raises(ZeroDivisionError): e.sliders['x'].value = 0.
+    move(e.sliders['x'], 1.)
+    assert e.view.value=='1.0'
+    move(e.sliders['x'], 0.)      # what a browser's message raises, ipywidgets writes to JupyterLab's log; the picture says it too
     assert 'ZeroDivisionError' in e.view.value
     move(e.sliders['x'], 2.)
     assert e.view.value=='0.5'
@@ -79,7 +83,7 @@ def test_a_value_beyond_the_slider_is_clipped_by_the_widget_and_refused_by_us():
     e = explorer('wait or build')
     move(e.sliders['months_per_tenfold'], 600.)
     assert e.state['months_per_tenfold']==60
-    with pytest.raises(ValueError, match='months_per_tenfold=600: the slider goes from 3 to 60'): explorer('wait or build', months_per_tenfold=600)
+    with pytest.raises(ValueError, match='the slider goes from 3 to 60'): explorer('wait or build', months_per_tenfold=600)
 
 @pytest.mark.parametrize('call, text', [
     (lambda: explorer('brake-even'), 'there are break-even'),

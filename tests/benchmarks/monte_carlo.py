@@ -1,9 +1,10 @@
-"""100,000 draws of a full decision on one core: API, rented machine or tuned model, with peaks, people, break-even and payback under falling prices.
+"""100,000 draws of a full decision on one core: API, rented machine or tuned model, with peaks, people, break-even and payback.
 
     make bench BENCH=monte_carlo [ARGS="--draws 100000 --repeats 9"]
 
-One call of `simulate` draws sixteen uncertain inputs, two of them correlated, prices three options at the drawn volume, finds the break-even volume of both own
-ones and the month in which the tuned one pays back. The time is that of the process on one core (numpy without threads); the time on the wall is beside it.
+One call of `simulate` draws sixteen uncertain inputs, two of them correlated, prices three options at the drawn volume, finds the break-even
+volume of both own ones and the month in which the tuned one pays back while API prices fall. The time is the processor time of one core (numpy
+without threads); the time on the wall is beside it.
 `evaluate_in_python` makes the same decision for a few draws in plain Python, written apart from the library, and both must agree."""
 import os
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
@@ -17,16 +18,18 @@ from rlops_lab.tokenomics.payback import TENFOLD, payback
 from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, Range
 from rlops_lab.tokenomics.uncertainty import lognormal, pert, resolved, simulate, triangular
 
-INPUTS = dict(cases_per_month=lognormal(150_000, 300_000, 600_000), share_api=resolved(276, 300), share_rented=resolved(262, 300), share_tuned=resolved(275, 300),
+INPUTS = dict(cases_per_month=lognormal(150_000, 300_000, 600_000),
+              share_api=resolved(276, 300), share_rented=resolved(262, 300), share_tuned=resolved(275, 300),
               usd_per_case=lognormal(.02, .05, .1), usd_per_server_hour=lognormal(1.99, 2.95, 6.16), rented_per_hour=pert(600, 1200, 2000),
-              tuned_per_hour=pert(2000, 4000, 6000), peak_to_mean=triangular(2, 4, 8), rented_people=pert(3000, 6000, 12_000), tuned_people=pert(4000, 8000, 16_000),
+              tuned_per_hour=pert(2000, 4000, 6000), peak_to_mean=triangular(2, 4, 8),
+              rented_people=pert(3000, 6000, 12_000), tuned_people=pert(4000, 8000, 16_000),
               invest_usd=pert(30_000, 60_000, 200_000), human_usd=ASSISTED_CONTACT, handoff_usd=pert(0, 1, 4), months_per_tenfold=TENFOLD,
               own_growth_per_year=Range(0., -.2, .3))
 TOGETHER = {('usd_per_case', 'usd_per_server_hour'): .5}
 
 
-def decide(cases_per_month, share_api, share_rented, share_tuned, usd_per_case, usd_per_server_hour, rented_per_hour, tuned_per_hour, peak_to_mean, rented_people,
-           tuned_people, invest_usd, human_usd, handoff_usd, months_per_tenfold, own_growth_per_year):
+def decide(cases_per_month, share_api, share_rented, share_tuned, usd_per_case, usd_per_server_hour, rented_per_hour, tuned_per_hour,
+           peak_to_mean, rented_people, tuned_people, invest_usd, human_usd, handoff_usd, months_per_tenfold, own_growth_per_year):
     "USD of two years that the best own option saves over the API, or 0 where the API stays"
     api = Option('API', share_api, usd_per_case)
     rented = Option('rented', share_rented, 0., usd_per_server_hour, rented_per_hour, peak_to_mean, .7, 2, rented_people)
@@ -46,7 +49,8 @@ def evaluate_in_python(x):
         return servers*730*x['usd_per_server_hour']+people+x['cases_per_month']*(1-share)*per_loss
     lost = x['cases_per_month']*(1-x['share_api'])*per_loss
     api = x['cases_per_month']*x['usd_per_case']+lost
-    rented, tuned = own(x['share_rented'], x['rented_per_hour'], x['rented_people']), own(x['share_tuned'], x['tuned_per_hour'], x['tuned_people'])
+    ways = [[x[f'{way}_{what}'] if what else x[f'share_{way}'] for what in ('', 'per_hour', 'people')] for way in ('rented', 'tuned')]
+    rented, tuned = (own(*way) for way in ways)
     total, best, step = -x['invest_usd'], -math.inf, .01       # the saving, month by hundredth of a month
     for i in range(24_000):
         t = (i+.5)*step
@@ -59,14 +63,15 @@ def evaluate_in_python(x):
             servers = max(2, math.ceil(v*x['peak_to_mean']/(730*per_hour*.7)-1e-9))
             return servers*730*x['usd_per_server_hour']+people-v*x['usd_per_case']+v*(x['share_api']-share)*per_loss
         return any(gap(v)>0 for v in edges)
-    if late(x['share_rented'], x['rented_per_hour'], x['rented_people']) and late(x['share_tuned'], x['tuned_per_hour'], x['tuned_people']): return 0.
+    if all(late(*way) for way in ways): return 0.
     return max(0., 24*(api-rented), 24*(api-tuned)-x['invest_usd'] if best>=0 else -math.inf)
 
 
 def machine():
     "What it ran on, in one line"
     info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines() if line.startswith('model name')] if info.exists() else []
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
     return f'{names[0] if names else platform.processor()}, one thread, numpy {np.__version__}'
 
 
@@ -80,12 +85,15 @@ def main():
         result = simulate(INPUTS, decide, args.draws, TOGETHER)
         cpu.append(time.process_time()-began[0]); wall.append(time.perf_counter()-began[1])
         print(f'{args.draws} draws: {cpu[-1]*1000:.0f} ms of one core, {wall[-1]*1000:.0f} ms on the wall', flush=True)
-    agree = sum(math.isclose(evaluate_in_python({k: float(v[i]) for k, v in result.inputs.items()}), result.output[i], rel_tol=1e-6, abs_tol=1.) for i in range(args.check))
+    by_hand = [evaluate_in_python({k: float(v[i]) for k, v in result.inputs.items()}) for i in range(args.check)]
+    agree = sum(math.isclose(a, b, rel_tol=1e-6, abs_tol=1.) for a, b in zip(by_hand, result.output))
     print(f'{agree} of {args.check} draws agree with the same decision in plain Python')
-    figures = dict(seconds=round(statistics.median(cpu), 4), seconds_max=round(max(cpu), 4), wall_seconds=round(statistics.median(wall), 4), n=args.repeats,
-                   draws=args.draws, inputs=len(INPUTS), agree=f'{agree}/{args.check}', share_own=round(float(np.mean(result.output>0)), 3))
+    figures = dict(seconds=round(statistics.median(cpu), 4), seconds_max=round(max(cpu), 4), wall_seconds=round(statistics.median(wall), 4),
+                   n=args.repeats, draws=args.draws, inputs=len(INPUTS), agree=f'{agree}/{args.check}',
+                   share_own=round(float(np.mean(result.output>0)), 3))
     holds = figures['seconds']<.5 and agree==args.check
-    print(json.dumps(dict(name='monte_carlo', figures=figures, goal='100,000 draws <0.5 s on one core', holds=holds, machine=machine(), commit=git_state()[0])))
+    goal = '100,000 draws <0.5 s on one core'
+    print(json.dumps(dict(name='monte_carlo', figures=figures, goal=goal, holds=holds, machine=machine(), commit=git_state()[0])))
 
 
 if __name__=='__main__': main()
