@@ -4,7 +4,7 @@ from datetime import date, datetime, timezone
 import pytest
 from genai_prices import Usage as TheirUsage, calc_price
 from rlops_lab.core import Usage
-from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, TWO_CORES, Assumption, Range, cost_per_resolution, list_price, machine_usd, price
+from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, TWO_CORES, Assumption, Range, cost_per_resolution, list_price, machine_usd, own_price, price, price_history
 
 @pytest.mark.parametrize('model', ['gpt-6-luna', 'gpt-6-astra', 'claude-fable-5-2', 'claude-sonnet-4-5', 'gpt-4o', 'o3'])
 @pytest.mark.parametrize('tokens', [(1000, 0, 50), (5000, 4000, 300), (250_000, 0, 10), (300_000, 0, 10)])
@@ -43,6 +43,26 @@ def test_the_hour_decides_where_it_must():
 def test_future_rows_wait_for_their_date():
     now, later = (list_price('gemini-3.8-flash', 'google', when=d) for d in (date(2026, 11, 22), date(2027, 1, 2)))
     assert now.known_since!=later.known_since==date(2027, 1, 1)
+
+def test_history_says_what_was_known_since_when():
+    assert [(p.input, p.output, p.known_since) for p in price_history('o3')]==[(10, 40, None), (2, 8, date(2025, 6, 10))]
+    assert [p.known_since for p in price_history('gpt-4o')]==[None]                                  # one price, undated: no trend in it
+    with pytest.raises(ValueError, match='depends on the hour'): price_history('deepseek-chat', 'deepseek')
+
+def test_every_price_shows_its_day():
+    p = price('gpt-6-luna', Usage(prompt_tokens=1000, calls=1), when=date(2026, 11, 22))
+    assert 'as of 2026-11-22' in str(p) and 'as of 2026-11-22' in str(p.list) and 'genai-prices' in str(p)
+    assert 'since 2025-06-10' in str(list_price('o3', when=date(2025, 8, 1)))
+
+def test_a_machine_of_ones_own_in_the_same_call():
+    # $3.60 an hour is 0.1 cent a second; at half utilisation 1M tokens at 1,000/s cost 1,000 s x 0.1 cent x 2 = $2
+    own = own_price('my-8b', 10_000, 1000, Range(3.6, 3, 4), .5)
+    assert (own.input, own.output)==(pytest.approx(.2), pytest.approx(2.))
+    assert price(own, Usage(prompt_tokens=10**6, cached_tokens=10**5, completion_tokens=10**6, calls=5)).usd==pytest.approx(2.2)
+    for bad in (dict(provider='openai'), dict(when=date(2026, 1, 1)), dict(processing='batch')):
+        with pytest.raises(ValueError, match='price of your own'): price(own, Usage(calls=1), **bad)
+    for bad in (dict(input_tokens_per_s=0), dict(output_tokens_per_s=-1), dict(utilisation=0)):
+        with pytest.raises(ValueError): own_price(**{**dict(model='x', input_tokens_per_s=1, output_tokens_per_s=1, machine=TWO_CORES, utilisation=1), **bad})
 
 def test_batch_halves_and_says_so():
     full, half = list_price('gpt-4o'), list_price('gpt-4o', processing='batch')
