@@ -6,13 +6,13 @@
 __all__ = ['CONFIGS', 'Architecture', 'architecture', 'kv_bytes_per_token', 'attended', 'kv_bytes', 'kv_copies', 'kv_capacity',
            'max_sequences', 'weight_bytes', 'experts_touched', 'step_weight_bytes', 'prefill_flops', 'decode_flops']
 
-# %% ../../nbs/10_tokenomics/01_architectures.ipynb #acc56f37
-import json
-from dataclasses import dataclass
+# %% ../../nbs/10_tokenomics/01_architectures.ipynb #6f59189d
+import json, re
+from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
 
-# %% ../../nbs/10_tokenomics/01_architectures.ipynb #b011c3f5
+# %% ../../nbs/10_tokenomics/01_architectures.ipynb #8364a47f
 @dataclass(frozen=True)
 class Architecture:
     "Counts that decide a decoder's memory and arithmetic; make one with `architecture`"
@@ -22,8 +22,8 @@ class Architecture:
     hidden: int              # width of the residual stream
     vocab: int
     kv_heads: int            # heads over which tensor parallelism can split the cache; 1 for MLA
-    cached: tuple            # values stored for each token, one entry for each layer with a cache
-    windows: tuple           # tokens such a layer looks back, 0 for all of them; as long as `cached`
+    cached: tuple = field(repr=False)    # values stored for each token, one entry for each layer with a cache
+    windows: tuple = field(repr=False)   # tokens such a layer looks back, 0 for all of them; as long as `cached`
     mixing: int              # multiply-adds of attention for each pair of tokens in one such layer, prefill
     mixing_decode: int       # the same in decoding; larger with MLA, which then works on its latent
     state_bytes: int         # per sequence, whatever its length: what linear attention carries
@@ -147,14 +147,15 @@ def _read(c, name, source):
         matrices*len(looks)+linear*(L-len(looks))+ffn, experts, top_k, sparse, expert, c['vocab_size']*d+positions,
         others*len(looks)+linear_others*(L-len(looks))+ffn_others+norms, tied)
 
-# %% ../../nbs/10_tokenomics/01_architectures.ipynb #dc9f1265
+# %% ../../nbs/10_tokenomics/01_architectures.ipynb #0966ba89
 def _config(kind, layers, hidden, heads, kv, ffn, vocab, **more):
     return dict(model_type=kind, num_hidden_layers=layers, hidden_size=hidden, num_attention_heads=heads, num_key_value_heads=kv,
                 intermediate_size=ffn, vocab_size=vocab, **more)
 
 _MLA = dict(kv_lora_rank=512, q_lora_rank=1536, qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128)
 _DELTA = dict(head_dim=256, linear_key_head_dim=128, linear_value_head_dim=128, linear_num_key_heads=16, linear_conv_kernel_dim=4)
-_OPT = lambda layers, hidden, heads: _config('opt', layers, hidden, heads, heads, None, 50272, ffn_dim=4*hidden, max_position_embeddings=2048)
+_OPT = lambda layers, hidden, heads: _config('opt', layers, hidden, heads, heads, None, 50272, ffn_dim=4*hidden,
+                                             max_position_embeddings=2048)
 
 CONFIGS = {   # name: (whose config.json, its fields)
     'smollm2-135m': ('HuggingFaceTB/SmolLM2-135M', _config('llama', 30, 576, 9, 3, 1536, 49152, tie_word_embeddings=True)),
@@ -205,7 +206,7 @@ CONFIGS = {   # name: (whose config.json, its fields)
     'opt-175b': ('OPT-175B, Table 1 of arXiv:2205.01068', _OPT(96, 12288, 96)),
 }
 
-# %% ../../nbs/10_tokenomics/01_architectures.ipynb #f9afd228
+# %% ../../nbs/10_tokenomics/01_architectures.ipynb #5cd0fdcc
 def architecture(
     model,              # name in `CONFIGS`, a folder or file with a config.json, its dict, or a transformers config object
     name: str = None,   # how to call it; None: the name given, or the config's own
@@ -213,8 +214,9 @@ def architecture(
     "The counts of a model, read from its config"
     if isinstance(model, Architecture): return model
     if isinstance(model, str):
-        key = model.lower().split('/')[-1]
-        found = [k for k in CONFIGS if key==k] or [k for k in CONFIGS if key in k or CONFIGS[k][0].lower()==model.lower()]
+        key = re.sub(r'^meta-|-(instruct|chat|hf|it|pt|base|fp8|fp4|nvfp4|awq|gptq|v0\.1)\b', '', model.lower().split('/')[-1])
+        key = re.sub(r'^llama(\d)', r'llama-\1', key)
+        found = [k for k in CONFIGS if k in (key, model.lower())] or [k for k in CONFIGS if key in k]
         if len(found)==1: return _read(CONFIGS[found[0]][1], name or found[0], CONFIGS[found[0]][0])
         if not Path(model).exists():
             raise ValueError(f"no model {model!r}{': it may be '+', '.join(found) if found else ''}. Known: {', '.join(CONFIGS)}. "
