@@ -205,8 +205,8 @@ def coverage(
     band = [efficiency.ttft_band if p.metric=='ttft' else efficiency.tpot_band if p.tp==1 else efficiency.tpot_band_parallel for p in points]
     return float(np.mean([b[0]*x<=p.seconds<=b[1]*x for p, x, b in zip(points, expected, band)]))
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #4c19012f
-CALIBRATED = dict(ttft_band=(0.594, 1.69), tpot_band_parallel=(0.829, 1.33), tpot_band=(0.887, 1.24))       # bands after three points of the stack, measured below
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #950af0db
+CALIBRATED = dict(ttft_band=(0.585, 1.72), tpot_band_parallel=(0.814, 1.37), tpot_band=(0.869, 1.26))       # bands after three points of the stack, measured below
 
 def calibrate(
     points: list,            # of `Point`, of one stack; three that differ in load are enough
@@ -226,12 +226,12 @@ def calibrate(
     found = unpack(_descend(lambda x: np.log(_predict(f, unpack(x), _shares())/f['seconds']), at, width, noise))
     return replace(found, **CALIBRATED) if len(points)>=3 else found
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #5189e1ee
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #419c7ce3
 def calibration_trial(
     points: list,            # of `Point`, several stacks
     draws: int = 10,         # for each stack
     seed: int = 0,
-    start: Efficiency = Efficiency(),
+    starts: dict = None,     # {stack: Efficiency to start from}; None: the defaults
 ) -> dict:
     "{stack: (points tried on, their measured/predicted after three points)} for stacks with six points and more"
     rng, out = np.random.default_rng(seed), {}
@@ -244,7 +244,7 @@ def calibration_trial(
             first = [rng.choice([i for i, p in enumerate(same) if p.metric==m]) for m in metrics]
             chosen = set(first) | set(rng.choice([i for i in range(len(same)) if i not in first], 3-len(first), replace=False))
             rest = [p for i, p in enumerate(same) if i not in chosen]
-            e = calibrate([same[i] for i in chosen], start)
+            e = calibrate([same[i] for i in chosen], (starts or {}).get(stack, Efficiency()))
             tried += rest
             ratios += list(np.array([p.seconds for p in rest])/predict(rest, e))
         out[stack] = tried, np.array(ratios)
