@@ -6,16 +6,16 @@
 __all__ = ['WIDTH', 'START', 'CALIBRATED', 'Point', 'read_points', 'predict', 'usable', 'fit', 'leave_one_out', 'errors', 'bands',
            'coverage', 'calibrate', 'calibration_trial']
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #fddac27b
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #9b820b14
 import csv
 from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 import numpy as np
 from .architectures import Architecture, architecture
-from rlops_lab.tokenomics.latency import (ASSUMED, BUNCHING, GPU, SPEC_SHEET, Efficiency, Work, decode_work, expected_times, gpu, largest_batch,
-    prefill_work)
+from rlops_lab.tokenomics.latency import (ASSUMED, BUNCHING, GPU, SPEC_SHEET, Efficiency, Work, decode_work, expected_times, gpu,
+    largest_batch, prefill_work)
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #0d7c08c8
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #4eb3f917
 @dataclass(frozen=True)
 class Point:
     "One measured time of a serving stack"
@@ -41,7 +41,8 @@ class Point:
     @property
     def fits(self):
         "Sequences that memory holds; a static batch needs all at their full length"
-        return float(largest_batch(self.model, self.gpu, self.prompt, self.output, self.tp, self.bits, self.kv_bits, worst=self.arrivals==1))
+        static = self.arrivals==1
+        return float(largest_batch(self.model, self.gpu, self.prompt, self.output, self.tp, self.bits, self.kv_bits, worst=static))
 
 # %% ../../nbs/10_tokenomics/02b_calibration.ipynb #b43b716b
 _METRICS = dict(ttft_mean='ttft', itl_mean='tpot', tpot_mean='tpot', batch_latency='e2e', max_output_throughput='e2e')
@@ -64,16 +65,16 @@ def read_points(
                             arrivals=1. if static else 'together' if bunched else 'spread'))
     return points
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #a6d35a5a
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #bd1cd65e
 def _features(points):
     "What predictions need of points, as arrays"
     works = [(decode_work(p.model, p.gpu, p.concurrency, p.prompt+p.output/2, p.tp, p.bits, p.kv_bits),
               prefill_work(p.model, p.gpu, p.prompt, p.tp, p.bits, p.kv_bits)) for p in points]
     stacked = [Work(*(np.array([float(getattr(w[i], f.name)) for w in works]) for f in fields(Work))) for i in (0, 1)]
     array = lambda get: np.array([get(p) for p in points], float)
-    return dict(works=stacked, output=array(lambda p: p.output), users=array(lambda p: p.concurrency), metric=np.array([p.metric for p in points]),
-                seconds=array(lambda p: p.seconds), fixed=array(lambda p: 0 if isinstance(p.arrivals, str) else p.arrivals),
-                **{name: array(lambda p: p.arrivals==name) for name in BUNCHING})
+    return dict(works=stacked, output=array(lambda p: p.output), users=array(lambda p: p.concurrency),
+                metric=np.array([p.metric for p in points]), seconds=array(lambda p: p.seconds),
+                fixed=array(lambda p: 0 if isinstance(p.arrivals, str) else p.arrivals), **{name: array(lambda p: p.arrivals==name) for name in BUNCHING})
 
 def _predict(f, e, shares):
     "Seconds of each point; `shares`: of users that come at once, by kind of arrivals"
@@ -91,7 +92,7 @@ def predict(
     "Seconds expected for each point, by the formulas of `latency`"
     return _predict(_features(points), efficiency, _shares())
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #f8689576
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #b07f1744
 _TARGETED = ('aiconfigurator, sglang 0', 'aiconfigurator, trtllm 1', 'aiconfigurator, vllm 0')
 
 def usable(
@@ -111,15 +112,16 @@ def usable(
             out['faster than the data sheet'].extend(same)
             continue
         for m in mean:
-            if strict and m=='ttft' and same[0].concurrency>1 and same[0].stack.startswith(_TARGETED): out['target, not users'].extend(by[m])
+            targeted = m=='ttft' and same[0].concurrency>1 and same[0].stack.startswith(_TARGETED)
+            if strict and targeted: out['target, not users'].extend(by[m])
             else:
                 kept.append(replace(by[m][0], seconds=mean[m]))
                 out['duplicate'].extend(by[m][1:])
     return kept, {why: ps for why, ps in out.items() if ps}
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #3ad0f04a
-WIDTH = dict(mbu=.15, mfu_prefill=.2, mfu_decode=.3, moe=.5, step_overhead=.7, layer_overhead=.7, sequence_overhead=.7, allreduce=.5, link_share=.4,
-             request_overhead=.25, spread=.7, together=.4)                # prior, as a share: .7 is a factor of two either way
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #b8f7b8dd
+WIDTH = dict(mbu=.15, mfu_prefill=.2, mfu_decode=.3, moe=.5, step_overhead=.7, layer_overhead=.7, sequence_overhead=.7, allreduce=.5,
+             link_share=.4, request_overhead=.25, spread=.7, together=.4)         # of the prior: .7 is a factor of two either way
 _CAP = dict(mbu=.97, mfu_prefill=.95, mfu_decode=.95, moe=1., link_share=.97, spread=1., together=1.)
 
 def _descend(residuals, start, width, noise, steps=30, robust=2.):
@@ -142,34 +144,37 @@ def _descend(residuals, start, width, noise, steps=30, robust=2.):
         if gain<1e-7*now: return x
     return x
 
-def _unpack(x):
+def _unpack(x, **fixed):
     "(Efficiency, shares of arrivals) of log-parameters"
     d = {k: min(v, _CAP.get(k, np.inf)) for k, v in zip((*ASSUMED, *BUNCHING), np.exp(x))}
-    return Efficiency(**{k: float(d[k]) for k in ASSUMED}), {k: float(d[k]) for k in BUNCHING}
+    return Efficiency(**{k: float(d[k]) for k in ASSUMED}, **fixed), {k: float(d[k]) for k in BUNCHING}
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #7c44a14a
-START = dict(mbu=.75, mfu_prefill=.6, mfu_decode=.5, moe=.7, step_overhead=1e-3, layer_overhead=10e-6, sequence_overhead=10e-6, allreduce=20e-6, link_share=.5,
-             request_overhead=10e-3, spread=.05, together=.6)             # where the default fit begins: common round figures
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #1a0f6855
+START = dict(mbu=.75, mfu_prefill=.6, mfu_decode=.5, moe=.7, step_overhead=1e-3, layer_overhead=10e-6, sequence_overhead=10e-6,
+             allreduce=20e-6, link_share=.5, request_overhead=10e-3, spread=.05, together=.6)     # where the default fit begins
 
 def fit(
     points: list,            # of `Point`, of many stacks
     noise: float = .15,      # how far a point may lie from a perfect formula, as a share
+    **fixed,                 # fields of `Efficiency` that are not fitted, such as overlap
 ) -> tuple:
     "(Efficiency, {arrivals: share}) for all points; a stack with many points does not outvote the others"
     f, names = _features(points), [p.stack for p in points]
     weighted = noise*(np.array([names.count(n) for n in names])/10)**.25
     start = np.log([START[k] for k in (*ASSUMED, *BUNCHING)])
-    return _unpack(_descend(lambda x: np.log(_predict(f, *_unpack(x))/f['seconds']), start, np.array([WIDTH[k] for k in (*ASSUMED, *BUNCHING)]), weighted))
+    width = np.array([WIDTH[k] for k in (*ASSUMED, *BUNCHING)])
+    return _unpack(_descend(lambda x: np.log(_predict(f, *_unpack(x, **fixed))/f['seconds']), start, width, weighted), **fixed)
 
 def leave_one_out(
     points: list,
+    **fixed,                 # as in `fit`
 ) -> tuple:
     "(seconds predicted for each point by a fit without its stack, {stack: that fit})"
     stacks = dict.fromkeys(p.stack for p in points)
-    fits = {s: fit([p for p in points if p.stack!=s]) for s in stacks}
+    fits = {s: fit([p for p in points if p.stack!=s], **fixed) for s in stacks}
     return np.array([_predict(_features([p]), *fits[p.stack])[0] for p in points]), fits
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #21ad41e0
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #046f0d70
 def errors(
     points: list,
     predicted,               # seconds, as long as `points`
@@ -178,13 +183,15 @@ def errors(
     ratio = np.asarray(predicted)/np.array([p.seconds for p in points])
     one, metric = np.array([p.tp==1 for p in points]), np.array([p.metric for p in points])
     alone = np.array([p.concurrency==1 for p in points])
-    kinds = {'tpot, 1 GPU': (metric=='tpot') & one, 'tpot, several': (metric=='tpot') & ~one, 'static and full, 1 GPU': (metric=='e2e') & one,
-             'static and full, several': (metric=='e2e') & ~one, 'ttft': metric=='ttft', 'ttft, one user': (metric=='ttft') & alone,
-             'ttft, under load': (metric=='ttft') & ~alone}
-    return {kind: (int(k.sum()), float(np.mean(np.abs(ratio[k]-1))), float(np.median(np.abs(ratio[k]-1))), float(np.exp(np.mean(np.log(ratio[k])))))
-            for kind, k in kinds.items() if k.any()}
+    first, each, whole = (metric==m for m in ('ttft', 'tpot', 'e2e'))
+    kinds = {'tpot, 1 GPU': each & one, 'tpot, several': each & ~one, 'static and full, 1 GPU': whole & one, 'static and full, several': whole & ~one,
+             'ttft': first, 'ttft, one user': first & alone, 'ttft, under load': first & ~alone}
+    summary = lambda r: (len(r), float(np.mean(np.abs(r-1))), float(np.median(np.abs(r-1))), float(np.exp(np.mean(np.log(r)))))
+    return {kind: summary(ratio[k]) for kind, k in kinds.items() if k.any()}
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #9a0c45e5
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #2321db25
+def _band_of(p): return 'ttft_band' if p.metric=='ttft' else 'tpot_band' if p.tp==1 else 'tpot_band_parallel'
+
 def bands(
     points: list,
     predicted,               # seconds, by fits that did not see them
@@ -192,7 +199,7 @@ def bands(
 ) -> dict:
     "{field of `Efficiency`: (low, high) of measured/predicted}"
     ratio = np.array([p.seconds for p in points])/np.asarray(predicted)
-    kind = np.array(['ttft_band' if p.metric=='ttft' else 'tpot_band' if p.tp==1 else 'tpot_band_parallel' for p in points])
+    kind = np.array([_band_of(p) for p in points])
     return {k: tuple(float(np.quantile(ratio[kind==k], q)) for q in ((1-share)/2, (1+share)/2)) for k in dict.fromkeys(kind)}
 
 def coverage(
@@ -202,11 +209,11 @@ def coverage(
 ) -> float:
     "Share of the points inside the band of their prediction"
     expected = predict(points, efficiency) if predicted is None else predicted
-    band = [efficiency.ttft_band if p.metric=='ttft' else efficiency.tpot_band if p.tp==1 else efficiency.tpot_band_parallel for p in points]
+    band = [getattr(efficiency, _band_of(p)) for p in points]
     return float(np.mean([b[0]*x<=p.seconds<=b[1]*x for p, x, b in zip(points, expected, band)]))
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #950af0db
-CALIBRATED = dict(ttft_band=(0.585, 1.72), tpot_band_parallel=(0.814, 1.37), tpot_band=(0.869, 1.26))       # bands after three points of the stack, measured below
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #9c1c6c9a
+CALIBRATED = dict(ttft_band=(0.585, 1.72), tpot_band_parallel=(0.814, 1.37), tpot_band=(0.869, 1.26))       # measured below
 
 def calibrate(
     points: list,            # of `Point`, of one stack; three that differ in load are enough
