@@ -65,7 +65,7 @@ def read_points(
                             arrivals=1. if static else 'together' if bunched else 'spread'))
     return points
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #bd1cd65e
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #1d1f3f09
 def _features(points):
     "What predictions need of points, as arrays"
     works = [(decode_work(p.model, p.gpu, p.concurrency, p.prompt+p.output/2, p.tp, p.bits, p.kv_bits),
@@ -74,7 +74,8 @@ def _features(points):
     array = lambda get: np.array([get(p) for p in points], float)
     return dict(works=stacked, output=array(lambda p: p.output), users=array(lambda p: p.concurrency),
                 metric=np.array([p.metric for p in points]), seconds=array(lambda p: p.seconds),
-                fixed=array(lambda p: 0 if isinstance(p.arrivals, str) else p.arrivals), **{name: array(lambda p: p.arrivals==name) for name in BUNCHING})
+                fixed=array(lambda p: 0 if isinstance(p.arrivals, str) else p.arrivals),
+                **{name: array(lambda p: p.arrivals==name) for name in BUNCHING})
 
 def _predict(f, e, shares):
     "Seconds of each point; `shares`: of users that come at once, by kind of arrivals"
@@ -174,7 +175,7 @@ def leave_one_out(
     fits = {s: fit([p for p in points if p.stack!=s], **fixed) for s in stacks}
     return np.array([_predict(_features([p]), *fits[p.stack])[0] for p in points]), fits
 
-# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #046f0d70
+# %% ../../nbs/10_tokenomics/02b_calibration.ipynb #b35b8e5b
 def errors(
     points: list,
     predicted,               # seconds, as long as `points`
@@ -184,8 +185,8 @@ def errors(
     one, metric = np.array([p.tp==1 for p in points]), np.array([p.metric for p in points])
     alone = np.array([p.concurrency==1 for p in points])
     first, each, whole = (metric==m for m in ('ttft', 'tpot', 'e2e'))
-    kinds = {'tpot, 1 GPU': each & one, 'tpot, several': each & ~one, 'static and full, 1 GPU': whole & one, 'static and full, several': whole & ~one,
-             'ttft': first, 'ttft, one user': first & alone, 'ttft, under load': first & ~alone}
+    kinds = {'tpot, 1 GPU': each & one, 'tpot, several': each & ~one, 'static and full, 1 GPU': whole & one,
+             'static and full, several': whole & ~one, 'ttft': first, 'ttft, one user': first & alone, 'ttft, under load': first & ~alone}
     summary = lambda r: (len(r), float(np.mean(np.abs(r-1))), float(np.median(np.abs(r-1))), float(np.exp(np.mean(np.log(r)))))
     return {kind: summary(ratio[k]) for kind, k in kinds.items() if k.any()}
 

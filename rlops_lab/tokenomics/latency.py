@@ -221,7 +221,7 @@ def largest_batch(
     context = np.asarray(prompt, float)+np.asarray(output, float)*(1 if worst else .5)
     return max_sequences(arch, kv_pool(arch, gpu, tp, bits, expert_bits, utilisation), np.maximum(context, 1), kv_bits=kv_bits, tp=tp)
 
-# %% ../../nbs/10_tokenomics/02_latency.ipynb #b19967c7
+# %% ../../nbs/10_tokenomics/02_latency.ipynb #5f8f3e9e
 BUNCHING = dict(
     spread=Assumption(0.0679, 0.0647, 0.0752, 'share of the users', 'requests that drift apart: fitted on InferenceX and vLLM rows, range '
                       'over leave-one-stack-out fits', '2026-11'),
@@ -255,10 +255,11 @@ class Latency:
                 'tokens/s of the replica': '{:,.0f}</td><td>{:,.0f} … {:,.0f}'.format(rate.value, rate.low, rate.high),
                 'in the batch': f'{self.running:,.0f}</td><td>memory holds {self.fits:,.0f}'}
         cells = ''.join(f'<tr><td style="text-align:left">{k}</td><td>{v}</td></tr>' for k, v in rows.items())
-        head = '<b>{model}</b> on {tp} × {gpu}, {bits} bits, {prompt:,.0f} → {output:,.0f} tokens, {concurrency:,.0f} users'.format(**self.scenario)
+        load = '{bits} bits, {prompt:,.0f} → {output:,.0f} tokens, {concurrency:,.0f} users'.format(**self.scenario)
+        head = '<b>{model}</b> on {tp} × {gpu}, '.format(**self.scenario)+load
         return f'{head}<table><tr><th></th><th>expected</th><th>90% band</th></tr>{cells}</table>'
 
-# %% ../../nbs/10_tokenomics/02_latency.ipynb #6d830822
+# %% ../../nbs/10_tokenomics/02_latency.ipynb #f4fc5616
 def expected_times(
     decode: Work,                # of one step for all running sequences
     prefill: Work,               # of one prompt
@@ -299,7 +300,8 @@ def latency(
     for name, value in dict(prompt=prompt, output=output, concurrency=concurrency, speculation=speculation).items():
         if not value>0: raise ValueError(f'{name}={value}: must be above 0')
     bunching = BUNCHING[arrivals].value if isinstance(arrivals, str) and arrivals in BUNCHING else arrivals
-    if isinstance(bunching, str) or not 0<=bunching<=1: raise ValueError(f"arrivals={arrivals!r}: 'spread', 'together' or a share from 0 to 1")
+    if isinstance(bunching, str) or not 0<=bunching<=1:
+        raise ValueError(f"arrivals={arrivals!r}: 'spread', 'together' or a share up to 1")
     if efficiency.bunching is not None and isinstance(arrivals, str): bunching = efficiency.bunching
     how = dict(tp=tp, bits=bits, kv_bits=kv_bits, expert_bits=expert_bits)
     fits = float(largest_batch(arch, machine, prompt, output, **how, utilisation=utilisation))

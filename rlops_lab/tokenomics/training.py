@@ -31,10 +31,10 @@ def train_flops(
     "Operations of forward and backward over a sequence"
     return forward_flops(model, tokens)*((2 if lora else 3)+(1 if recompute else 0))
 
-# %% ../../nbs/10_tokenomics/03_training.ipynb #b47f2cfd
+# %% ../../nbs/10_tokenomics/03_training.ipynb #9f27af73
 SYSTEM_MFU = Assumption(.22, .12, .31, "share of the GPUs' bf16 peak over a whole run", 'DeepSpeed-Chat: eleven PPO runs, OPT-6.7B to '
-                        '175B on 8 to 64 A100 (deepspeedai/DeepSpeed blogs/deepspeed-chat/README.md at 862edef, tables 1 and 2): median, lowest, highest, '
-                        'at its 135M tokens', '2023-04')
+                        '175B on 8 to 64 A100 (deepspeedai/DeepSpeed blogs/deepspeed-chat/README.md at 862edef, tables 1 and 2): '
+                        'median, lowest, highest at its 135M tokens', '2023-04')
 
 def sample_flops(
     method: str,                 # 'sft', 'ppo', 'grpo' or 'rejection'
