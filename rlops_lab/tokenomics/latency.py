@@ -64,7 +64,7 @@ GPU.__doc__ += '\n\nIn `GPUS`:\n'+'\n'.join(
     f'{g.name}: {g.bandwidth/1e12:.3f} TB/s, {g.flops16/1e12:.0f}/{g.flops8/1e12:.0f} TFLOP/s in bf16/fp8, {g.memory/1e9:.0f} GB, '
     f'link {g.link/1e9:.0f} GB/s ({g.source}, {g.date}); {g.usd:.2f} USD/hour ({g.usd.source}, {g.usd.date})' for g in GPUS.values())
 
-# %% ../../nbs/10_tokenomics/02_latency.ipynb #84857b5b
+# %% ../../nbs/10_tokenomics/02_latency.ipynb #bcf5aeb1
 _fit = lambda value, low, high, unit: Assumption(value, low, high, unit, 'fitted on published measurements (NVIDIA DLI nim.csv and '
     'TensorRT-LLM docs, aiconfigurator silicon samples, Argonne LLM-Inference-Bench), range over leave-one-stack-out fits', '2026-11')
 
@@ -72,7 +72,7 @@ ASSUMED = dict(
     mbu=_fit(0.788, 0.756, 0.814, 'share of the memory bandwidth that is reached'),
     mfu_prefill=_fit(0.559, 0.542, 0.587, 'share of the peak operations that reading a prompt reaches'),
     mfu_decode=_fit(0.424, 0.413, 0.436, 'share of the peak operations that a decode step reaches'),
-    moe=_fit(0.436, 0.397, 0.626, 'share of the dense speed, reading and computing, that a mixture of experts reaches'),
+    moe=_fit(0.436, 0.397, 0.626, 'share of the dense speed that a mixture of experts reaches: one model, Qwen3-235B on several GPUs'),
     step_overhead=_fit(0.00195, 0.00141, 0.00232, 'seconds of scheduling and launching a forward pass'),
     layer_overhead=_fit(8.82e-6, 7.75e-6, 1.11e-5, 'seconds a layer that overlap with nothing'),
     sequence_overhead=_fit(2.96e-5, 2.55e-5, 3.28e-5, 'seconds for each sequence of a decode step: sampling, detokenising'),
