@@ -26,7 +26,7 @@ from .alarms import diverges, drivers, suspicious
 from .batches import MicroBatch, credit, micro_batches
 from .config import PPOConfig
 from .losses import AdaptiveKL, kl_estimate, policy_loss, token_logprobs, value_loss
-from .processes import add_up_gradients, add_up_log, gather, mine, rank_and_world, start
+from .processes import add_up_gradients, add_up_log, gather, join_processes, mine, rank_and_world
 from ..rewards import split_messages
 from ..rollouts import rollout
 from ..samplers import HFSampler
@@ -52,7 +52,7 @@ class PPOTrainer:
         self.eval_rows = [dict(r) for r in eval_dataset] if eval_dataset is not None else []
         self.n_updates, self.trajectories, self.tracker, self.history, self.stopped = 0, [], None, [], None
         self._check_data()
-        start()
+        join_processes()
         seed_everything(args.seed)
         if isinstance(model, str):
             model, tokenizer = load(model)
