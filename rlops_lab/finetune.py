@@ -6,7 +6,7 @@
 __all__ = ['labels_html', 'batch_order', 'merge', 'unwrap', 'last_checkpoint', 'sft', 'preference', 'reward_model']
 
 # %% ../nbs/08_finetune.ipynb #d0024e43
-import copy, html, math
+import copy, html, json, math
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from .core import rng
 from .layers import hidden_states, unsupported
-from .models import written_out_attention
+from .models import fingerprint, written_out_attention
 
 # %% ../nbs/08_finetune.ipynb #e5ea043d
 def labels_html(
@@ -126,7 +126,7 @@ def _check(model, tokenizer, lengths, batch_size, micro_batch_size, peft_config)
 
 # %% ../nbs/08_finetune.ipynb #d2557a78
 def _fit(classes, model, tokenizer, dataset, lengths, output_dir, *, epochs=1., learning_rate=1e-3, batch_size=16, micro_batch_size=None,
-         peft_config=None, warmup=.05, schedule='cosine', max_steps=None, save_steps=None, resume=False, seed=0, on_step=None, collator=None, **config):
+         peft_config=None, warmup=.05, schedule='cosine', max_steps=None, save_steps=None, resume=False, seed=0, on_step=None, collator=None, adapter_dir=None, **config):
     "Train with a TRL trainer; see `sft` for the options"
     from transformers import TrainerCallback
     from transformers.trainer_callback import PrinterCallback
@@ -151,6 +151,7 @@ def _fit(classes, model, tokenizer, dataset, lengths, output_dir, *, epochs=1., 
         if low and hasattr(m, 'cast_input_dtype_enabled'): m.cast_input_dtype_enabled = False
     found = last_checkpoint(output_dir) if resume else None
     trainer.train(resume_from_checkpoint=str(found) if found else None)
+    if adapter_dir is not None: trainer.model.save_pretrained(adapter_dir)
     history = [{k: h[k] for k in h if k!='epoch'} for h in trainer.state.log_history if 'loss' in h]
     return (merge if peft_config is not None else unwrap)(trainer.model), history
 
@@ -233,6 +234,7 @@ def reward_model(
     output_dir,
     *,
     peft_config=None,     # LoraConfig; None trains all weights
+    adapter_dir=None,     # keep adapter and head there, for `Backbone.add_reward`; None: only the merged classifier
     **options,            # as in `sft`
 ):                        # sequence classifier with one output, and the log
     "A scorer of episodes, trained on pairs"
@@ -240,6 +242,7 @@ def reward_model(
     from trl import RewardConfig, RewardTrainer
     if missing := set(_PAIR)-set(dataset.column_names):
         raise ValueError(f'the data set has no column {sorted(missing)}: make it with rejection.pairs')
+    if adapter_dir is not None and peft_config is None: raise ValueError('adapter_dir needs a peft_config: without LoRA there is no adapter to keep')
     config = copy.deepcopy(model.config); config.num_labels, config.pad_token_id = 1, tokenizer.pad_token_id
     scorer = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
     setattr(scorer, scorer.base_model_prefix, copy.deepcopy(model.base_model))
@@ -248,5 +251,7 @@ def reward_model(
     rows = dataset.map(lambda r: {f'{s}_ids': r['prompt_ids']+r[f'{s}_ids'] for s in ('chosen', 'rejected')})
     rows = rows.select_columns(['chosen_ids', 'rejected_ids'])
     lengths = [max(len(c), len(r)) for c,r in zip(rows['chosen_ids'], rows['rejected_ids'])]
-    return _fit((RewardTrainer, RewardConfig), scorer.to(model.device), tokenizer, rows, lengths, output_dir, peft_config=peft_config,
-                center_rewards_coefficient=.01, **options)
+    trained = _fit((RewardTrainer, RewardConfig), scorer.to(model.device), tokenizer, rows, lengths, output_dir, peft_config=peft_config, adapter_dir=adapter_dir,
+                   center_rewards_coefficient=.01, **options)
+    if adapter_dir is not None: (Path(adapter_dir)/'base.json').write_text(json.dumps(dict(fingerprint=fingerprint(model))))
+    return trained

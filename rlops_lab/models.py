@@ -6,7 +6,7 @@
 __all__ = ['CHAT_TEMPLATE', 'RESPONSE_TEMPLATE', 'SMOLLM2', 'parse_call', 'mend_tokenizer', 'tiny', 'user_cache', 'file_sha256',
            'download_gguf', 'convert_gguf', 'find_smollm2', 'load', 'has_tools', 'Backbone', 'check_backbone', 'role',
            'written_out_attention', 'trunk', 'hidden', 'values', 'policy_parameters', 'critic_parameters',
-           'policy_is_reference', 'save', 'load_weights']
+           'policy_is_reference', 'save', 'load_weights', 'fingerprint', 'add_reward', 'rewards']
 
 # %% ../nbs/01_models.ipynb #a0604fc9
 import ast, copy, hashlib, json, os, re, shutil, subprocess, sys, tempfile, zipfile
@@ -201,7 +201,7 @@ class Backbone:
         self.critic, self.detach_critic, self.base, self.lora = critic, detach_critic, model, peft_config is not None
         self.decoder, head = model.get_decoder(), model.get_output_embeddings()
         self.output_embeddings, self.output_bias, self.device = head.weight, getattr(head, 'bias', None), head.weight.device
-        self.reference, self.model, self.lora_layers = None, model, []
+        self.reference, self.model, self.lora_layers, self.reward_head = None, model, [], None
         if self.lora: self._add_adapters(peft_config)
         else: self.reference = copy.deepcopy(model).requires_grad_(False).eval()
         self.model.eval()                            # no dropout, in scoring and in training alike: the first ratio must be 1
@@ -249,22 +249,27 @@ def _check_logits(self):
 Backbone._count_shared, Backbone._check_logits = _count_shared, _check_logits
 
 # %% ../nbs/01_models.ipynb #8d73af18
+def _adapter(self, role) -> str|None:
+    "Name of the LoRA that makes a role; None: the base alone"
+    return None if role=='reference' else 'policy' if role=='critic' and self.critic=='head' else role
+
 def _set_role(self, role):
     self.current = role
     for layer in self.lora_layers:
         layer._disable_adapters = role=='reference'
-        layer._active_adapter = ['critic' if role=='critic' and self.critic=='adapter' else 'policy']
+        layer._active_adapter = [self._adapter(role) or 'policy']
 
 @contextmanager
 def role(self, name: str):
-    "Inside, the model is the policy, the reference or the critic"
-    if name not in ('policy', 'reference', 'critic'): raise ValueError(f"role {name!r}: choose 'policy', 'reference' or 'critic'")
+    "Inside, the model is the policy, the reference, the critic or, if there is one, the reward model"
+    roles = ['policy', 'reference', 'critic']+['reward']*(self.reward_head is not None)
+    if name not in roles: raise ValueError(f"role {name!r}: choose one of {', '.join(roles)}")
     before = self.current
     self._set_role(name)
     try: yield self.reference if name=='reference' and not self.lora else self.base
     finally: self._set_role(before)
 
-Backbone._set_role, Backbone.role = _set_role, role
+Backbone._adapter, Backbone._set_role, Backbone.role = _adapter, _set_role, role
 
 # %% ../nbs/01_models.ipynb #ba9ab939
 @contextmanager
@@ -311,8 +316,7 @@ def hidden(self,
 ) -> Tensor:                  # [B, T, H]
     "Last hidden states of a role. With padding on the right and causal attention no token sees a pad, so no mask is needed"
     if lengths is not None and self.packs:
-        adapter = dict(policy='policy', critic='critic' if self.critic=='adapter' else 'policy').get(role)
-        return self._packed(input_ids, lengths, adapter, self.shared_layers if trunk is not None else 0, None, trunk)
+        return self._packed(input_ids, lengths, self._adapter(role), self.shared_layers if trunk is not None else 0, None, trunk)
     low = self.base.dtype==torch.bfloat16
     for layer in self.lora_layers: layer.cast_input_dtype_enabled = not low
     try:
@@ -365,3 +369,47 @@ def load_weights(self, folder):
 
 Backbone.policy_parameters, Backbone.critic_parameters, Backbone.policy_is_reference = policy_parameters, critic_parameters, policy_is_reference
 Backbone.save, Backbone.load = save, load_weights
+
+# %% ../nbs/01_models.ipynb #dc59bb99
+def fingerprint(
+    model,       # causal language model or classifier, with or without adapters
+) -> str:        # the same for the same base weights
+    "Hash of the lowest and the uppermost layer's base weights"
+    decoder = model.get_decoder() if hasattr(model, 'get_decoder') else model.base_model
+    sha = hashlib.sha256()
+    for layer in (decoder.layers[0], decoder.layers[-1]):
+        m = layer.mlp.down_proj
+        sha.update(getattr(m, 'base_layer', m).weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+def add_reward(self,
+    folder,      # that `finetune.reward_model` wrote
+):
+    "Take in a reward model: one more LoRA, frozen, and its head"
+    from peft import PeftConfig, load_peft_weights, set_peft_model_state_dict
+    folder = Path(folder)
+    if not (folder/'base.json').exists(): raise FileNotFoundError(f'{folder} has no base.json: give the `adapter_dir` of finetune.reward_model')
+    if not self.lora: raise ValueError('a reward model joins adapters on a frozen base: give the policy a peft_config, or pass the classifier as a reward function')
+    if (base := json.loads((folder/'base.json').read_text())['fingerprint'])!=fingerprint(self.base):
+        raise ValueError(f'the reward model in {folder} was trained on another base ({base}): train it on the model that PPO starts from')
+    config, weights = PeftConfig.from_pretrained(folder), load_peft_weights(folder, device=str(self.device))
+    config.task_type, config.modules_to_save = 'CAUSAL_LM', None
+    head = next(k for k in weights if k.endswith('score.weight'))
+    self.reward_head = weights.pop(head).float()                                   # [1, H]
+    self.model.add_adapter('reward', config)
+    set_peft_model_state_dict(self.model, weights, adapter_name='reward')
+    for name,p in self.model.named_parameters():
+        if '.reward.' in name: p.requires_grad_(False)
+    self.model.eval(); self._set_role('policy')
+    self.shared_layers = self._count_shared()
+
+@torch.no_grad()
+def rewards(self,
+    input_ids: Tensor,    # [B, T] padded on the right
+    lengths: list,        # tokens of each row
+) -> Tensor:              # [B] float32
+    "The reward model's scores, read at each row's last token"
+    states = self.hidden(input_ids, 'reward', self.trunk(input_ids, lengths), lengths)
+    return states[torch.arange(len(lengths)), torch.tensor(lengths)-1].float()@self.reward_head[0]
+
+Backbone.add_reward, Backbone.rewards = add_reward, rewards

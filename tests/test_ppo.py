@@ -375,3 +375,50 @@ def test_the_best_measurement_is_kept_and_hacking_is_said_aloud(tmp_path):
 def test_a_metric_that_nobody_measures_is_an_error_with_those_there_are(tmp_path):
     with pytest.raises(ValueError, match='kpi/verified_resolution, reward'): list(measured(tmp_path, [1], metric_for_best='kpi/happiness').steps())
     with pytest.raises(ValueError, match='give an eval_dataset'): trainer(eval_every=1, output_dir=str(tmp_path))
+
+# ---- a reward model as one more adapter
+def reward_adapter(path, model, seed=0):
+    "An adapter with its head, as `finetune.reward_model` keeps it, with random weights"
+    import copy, json
+    from peft import get_peft_model
+    from transformers import LlamaForSequenceClassification
+    from rlops_lab.models import fingerprint
+    torch.manual_seed(seed)
+    config = copy.deepcopy(model.config); config.num_labels, config.pad_token_id = 1, 15
+    scorer = LlamaForSequenceClassification(config); scorer.model = copy.deepcopy(model.model)
+    peft = get_peft_model(scorer, LoraConfig(task_type='SEQ_CLS', r=4, target_modules=['q_proj', 'down_proj'], modules_to_save=['score']))
+    with torch.no_grad():
+        for n, p in peft.named_parameters():
+            if 'lora_B' in n or 'modules_to_save' in n: p.normal_(std=.3)
+    peft.save_pretrained(path); (path/'base.json').write_text(json.dumps(dict(fingerprint=fingerprint(model))))
+    return peft.eval()
+
+@pytest.mark.parametrize('upper', [True, False])
+def test_a_reward_model_joins_the_backbone_and_says_the_same(tmp_path, upper):
+    model = tiny(); scorer = reward_adapter(tmp_path, model)
+    config = lora(target_modules=['q_proj', 'v_proj'], layers_to_transform=[1]) if upper else lora()
+    b = shaken(Backbone(model, config)); before = [b.hidden(torch.tensor([[1, 2, 3]]), r).detach() for r in ('policy', 'reference', 'critic')]
+    shared = b.shared_layers
+    b.add_reward(tmp_path)
+    assert b.shared_layers==0 and shared==int(upper)                      # the reward model's adapter sits on every layer
+    for was, r in zip(before, ('policy', 'reference', 'critic')): torch.testing.assert_close(b.hidden(torch.tensor([[1, 2, 3]]), r), was)
+    assert not any('reward' in n for n, p in b.model.named_parameters() if p.requires_grad)
+    assert len(b.policy_parameters())==len([n for n, _ in b.model.named_parameters() if '.policy.' in n])
+    rows = [[1, 5, 3, 0], [1, 7]]
+    with torch.no_grad(): want = torch.tensor([scorer(input_ids=torch.tensor([r])).logits.item() for r in rows])
+    torch.testing.assert_close(b.rewards(torch.tensor([[1, 5, 3, 0], [1, 7, 0, 0]]), [4, 2]), want, atol=1e-4, rtol=1e-4)
+
+def test_ppo_optimises_the_reward_model_and_keeps_the_environments_reward_beside_it(tmp_path):
+    model = tiny(); reward_adapter(tmp_path, model)
+    t = Offline(model, PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128), train_dataset=[{}], peft_config=lora(), reward_model=tmp_path)
+    paid = [x.reward for x in episodes(8, seed=0)]
+    record = t.step()
+    assert [x.scores['environment'] for x in t.trajectories]==paid and [x.reward for x in t.trajectories]==[x.scores['reward_model'] for x in t.trajectories]
+    assert record['first_ratio_error']==0 and record['reward']==pytest.approx(record['reward/reward_model']) and record['reward/environment']==pytest.approx(sum(paid)/8)
+    assert [x.turn_rewards[0] for x in t.trajectories]==[0.]*8
+
+def test_a_reward_model_of_another_base_or_without_adapters_is_refused(tmp_path):
+    reward_adapter(tmp_path, tiny())
+    with pytest.raises(ValueError, match='another base'): Backbone(tiny(seed=1), lora()).add_reward(tmp_path)
+    with pytest.raises(ValueError, match='frozen base'): Backbone(tiny(), None, critic='head').add_reward(tmp_path)
+    with pytest.raises(FileNotFoundError, match='adapter_dir'): Backbone(tiny(), lora()).add_reward(tmp_path/'nothing')

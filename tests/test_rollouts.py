@@ -520,3 +520,10 @@ def test_drift_is_told_in_three_kinds():
     tools = run([['put(amount=10)']], tools_in_prompt=True)[0]
     from rlops_lab.environments.contract import tool_schemas
     assert template_drift(tools, TOKENIZER) == 'fork' and template_drift(tools, TOKENIZER, tool_schemas(Till())) == 'clean'
+
+def test_a_part_of_a_rollout_draws_what_the_whole_does():
+    model, tokenizer = load('tiny')
+    def played(rows, **options): return [t.token_ids for t in rollout(HFSampler(model, tokenizer), tokenizer, SupportDesk, rows, max_turns=2, max_tokens_per_turn=8, seed=3, progress=False, **options)]
+    rows = scenarios(6, 'train')
+    whole = played(rows)
+    assert played(rows[1::2], numbers=[1, 3, 5])==whole[1::2]!=played(rows[1::2])

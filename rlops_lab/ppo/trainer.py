@@ -42,6 +42,7 @@ class PPOTrainer:
         train_dataset=None,                     # rows for `reset`: a Dataset or a list of dicts
         processing_class=None,                  # tokenizer
         peft_config=None,                       # LoraConfig; None: the whole model is trained
+        reward_model: str|Path|None = None,     # `adapter_dir` of `finetune.reward_model`: its score, and not the environment's reward, is what is optimised
         eval_dataset=None,                      # rows for `evaluate`, every `eval_every` updates
         rollout_options: dict|None = None,      # further keywords of `rollouts.rollout`
     ):
@@ -59,6 +60,7 @@ class PPOTrainer:
         self.tokenizer = processing_class
         self._check_model(model)
         self.backbone = Backbone(model, peft_config, critic=args.critic, detach_critic=args.detach_critic)
+        if reward_model is not None: self.backbone.add_reward(reward_model)
         self.optimizer = torch.optim.AdamW([dict(params=self.backbone.policy_parameters()), dict(params=self.backbone.critic_parameters())],
                                            eps=args.adam_epsilon, weight_decay=0.)
         if args.report_to and rank_and_world()[0]==0: self._start_tracker()
@@ -123,10 +125,21 @@ def collect_all(self:PPOTrainer, rows: list[dict]) -> list[Trajectory]:
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #1053a27e
 @patch
+def _judge(self:PPOTrainer, trajectories):
+    played = [i for i,t in enumerate(trajectories) if t.n_actions]
+    for rows in micro_batches([len(t.token_ids) for t in trajectories], played, self.args.micro_batch_tokens):
+        micro = MicroBatch.of(trajectories, rows, self.backbone.device)
+        for i,x in zip(rows, self.backbone.rewards(micro.input_ids, micro.lengths).tolist()):
+            t = trajectories[i]
+            t.scores |= dict(environment=t.reward, reward_model=x)
+            t.turn_rewards = [0.]*(len(t.turn_rewards)-1)+[x]
+
+@patch
 def grade(self:PPOTrainer,
     trajectories: list[Trajectory],  # changed in place
 ) -> list[Trajectory]:
-    "Add the reward functions' verdicts to each episode's last turn"
+    "Let the reward model take the environment's place, and add the reward functions' verdicts to each episode's last turn"
+    if self.backbone.reward_head is not None: self._judge(trajectories)
     if not self.reward_funcs: return trajectories
     columns = {k: [t.task.get(k) for t in trajectories] for k in trajectories[0].task}
     split = [split_messages(t) if t.messages else ([], []) for t in trajectories]
