@@ -2,8 +2,9 @@
 
     make bench BENCH=ppo_growth [ARGS="--pairs 5 --sizes 16 256"]
 
-Episodes are recorded ones with random tokens (64 prompt tokens, up to 64 response tokens), so that sampling stays out; an update is scoring and two epochs in micro-batches of at
-most 2048 tokens. Each size is a process of its own, sizes take turns, and the order is reversed from pair to pair. The first update of a process warms up on 16 episodes."""
+Episodes are recorded ones with random tokens (64 prompt tokens, up to 64 response tokens), so that sampling stays out; an update is scoring and
+two epochs in micro-batches of at most 2048 tokens. Each size is a process of its own, sizes take turns, and the order is reversed from pair to
+pair. The first update of a process warms up on 16 episodes."""
 import argparse, json, os, statistics, sys, time
 from pathlib import Path
 
@@ -42,15 +43,17 @@ def main():
     runs = {n: [] for n in args.sizes}
     for pair in range(args.pairs):
         for n in args.sizes[::-1 if pair%2 else 1]:
-            runs[n].append(run := last_line([sys.executable, Path(__file__), '--size', n, '--critic', args.critic, '--model', args.model]))
+            job = [sys.executable, Path(__file__), '--size', n, '--critic', args.critic, '--model', args.model]
+            runs[n].append(run := last_line(job))
             print(f"pair {pair} {n:4} episodes {run['seconds']*1e3:7.3f} ms a token, peak {run['peak']/1e9:.2f} GB", flush=True)
     seconds = {n: statistics.median(r['seconds'] for r in x) for n, x in runs.items()}
     middle = statistics.median(seconds.values())
     apart = max(abs(s/middle-1) for s in seconds.values())
     growth = statistics.median(b['peak']/a['peak'] for a, b in zip(runs[args.sizes[0]], runs[args.sizes[-1]]))
-    figures = dict(n=args.pairs, critic=args.critic, ms_per_token={n: round(s*1e3, 3) for n, s in seconds.items()}, largest_distance_from_median=round(apart, 3),
-                   gb={n: round(statistics.median(r['peak'] for r in x)/1e9, 2) for n, x in runs.items()}, peak_growth=round(growth, 3))
-    print(json.dumps(dict(name='ppo_growth', figures=figures, goal='within 15% of the median, peak of the largest <=1.1x that of the smallest', holds=apart<=.15 and growth<=1.1, machine=machine(), commit=git_state()[0])))
+    figures = dict(n=args.pairs, critic=args.critic, ms_per_token={n: round(s*1e3, 3) for n, s in seconds.items()},
+                   largest_distance_from_median=round(apart, 3), gb={n: round(statistics.median(r['peak'] for r in x)/1e9, 2) for n, x in runs.items()}, peak_growth=round(growth, 3))
+    goal, holds = 'within 15% of the median, peak of the largest <=1.1x that of the smallest', apart<=.15 and growth<=1.1
+    print(json.dumps(dict(name='ppo_growth', figures=figures, goal=goal, holds=holds, machine=machine(), commit=git_state()[0])))
 
 
 if __name__=='__main__': main()

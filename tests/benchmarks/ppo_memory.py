@@ -2,8 +2,8 @@
 
     make bench BENCH=ppo_memory [ARGS="--pairs 5"]
 
-Policy, reference, critic and reward model share one backbone (`ppo_vs_trl.ours`: sampling, scoring and four epochs, 16 episodes in one micro-batch of at most 2048 tokens).
-SFT is `finetune.sft` with the same LoRA on the same 16 prompts with responses of the same lengths, in one micro-batch. Each run is a process of its own."""
+Policy, reference, critic and reward model share one backbone (`ppo_vs_trl.ours`: sampling, scoring and four epochs, 16 episodes in one
+micro-batch of at most 2048 tokens). SFT is `finetune.sft` with the same LoRA on the same 16 prompts with responses of the same lengths, in one micro-batch. Each run is a process of its own."""
 import argparse, json, os, statistics, sys, tempfile
 from pathlib import Path
 
@@ -43,7 +43,8 @@ def main():
                 runs[side].append(last_line([sys.executable, here, '--side', side, '--folder', folder])['peak'])
                 print(f'pair {pair} {side:8} peak {runs[side][-1]/1e9:.3f} GB', flush=True)
     ratios = {side: statistics.median(a/b for a, b in zip(runs[side], runs['sft'])) for side in ('adapter', 'head')}
-    figures = dict(n=args.pairs, **{f'{s}_gb': round(statistics.median(x)/1e9, 3) for s, x in runs.items()}, **{f'{s}_over_sft': round(x, 3) for s, x in ratios.items()})
+    figures = dict(n=args.pairs, **{f'{s}_gb': round(statistics.median(x)/1e9, 3) for s, x in runs.items()})
+    figures |= {f'{s}_over_sft': round(x, 3) for s, x in ratios.items()}
     print(json.dumps(dict(name='ppo_memory', figures=figures, goal='<=1.25x SFT', holds=max(ratios.values())<=1.25, machine=machine(), commit=git_state()[0])))
 
 

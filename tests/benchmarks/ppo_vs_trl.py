@@ -33,7 +33,8 @@ def prepare(folder, name='smollm2'):
     model.save_pretrained(folder/'base'); tokenizer.save_pretrained(folder/'base')
     asked = prompts(tokenizer, EPISODES, 64)
     pairs = Dataset.from_list([dict(prompt_ids=p[:16], chosen_ids=p[16:24], rejected_ids=p[24:48]) for p in asked[:8]])
-    scorer, _ = reward_model(model, tokenizer, pairs, folder/'fit', peft_config=LoraConfig(**LORA), adapter_dir=folder/'reward_adapter', batch_size=4, max_steps=2)
+    scorer, _ = reward_model(model, tokenizer, pairs, folder/'fit', peft_config=LoraConfig(**LORA), adapter_dir=folder/'reward_adapter',
+                             batch_size=4, max_steps=2)
     scorer.save_pretrained(folder/'reward')
     (folder/'work.json').write_text(json.dumps(dict(prompts=asked, limits=lengths(EPISODES, LIMIT))))
 
@@ -54,29 +55,34 @@ def ours(folder, critic, updates):
         def add(self, token, logprob, stop, max_tokens): super().add(token, logprob, (), self.most)
     samplers.Reply = Limited
     model, tokenizer = load(str(folder/'base'), device='cpu', dtype=torch.bfloat16)
-    args = PPOConfig(num_updates=updates+1, episodes_per_update=EPISODES, critic=critic, critic_learning_rate=SHARED['learning_rate'], truncation='terminal', adam_epsilon=1e-8, **SHARED)
-    trainer = PPOTrainer(model, args, processing_class=tokenizer, peft_config=LoraConfig(task_type='CAUSAL_LM', **LORA), reward_model=folder/'reward_adapter')
+    args = PPOConfig(num_updates=updates+1, episodes_per_update=EPISODES, critic=critic, critic_learning_rate=SHARED['learning_rate'],
+                     truncation='terminal', adam_epsilon=1e-8, **SHARED)
+    lora = LoraConfig(task_type='CAUSAL_LM', **LORA)
+    trainer = PPOTrainer(model, args, processing_class=tokenizer, peft_config=lora, reward_model=folder/'reward_adapter')
     out = dict(seconds=[], seconds_rollout=[], seconds_score=[], seconds_update=[], sampled=[])
     for i in range(updates+1):
         began = time.perf_counter()
-        replies = samplers.HFSampler(trainer.backbone.base, tokenizer).sample(work['prompts'], samplers.SamplingParams(LIMIT, args.temperature, seed=i))
-        played = [Trajectory({}, [], p+r.token_ids, [0]*len(p)+[1]*len(r.token_ids), [0.]*len(p)+r.logprobs, [-1]*len(p)+[0]*len(r.token_ids), [0.], terminated=True)
-                  for p, r in zip(work['prompts'], replies)]
+        sampler = samplers.HFSampler(trainer.backbone.base, tokenizer)
+        replies = sampler.sample(work['prompts'], samplers.SamplingParams(LIMIT, args.temperature, seed=i))
+        played = [Trajectory({}, [], p+r.token_ids, [0]*len(p)+[1]*len(r.token_ids), [0.]*len(p)+r.logprobs,
+                             [-1]*len(p)+[0]*len(r.token_ids), [0.], terminated=True) for p, r in zip(work['prompts'], replies)]
         assert [t.n_actions for t in played]==work['limits'], 'a response did not stop where it was to'
         sampled = time.perf_counter()
         record = trainer.update(trainer.grade(played))
-        out['seconds'].append(time.perf_counter()-began); out['seconds_rollout'].append(sampled-began); out['sampled'].append(sum(t.n_actions for t in played))
-        for k in ('seconds_score', 'seconds_update'): out[k].append(record[k])
+        now = dict(seconds=time.perf_counter()-began, seconds_rollout=sampled-began, sampled=sum(t.n_actions for t in played))
+        for k, x in (now | {k: record[k] for k in ('seconds_score', 'seconds_update')}).items(): out[k].append(x)
     return out | dict(peak=peak_bytes())
 
 
 def theirs(folder, which, updates, micro, attention):
     "The job of one of TRL's sides"
     best = which=='trl'
-    config = SHARED | dict(per_device_train_batch_size=micro, gradient_accumulation_steps=EPISODES//micro, total_episodes=EPISODES*(updates+1), response_length=LIMIT)
+    config = SHARED | dict(per_device_train_batch_size=micro, gradient_accumulation_steps=EPISODES//micro, total_episodes=EPISODES*(updates+1),
+                           response_length=LIMIT)
     file = folder/f'{which}.json'
-    file.write_text(json.dumps(dict(json.loads((folder/'work.json').read_text()), base=str(folder/'base'), policy=str(folder/'base'), critic=str(folder/'reward'), reward=str(folder/'reward'),
-                                    lora=LORA if best else None, dtype='bfloat16' if best else 'float32', attention=attention if best else 'sdpa', config=config)))
+    models = {role: str(folder/name) for role, name in dict(base='base', policy='base', critic='reward', reward='reward').items()}
+    how = dict(lora=LORA, dtype='bfloat16', attention=attention) if best else dict(lora=None, dtype='float32', attention='sdpa')
+    file.write_text(json.dumps(json.loads((folder/'work.json').read_text()) | models | how | dict(config=config)))
     return file
 
 
@@ -106,13 +112,15 @@ def main():
         last_line([sys.executable, here, '--side', 'prepare', '--folder', folder])
         for pair in range(args.pairs):
             for side in args.sides[::-1 if pair%2 else 1]:
-                if side.startswith('trl'): run = last_line([python, here.parent/'_trl110.py', theirs(folder, side, args.updates, args.peer_micro, args.peer_attention)])
-                else: run = last_line([sys.executable, here, '--side', side, '--folder', folder, '--updates', args.updates])
-                runs[side].append(run)
-                print(f"pair {pair} {side:11} {statistics.median(run['seconds'][1:]):6.1f} s an update (sampling {statistics.median(run['seconds_rollout'][1:]):.1f}), peak {run['peak']/1e9:.2f} GB", flush=True)
+                if side.startswith('trl'): job = [python, here.parent/'_trl110.py', theirs(folder, side, args.updates, args.peer_micro, args.peer_attention)]
+                else: job = [sys.executable, here, '--side', side, '--folder', folder, '--updates', args.updates]
+                runs[side].append(run := last_line(job))
+                whole, sampling = (statistics.median(run[k][1:]) for k in ('seconds', 'seconds_rollout'))
+                print(f"pair {pair} {side:11} {whole:6.1f} s an update (sampling {sampling:.1f}), peak {run['peak']/1e9:.2f} GB", flush=True)
     median = lambda side, f: statistics.median(f(r) for r in runs[side])
     seconds, gigabytes = lambda r: statistics.median(r['seconds'][1:]), lambda r: r['peak']/1e9
-    figures = dict(n=args.pairs, updates=args.updates, sampled=runs[args.sides[0]][0]['sampled'][-1], attention=args.peer_attention, micro=args.peer_micro)
+    figures = dict(n=args.pairs, updates=args.updates, sampled=runs[args.sides[0]][0]['sampled'][-1], attention=args.peer_attention,
+                   micro=args.peer_micro)
     for side in runs: figures |= {f'{side}_seconds': round(median(side, seconds), 2), f'{side}_gb': round(median(side, gigabytes), 2)}
     holds = []
     for mine in [s for s in runs if not s.startswith('trl')]:
@@ -123,7 +131,8 @@ def main():
         if 'trl' in runs:
             share = statistics.median(a['peak']/b['peak'] for a, b in zip(runs[mine], runs['trl']))
             figures[f'{mine}_peak_share_of_trl'] = round(share, 3); holds.append(share<=.5)
-    print(json.dumps(dict(name='ppo_vs_trl', figures=figures, goal='>=3x TRL at its best, >=10x its default, <=0.5x the memory of its best', holds=bool(holds) and all(holds), machine=machine(), commit=git_state()[0])))
+    goal = '>=3x TRL at its best, >=10x its default, <=0.5x the memory of its best'
+    print(json.dumps(dict(name='ppo_vs_trl', figures=figures, goal=goal, holds=bool(holds) and all(holds), machine=machine(), commit=git_state()[0])))
 
 
 if __name__=='__main__': main()
