@@ -66,7 +66,7 @@ def main():
     parser.add_argument('--critic', nargs='+', default=['adapter', 'head'])
     parser.add_argument('--model', default='smollm2')
     args = parser.parse_args()
-    figures, shares = dict(n=args.pairs, episodes=args.episodes), {}
+    figures, shares = dict(model=args.model, n=args.pairs, episodes=args.episodes), {}
     for critic in args.critic:
         model, tokenizer = load(args.model, device='cpu', dtype=torch.bfloat16)
         config = PPOConfig(num_ppo_epochs=args.epochs, num_mini_batches=1, episodes_per_update=args.episodes, critic=critic, truncation='terminal')

@@ -50,7 +50,7 @@ def main():
     middle = statistics.median(seconds.values())
     apart = max(abs(s/middle-1) for s in seconds.values())
     growth = statistics.median(b['peak']/a['peak'] for a, b in zip(runs[args.sizes[0]], runs[args.sizes[-1]]))
-    figures = dict(n=args.pairs, critic=args.critic, ms_per_token={n: round(s*1e3, 3) for n, s in seconds.items()},
+    figures = dict(model=args.model, n=args.pairs, critic=args.critic, ms_per_token={n: round(s*1e3, 3) for n, s in seconds.items()},
                    largest_distance_from_median=round(apart, 3), gb={n: round(statistics.median(r['peak'] for r in x)/1e9, 2) for n, x in runs.items()}, peak_growth=round(growth, 3))
     goal, holds = 'within 15% of the median, peak of the largest <=1.1x that of the smallest', apart<=.15 and growth<=1.1
     print(json.dumps(dict(name='ppo_growth', figures=figures, goal=goal, holds=holds, machine=machine(), commit=git_state()[0])))

@@ -30,6 +30,7 @@ def sft_side(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--pairs', type=int, default=5)
+    parser.add_argument('--model', default='smollm2', help="'tiny' shows in a minute that everything runs")
     parser.add_argument('--side', help=argparse.SUPPRESS)
     parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -37,13 +38,14 @@ def main():
     from rlops_lab.core import git_state
     here, runs = Path(__file__), {side: [] for side in ('sft', 'adapter', 'head')}
     with tempfile.TemporaryDirectory() as folder:
-        last_line([sys.executable, here.parent/'ppo_vs_trl.py', '--side', 'prepare', '--folder', folder])
+        last_line([sys.executable, here.parent/'ppo_vs_trl.py', '--side', 'prepare', '--folder', folder,
+                   '--model', args.model])
         for pair in range(args.pairs):
             for side in list(runs)[::-1 if pair%2 else 1]:
                 runs[side].append(last_line([sys.executable, here, '--side', side, '--folder', folder])['peak'])
                 print(f'pair {pair} {side:8} peak {runs[side][-1]/1e9:.3f} GB', flush=True)
     ratios = {side: statistics.median(a/b for a, b in zip(runs[side], runs['sft'])) for side in ('adapter', 'head')}
-    figures = dict(n=args.pairs, **{f'{s}_gb': round(statistics.median(x)/1e9, 3) for s, x in runs.items()})
+    figures = dict(model=args.model, n=args.pairs, **{f'{s}_gb': round(statistics.median(x)/1e9, 3) for s, x in runs.items()})
     figures |= {f'{s}_over_sft': round(x, 3) for s, x in ratios.items()}
     print(json.dumps(dict(name='ppo_memory', figures=figures, goal='<=1.25x SFT', holds=max(ratios.values())<=1.25, machine=machine(), commit=git_state()[0])))
 

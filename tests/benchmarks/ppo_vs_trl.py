@@ -99,17 +99,18 @@ def main():
     parser.add_argument('--peer-micro', type=int, default=4, help="episodes of TRL's micro-batches")
     parser.add_argument('--peer-attention', default='sdpa', help="implementation of attention in TRL's best configuration")
     parser.add_argument('--sides', nargs='+', default=['trl', 'adapter', 'head', 'trl_default'])
+    parser.add_argument('--model', default='smollm2', help="'tiny' shows in a minute that everything runs")
     parser.add_argument('--side', help=argparse.SUPPRESS)                # one of ours in this process, of the folder in --folder
     parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.side=='prepare': prepare(args.folder); print('{}'); return
+    if args.side=='prepare': prepare(args.folder, args.model); print('{}'); return
     if args.side: print(json.dumps(ours(args.folder, args.side, args.updates))); return
     from _peer import python_of_peer
     from rlops_lab.core import git_state
     here, python, runs = Path(__file__), python_of_peer(), {side: [] for side in args.sides}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        last_line([sys.executable, here, '--side', 'prepare', '--folder', folder])
+        last_line([sys.executable, here, '--side', 'prepare', '--folder', folder, '--model', args.model])
         for pair in range(args.pairs):
             for side in args.sides[::-1 if pair%2 else 1]:
                 if side.startswith('trl'): job = [python, here.parent/'_trl110.py', theirs(folder, side, args.updates, args.peer_micro, args.peer_attention)]
@@ -119,7 +120,7 @@ def main():
                 print(f"pair {pair} {side:11} {whole:6.1f} s an update (sampling {sampling:.1f}), peak {run['peak']/1e9:.2f} GB", flush=True)
     median = lambda side, f: statistics.median(f(r) for r in runs[side])
     seconds, gigabytes = lambda r: statistics.median(r['seconds'][1:]), lambda r: r['peak']/1e9
-    figures = dict(n=args.pairs, updates=args.updates, sampled=runs[args.sides[0]][0]['sampled'][-1], attention=args.peer_attention,
+    figures = dict(model=args.model, n=args.pairs, updates=args.updates, sampled=runs[args.sides[0]][0]['sampled'][-1], attention=args.peer_attention,
                    micro=args.peer_micro)
     for side in runs: figures |= {f'{side}_seconds': round(median(side, seconds), 2), f'{side}_gb': round(median(side, gigabytes), 2)}
     holds = []
