@@ -22,7 +22,7 @@ What differs on purpose, why, and how it is set to their convention here:
 | means over tokens are taken in each micro-batch, then over micro-batches | over all tokens of the step | how memory is cut up must not change the objective | one micro-batch; what several change is measured below |
 | temperature+1e-7 | temperature | nobody divides by 0 here: the configuration refuses it | too small to be seen |
 | whitening by process | over all processes' tokens | one batch, one scale | one process |"""
-import json, subprocess, sys, tempfile
+import argparse, json, subprocess, sys, tempfile
 from pathlib import Path
 
 import torch
@@ -170,18 +170,21 @@ def case(folder, python, lora):
     small = ours(lora); small.args.micro_batch_tokens = 24
     parts = update(small, prompts, answers, reward, 1)
     whole, split = (load_file(folder/f'{name}.safetensors') for name in ('whole', 'parts'))
-    first = [n for n in whole if n.startswith('gradient.0.')]
+    def apart(a, b, names): return relative(*(torch.cat([x[n].flatten() for n in names]) for x in (a, b)))
     found = compare(a, folder/'whole.safetensors', lora, prompts)
-    return dict(found, tensors=len(a['gradients'][0]), clipped_tokens=a['clipped'],
-                theirs_in_micro_batches=max(relative(split[n], whole[n]) for n in first),
-                ours_in_micro_batches=max(relative(parts['gradients'][0][n], g) for n, g in a['gradients'][0].items()))
+    return dict(found, value_std=a['values'][a['mask']].std().item(), tensors=len(a['gradients'][0]), clipped_tokens=a['clipped'],
+                theirs_in_micro_batches=apart(split, whole, [n for n in whole if n.startswith('gradient.0.')]),
+                ours_in_micro_batches=apart(parts['gradients'][0], a['gradients'][0], list(a['gradients'][0])))
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--cases', nargs='+', default=['lora', 'full'], choices=('lora', 'full'))
+    args = parser.parse_args()
     python = python_of_peer()
     with tempfile.TemporaryDirectory() as folder:
-        figures = {name: case(Path(folder)/name, python, lora) for name, lora in (('lora', True), ('full', False))}
-    aside = ('tensors', 'clipped_tokens', 'theirs_in_micro_batches')
+        figures = {name: case(Path(folder)/name, python, name=='lora') for name in args.cases}
+    aside = ('value_std', 'tensors', 'clipped_tokens', 'theirs_in_micro_batches')
     worst = max(x for found in figures.values() for k, x in found.items() if k not in aside)
     for name, found in figures.items(): print(f'{name}: '+', '.join(f'{k} {x:.1e}' if isinstance(x, float) else f'{k} {x}' for k, x in found.items()))
     print(json.dumps(dict(name='parity', figures=dict(worst=worst, **figures), goal='<=1e-4', holds=worst<=1e-4, machine=machine(), commit=git_state()[0])))
