@@ -212,6 +212,19 @@ def test_training_the_whole_model_leaves_the_reference():
         assert torch.equal(t.backbone.hidden(ids, 'reference'), reference)
         assert not torch.equal(t.backbone.hidden(ids, 'policy'), policy)
 
+def test_reference_of_the_whole_model_keeps_its_own_output_embeddings():
+    "The copy's hidden states go through the copy's head, not through the one that is being trained"
+    model = tiny(); frozen = tiny()
+    t = trainer(model, None, critic='head')
+    shaken(t.backbone)
+    played = episodes(4)
+    scored = t.score(played, t.plan(played, list(range(4))))
+    for i, e in enumerate(played):
+        with torch.no_grad(): logprobs = frozen(torch.tensor([e.token_ids])).logits[0, :-1].log_softmax(-1)
+        want = [logprobs[k-1, x] for k, (x, m) in enumerate(zip(e.token_ids, e.action_mask)) if m]
+        assert torch.allclose(scored['reference'][i, :len(want)], torch.stack(want), atol=1e-5)
+        assert not torch.allclose(scored['old'][i, :len(want)], torch.stack(want), atol=1e-2)
+
 def test_learning_rate_falls_to_zero_and_follows_edits():
     t = trainer(lr_scheduler_type='linear', num_updates=4)
     rates = [t.update(episodes())['learning_rate'] for _ in range(4)]

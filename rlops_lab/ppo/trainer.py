@@ -169,9 +169,13 @@ def plan(self:PPOTrainer,
     return [[ready(rows) for rows in micro_batches(lengths, part.tolist(), a.micro_batch_tokens)] for part in parts]
 
 @patch
-def _logprobs(self:PPOTrainer, hidden, micro, entropy=False):
+def _logprobs(self:PPOTrainer, hidden, micro, entropy=False, role='policy'):
     b = self.backbone
-    return token_logprobs(hidden[micro.index], b.output_embeddings, micro.targets, self.args.temperature, b.output_bias, entropy)
+    weight, bias = b.output_embeddings, b.output_bias
+    if role=='reference' and b.reference is not None:                        # full fine-tuning moves the policy's; the copy has its own
+        head = b.reference.get_output_embeddings()
+        weight, bias = head.weight, getattr(head, 'bias', None)
+    return token_logprobs(hidden[micro.index], weight, micro.targets, self.args.temperature, bias, entropy)
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #f6638a65
 @patch
@@ -190,7 +194,7 @@ def score(self:PPOTrainer,
         hidden = states('policy') if a.old_logprobs=='recompute' or a.critic=='head' else None
         if a.old_logprobs=='recompute':
             for name,flat in zip(('old', 'entropy'), self._logprobs(hidden, micro, entropy=True)): keep(name, flat)
-        if a.kl_coef and not alike: keep('reference', self._logprobs(states('reference'), micro))
+        if a.kl_coef and not alike: keep('reference', self._logprobs(states('reference'), micro, role='reference'))
         if a.critic=='adapter': hidden = states('critic')
         keep('values', b.values(hidden[micro.index]))
         if a.critic_epochs: states_of.update(zip(micro.rows, hidden[micro.index].clone().split(counts)))
