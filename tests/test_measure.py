@@ -115,6 +115,10 @@ def test_every_prompt_is_used_once():
     measure(ask, list(range(14)), users=(1, 2, 4), requests=lambda c: 2*c, progress=False)
     assert sorted(asked)==list(range(14))
 
+def test_texts_need_a_server_that_counts():
+    seen = measure(fake, ['a text', 'another'], users=(1,), requests=lambda c: 2, progress=False)
+    with pytest.raises(ValueError, match='Use token ids as prompts'): seen.points('smollm2-135m', 'H100')
+
 def test_an_empty_answer_is_an_error():
     async def ask(prompt):
         if prompt<0: yield 1, None

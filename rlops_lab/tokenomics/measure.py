@@ -20,7 +20,7 @@ from .prices import Range
 class Load:
     "What some users in a closed loop saw"
     users: int
-    prompt: float = 0.                                  # tokens of a prompt, in the mean
+    prompt: float = 0.                                  # tokens of a prompt, in the mean; nan where nobody told
     ttft: list = field(default_factory=list)            # seconds, one entry a request
     tpot: list = field(default_factory=list)            # seconds, one entry a request of more than one token
     e2e: list = field(default_factory=list)             # seconds, one entry a request
@@ -45,6 +45,8 @@ class Load:
     ) -> list[Point]:
         "Mean TTFT and TPOT, for `calibrate`; empty where nothing was measured"
         if not self.ttft: return []
+        if not self.prompt>0:
+            raise ValueError('the tokens of the prompts are not known, the server did not report them. Use token ids as prompts')
         lengths = dict(prompt=round(self.prompt), output=round(np.mean(self.tokens)))
         shape = dict(model=model, gpu=machine, **lengths, concurrency=self.users, arrivals=arrivals)
         seconds = dict(ttft=self.ttft, tpot=self.tpot)
@@ -95,7 +97,8 @@ async def _level(ask, prompts, load, seconds, bar):
         for u in users: u.cancel()
         await asyncio.gather(*users, return_exceptions=True)
         load.seconds = time.perf_counter()-began
-        load.prompt = float(np.mean([r for r in read if r] or [len(p) for p in prompts]))
+        lengths = [r for r in read if r] or [len(p) for p in prompts if isinstance(p, list)]
+        load.prompt = float(np.mean(lengths)) if lengths else float('nan')
 
 # %% ../../nbs/10_tokenomics/05_measure.ipynb #3ec92832
 async def measure_users(
