@@ -70,6 +70,14 @@ def test_failures_are_counted_by_name_and_not_tried_again(endpoint):
     seen = measure(ask_endpoint(url, 'm', output=8), random_prompts(9, 5), users=(1,), requests=lambda c: 9, progress=False).loads[0]
     assert seen.errors=={'InternalServerError': 3} and len(seen.ttft)==6 and len(handler.asked)==9
 
+def test_one_ask_serves_several_loops(endpoint):
+    url, handler = endpoint
+    handler.first, handler.each = .01, .001
+    ask = ask_endpoint(url, 'm', output=8)
+    for _ in range(3):                          # each call runs a loop of its own
+        seen = measure(ask, random_prompts(2, 5), users=(1,), requests=lambda c: 2, progress=False).loads[0]
+        assert not seen.errors and len(seen.ttft)==2
+
 def test_nobody_there():
     pytest.importorskip('openai')
     seen = measure(ask_endpoint('http://127.0.0.1:9/v1', 'm', timeout=5), random_prompts(2, 5), users=(1,), requests=lambda c: 2, progress=False).loads[0]

@@ -10,6 +10,7 @@ import asyncio, threading, time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 import numpy as np
 from tqdm.auto import tqdm
 from .calibration import Point
@@ -150,10 +151,14 @@ def ask_endpoint(
     "An `ask` for `measure_users`"
     try: from openai import AsyncOpenAI
     except ImportError as e: raise ImportError("measuring an endpoint needs the openai package: pip install 'rlops_lab[judge]'") from e
-    client = AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout)
+    clients = WeakKeyDictionary()        # {event loop: client}: an open connection is of no use to another loop
     how = dict(model=model, max_tokens=output, temperature=0., stream=True, stream_options=dict(include_usage=True),
                extra_body=dict(ignore_eos=True) if ignore_eos else None)
     async def ask(prompt) -> AsyncIterator[tuple]:
+        loop = asyncio.get_running_loop()
+        if loop not in clients:
+            clients[loop] = AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout)
+        client = clients[loop]
         if chat: stream = await client.chat.completions.create(messages=[dict(role='user', content=prompt)], **how)
         else: stream = await client.completions.create(prompt=prompt, **how)
         count = 0
