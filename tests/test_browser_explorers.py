@@ -15,7 +15,7 @@ if CHROMIUM is None: pytest.skip('no chromium on the PATH: install it (Debian: a
 
 FLAGS = '--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
 MOVES = int(os.environ.get('RLOPS_REDRAWS', 20))
-NAMES = ('break-even', 'wait or build', 'contact', 'sensitivity')
+NAMES = ('break-even', 'wait or build', 'contact', 'sensitivity', 'latency')
 LIMIT_MS = 150
 SECONDS = 300            # for JupyterLab to come up, on a machine that does other things
 IDLE = """async () => { const panel = window.jupyterapp.shell.currentWidget;
@@ -72,11 +72,11 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def page(server):
-    "A notebook with the four explorers, all cells run"
+    "A notebook with the five explorers, all cells run"
     url, root = server
     cells = ['from rlops_lab.widgets.explorers import explorer', *(f'explorer({name!r})' for name in NAMES)]
     kernel = dict(kernelspec=dict(display_name='python3', language='python', name='python3'))
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells], metadata=kernel), root/'four.ipynb')
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells], metadata=kernel), root/'explorers.ipynb')
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         page = browser.new_page(viewport=dict(width=1280, height=1000))
@@ -85,7 +85,7 @@ def page(server):
         page.cpu.send('Performance.enable', dict(timeDomain='threadTicks'))
         page.on('console', lambda m: page.errors.append(m.text) if m.type=='error' else None)
         page.on('request', lambda r: page.outside.append(r.url) if not r.url.startswith((url, 'data:', 'blob:')) else None)
-        page.goto(f'{url}/lab/tree/four.ipynb?reset', wait_until='commit')
+        page.goto(f'{url}/lab/tree/explorers.ipynb?reset', wait_until='commit')
         page.wait_for_selector('.jp-Notebook .jp-Cell')
         page.evaluate(IDLE)
         assert page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')"), 'a cell raised'

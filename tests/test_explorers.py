@@ -24,7 +24,10 @@ def loud(monkeypatch):
 
 def move(slider, value):
     "What the kernel receives when a person moves a slider"
-    slider._handle_msg(dict(content=dict(data=dict(method='update', state=dict(value=value), buffer_paths=[])), buffers=[]))
+    state = dict(index=slider.options.index(value)) if hasattr(slider, 'options') else dict(value=value)
+    slider._handle_msg(dict(content=dict(data=dict(method='update', state=state, buffer_paths=[])), buffers=[]))
+
+def ends(control): return (control.options[0], control.options[-1]) if hasattr(control, 'options') else (control.low, control.high)
 
 every = pytest.mark.parametrize('name', EXPLORERS)
 
@@ -32,7 +35,7 @@ every = pytest.mark.parametrize('name', EXPLORERS)
 def test_a_moved_slider_sends_one_new_picture(name, sent):
     e = explorer(name)
     for key, control in e.controls.items():
-        for target in (control.low, control.high, control.value):
+        for target in (*ends(control), control.value):
             del sent[:]
             if e.state[key]==target: continue
             move(e.sliders[key], target)
@@ -42,8 +45,8 @@ def test_a_moved_slider_sends_one_new_picture(name, sent):
 
 @every
 def test_both_ends_of_all_sliders_draw(name):
-    for end in ('low', 'high'):
-        e = explorer(name, **{key: getattr(c, end) for key, c in EXPLORERS[name][2].items()})
+    for end in (0, 1):
+        e = explorer(name, **{key: ends(c)[end] for key, c in EXPLORERS[name][2].items()})
         assert 'nan' not in re.sub('<[^>]*>', '', e.view.value)
 
 @every
@@ -100,3 +103,16 @@ def test_the_picture_agrees_with_the_calculator():
         p = payback(50_000, 6_000, 150_000, pace)
         text = explorers.wait_or_build_html(50_000, 6_000, 150_000, pace, 0., 0.)
         assert ('never' in text) if p.months==float('inf') else (f'{p.months:.1f} months' in text)
+
+def test_the_frontier_agrees_with_latency():
+    from rlops_lab.tokenomics.latency import latency
+    text = explorers.latency_html(300, 20, 1500, 150, 'llama-3.1-8b', 16, 1)
+    for machine in ('H100', 'L40S', 'A100-80GB'):
+        kept = [u for u in explorers._USERS if (x := latency('llama-3.1-8b', machine, 1500, 150, u)).ttft.value<=.3 and x.tpot.value<=.02]
+        row = text[text.index(f'>{machine}</div>'):]
+        assert row[row.index('padding-left'):][:60].split('>')[1].startswith(f'{max(kept)} users' if kept else 'not in time')
+
+def test_a_looser_promise_serves_no_fewer():
+    def users(ttft, tpot): return [int(x) for x in re.findall(r'(\d+) users, ', explorers.latency_html(ttft, tpot, 1000, 200, 'qwen3-8b', 8, 1))]
+    assert all(a<=b for a, b in zip(users(200, 15), users(400, 15))) and all(a<=b for a, b in zip(users(400, 15), users(400, 60)))
+    assert explorers._machine_row.cache_info().hits>0
