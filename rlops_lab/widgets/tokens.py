@@ -151,7 +151,8 @@ def tokens_html(
         body += (f'<div style="margin:4px 0"><b style="font-size:12px">turn {turn} · {totals[turn][0]} tokens{paid} · '
                  f'{QUANTITIES[quantity].total} of {quantity} {totals[turn][1]:+.3g}</b>'
                  f'<div style="font-family:monospace;white-space:pre-wrap">{spans}</div></div>')
-    head = title or f'reward {trajectory.reward:.3g} · {trajectory.stop_reason} · {trajectory.n_turns} turns · {trajectory.n_actions} sampled tokens'
+    ended, n = trajectory.stop_reason, trajectory.n_actions
+    head = title or f'reward {trajectory.reward:.3g} · {ended} · {trajectory.n_turns} turns · {n} sampled tokens'
     return f'<details open style="line-height:1.6"><summary>{html.escape(head)}</summary>{_legend(quantity, scale)}{body}</details>'
 
 # %% ../../nbs/13_widgets/01_tokens.ipynb #7baf99a1
