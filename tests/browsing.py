@@ -19,7 +19,7 @@ def from_browser(widget, **state):
 
 def click(button):
     "What it receives when a person clicks"
-    button._handle_msg(dict(content=dict(data=dict(method='custom', content=dict(event='click'))), buffers=[]))
+    button._handle_custom_msg(dict(event='click'), [])
 
 # ---- with one
 
