@@ -1,31 +1,15 @@
 "Explorers without a browser: what a moved slider sends, what a page may contain, what is refused"
 import json, re
-import comm, pytest
-from comm.base_comm import BaseComm
-from ipywidgets.widgets.widget import CallbackDispatcher
+import pytest
+from browsing import from_browser
 from rlops_lab.widgets import explorers
 from rlops_lab.widgets.explorers import EXPLORERS, Control, Explorer, explorer, explorer_report, open_explorer
 
-class Recorder(BaseComm):
-    "Keeps what would go to the browser"
-    log = []
-    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys): self.log.append((msg_type, data))
-
-@pytest.fixture
-def sent(monkeypatch):
-    Recorder.log = []
-    monkeypatch.setattr(comm, 'create_comm', lambda *args, **keys: Recorder(*args, **keys))
-    return Recorder.log
-
-@pytest.fixture(autouse=True)
-def loud(monkeypatch):
-    "ipywidgets logs what callbacks raise; here it must fail the test"
-    monkeypatch.setattr(CallbackDispatcher, '__call__', lambda self, *args, **keys: [call(*args, **keys) for call in list(self.callbacks)])
+pytestmark = pytest.mark.usefixtures('loud')
 
 def move(slider, value):
     "What the kernel receives when a person moves a slider"
-    state = dict(index=slider.options.index(value)) if hasattr(slider, 'options') else dict(value=value)
-    slider._handle_msg(dict(content=dict(data=dict(method='update', state=state, buffer_paths=[])), buffers=[]))
+    from_browser(slider, **(dict(index=slider.options.index(value)) if hasattr(slider, 'options') else dict(value=value)))
 
 def ends(control): return (control.options[0], control.options[-1]) if hasattr(control, 'options') else (control.low, control.high)
 
@@ -61,7 +45,7 @@ def test_a_page_needs_nothing_beside_itself(name, tmp_path):
 def test_the_state_goes_out_and_in(name):
     e = explorer(name)
     key = next(iter(e.controls))
-    move(e.sliders[key], e.controls[key].low*1.5)
+    from_browser(e.sliders[key], value=e.controls[key].low*1.5)
     text = e.to_json()
     assert 'http' not in text and json.loads(text)['state']==e.state
     assert open_explorer(text).view.value==e.view.value
@@ -75,16 +59,16 @@ def test_an_error_is_shown_and_raised():
     def render(x): return str(1/x)
     e = Explorer('inverse', dict(x=Control('x', 0, 1, 2)), render)
     with pytest.raises(ZeroDivisionError): e.sliders['x'].value = 0.
-    move(e.sliders['x'], 1.)
+    from_browser(e.sliders['x'], value=1.)
     assert e.view.value=='1.0'
-    move(e.sliders['x'], 0.)      # what a browser's message raises, ipywidgets writes to JupyterLab's log; the picture says it too
+    from_browser(e.sliders['x'], value=0.)      # what a browser's message raises, ipywidgets writes to JupyterLab's log; the picture says it too
     assert 'ZeroDivisionError' in e.view.value
-    move(e.sliders['x'], 2.)
+    from_browser(e.sliders['x'], value=2.)
     assert e.view.value=='0.5'
 
 def test_a_value_beyond_the_slider_is_clipped_by_the_widget_and_refused_by_us():
     e = explorer('wait or build')
-    move(e.sliders['months_per_tenfold'], 600.)
+    from_browser(e.sliders['months_per_tenfold'], value=600.)
     assert e.state['months_per_tenfold']==60
     with pytest.raises(ValueError, match='the slider goes from 3 to 60'): explorer('wait or build', months_per_tenfold=600)
 
