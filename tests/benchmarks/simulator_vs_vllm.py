@@ -194,7 +194,7 @@ def main():
     parser.add_argument('--requests', type=int, default=150, help='of each rate')
     parser.add_argument('--shares', type=float, nargs=3, default=(.3, .55, .75), help='of the closed loop\'s throughput')
     parser.add_argument('--seconds', type=float, default=120., help='of a level of the closed loop, and on top of a trace, at most')
-    parser.add_argument('--startup', type=float, default=300., help='seconds until the server must be up')
+    parser.add_argument('--startup', type=float, default=600., help='seconds until the server must be up')
     parser.add_argument('--only-start', action='store_true', help='install, start, ask once, stop')
     args = parser.parse_args()
     python, log = environment(), ROOT/'.bench'/'vllm-server.log'
