@@ -34,10 +34,10 @@ def lengths(n, most=64):
     return rng(0, 'bench', 'lengths').lognormal(3.4, .6, n).round().clip(4, most).astype(int).tolist()
 
 
-def episodes(tokenizer, n, most=64):
-    "Recorded single-turn episodes with random tokens and rewards, for benchmarks that leave sampling out"
+def episodes(tokenizer, n, replies=None):
+    "Recorded single-turn episodes with random tokens and rewards, for benchmarks that leave sampling out; `replies` are their lengths, None: drawn"
     r, words = rng(0, 'bench', 'episodes'), [i for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids]
     def episode(prompt, k):
         return Trajectory({}, [], prompt+r.choice(words, k).tolist(), [0]*len(prompt)+[1]*k, [0.]*(len(prompt)+k), [-1]*len(prompt)+[0]*k,
                           [float(r.normal())], terminated=True)
-    return [episode(p, k) for p, k in zip(prompts(tokenizer, n), lengths(n, most))]
+    return [episode(p, k) for p, k in zip(prompts(tokenizer, n), replies or lengths(n))]
