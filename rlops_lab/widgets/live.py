@@ -98,13 +98,11 @@ class LiveTraining:
         self.pool, self.work, self.seconds, self.done = ThreadPoolExecutor(1), None, [], trainer.n_updates
         self.picture, self.words, wishes = PlainOutput(), PlainOutput(), dict(pause='Pause', go='Go on', stop='Stop')
         self.buttons = {wish: widgets.Button(description=label, disabled=True) for wish,label in wishes.items()}
-        look = dict(continuous_update=False, style={'description_width': '100px'}, layout={'width': '210px'})
-        self.fields = {name: widgets.Text(self.in_force(name), description=label, **look) for name,label in SETTINGS.items()}
-        self.notes = {name: widgets.HTML() for name in SETTINGS}
+        self.fields, self.notes = {}, {name: widgets.HTML() for name in SETTINGS}
+        self.rows = {name: widgets.HBox() for name in SETTINGS}
+        for name in SETTINGS: self.new_field(name, self.in_force(name))
         for wish,button in self.buttons.items(): button.on_click(lambda _, wish=wish: self.loudly(self.press, wish))
-        for name,field in self.fields.items(): field.observe(lambda _, name=name: self.loudly(self.typed, name), 'value')
-        rows = [widgets.HBox([self.fields[name], self.notes[name]]) for name in SETTINGS]
-        self.controls = widgets.VBox([widgets.HBox(list(self.buttons.values())), *rows])
+        self.controls = widgets.VBox([widgets.HBox(list(self.buttons.values())), *self.rows.values()])
         trainer.rollout_options.setdefault('progress', False)        # the words say it
         self.draw()
 
@@ -185,6 +183,18 @@ def change(self:LiveTraining,
     replace(self.trainer.args, **self.pending | {name: value})
     self.pending[name] = value
     self.fields[name].value = self.in_force(name)
+
+@patch
+def new_field(self:LiveTraining, name: str, text: str):
+    "Put a field in its row; after the next change another takes its place"
+    field = widgets.Text(text, description=SETTINGS[name], continuous_update=False,
+                         style={'description_width': '100px'}, layout={'width': '210px'})
+    def changed(_):
+        self.loudly(self.typed, name)
+        if self.running and self.fields[name] is field: self.new_field(name, field.value)
+    field.observe(changed, 'value')
+    self.fields[name] = field
+    self.rows[name].children = field, self.notes[name]
 
 @patch
 def typed(self:LiveTraining, name: str):
