@@ -8,8 +8,7 @@ begins alternates. Each counts the tokens it sampled and kept, and the time from
 
 Two differences remain. Ours hands plain text to the customer and ends an episode when the environment is done; TRL's loop ends it at the first reply
 that is no call, and goes on after the environment is done. And TRL has no limit on the tokens of a turn: it is given one through `generation_kwargs`."""
-import argparse, json, os, platform, statistics, tempfile, time, warnings
-from pathlib import Path
+import argparse, json, os, statistics, tempfile, time, warnings
 
 os.environ.setdefault('TRL_EXPERIMENTAL_SILENCE', '1')
 warnings.simplefilter('ignore')
@@ -24,6 +23,7 @@ from rlops_lab.environments.support_scenarios import playbook, scenarios
 from rlops_lab.models import load
 from rlops_lab.rollouts import rollout
 from rlops_lab.samplers import HFSampler
+from _bench import machine
 
 
 class Generated(Exception):
@@ -61,13 +61,6 @@ def theirs(trainer, rows, seed):
     seconds = time.perf_counter()-began
     turns = sum(a==1 and b==0 for mask in masks for a, b in zip(mask, mask[1:]+[0]))
     return prompts, sum(map(sum, masks)), turns, seconds
-
-
-def machine():
-    "What it ran on, in one line"
-    info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines() if line.startswith('model name')] if info.exists() else []
-    return f'{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}'
 
 
 def main():
