@@ -292,7 +292,7 @@ def standing(
     "What the records say about a topic."
     status, days, limit = rec['status'], rec['days'] or 0, rec['total'] > LIMIT_CENTS
     if intent in ('cancel', 'address'): return 'possible' if status == 'open' else 'too late'
-    due = 'above limit' if limit else f"refundable {money(rec['total'])}"
+    due = 'needs approval' if limit else f"refundable {money(rec['total'])}"
     if rec['refunded']: return f"already refunded {money(rec['refunded'])}"
     if status == 'shipped' and days > LOST_DAYS: return f'lost, {due}'
     if intent == 'status' or status != 'delivered': return dict(open='preparing', shipped='on its way').get(status, status)

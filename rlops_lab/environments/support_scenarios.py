@@ -79,7 +79,7 @@ def _write(effect, wish):
     if kind == 'refund': return 'refund', dict(order_id=order, amount=effect[2]/100)
     if kind == 'status': return 'cancel_order', dict(order_id=order)
     if kind == 'address': return 'change_address', dict(order_id=order, address=wish['address'])
-    return 'escalate', dict(order_id=order, reason='legal threat' if wish['threat'] else 'refund above limit')
+    return 'escalate', dict(order_id=order, reason='legal threat' if wish['threat'] else 'refund needs approval')
 
 # %% ../../nbs/03_environments/04_support_scenarios.ipynb #3469f937
 def oracle_step(
