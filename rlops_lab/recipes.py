@@ -51,13 +51,14 @@ class DemoConfig:
     threads: int = 0                # of torch; 0: as many as there are cores
 
     def __post_init__(self):
+        self.families, self.undemonstrated = tuple(self.families), tuple(self.undemonstrated)      # lists, where they come from JSON
         least = {name: 1 for name in 'n_rejection rejection_batch per_kind shots sft_per_kind sft_batch ppo_updates n_latency max_turns sft_lora_layers ppo_lora_layers batch_size'.split()}
         least |= dict(n_prompted=len(self.all_families), n_eval=len(self.all_families), ppo_episodes=len(kinds(self.all_families)))     # else some would never be met
         for name,low in least.items():
             if getattr(self, name)<low: raise ValueError(f'DemoConfig.{name}={getattr(self, name)}: must be at least {low}')
 
     @property
-    def all_families(self) -> tuple: return self.families+tuple(self.undemonstrated)
+    def all_families(self) -> tuple: return self.families+self.undemonstrated
 
 # %% ../nbs/14_recipes.ipynb #38d22e73
 def measure(
@@ -309,14 +310,19 @@ Demo.ppo = ppo
 API_MODELS = [('gpt-6.1-sol', 'openai'), ('claude-sonnet-5-5', 'anthropic'), ('claude-haiku-5-5', 'anthropic')]
 
 def cost_table(figures: dict, usage: Usage, n: int) -> list[dict]:
-    "Dollars a contact and a verified resolution: ours, a person's, and a frontier API's for the same conversation"
-    rows = [dict(who=f'{stage}, 2 CPU cores', usd_per_case=f['seconds']/f['n']/3600*TWO_CORES.value, usd_per_resolution=f['usd_per_verified_resolution'],
-                 verified=f['verified_resolution'], source=f'{TWO_CORES.source} ({TWO_CORES.date})') for stage,f in figures.items()]
+    "Dollars a case, a verified resolution, and a contact with a person behind the model: ours, a frontier API's for the same conversation, and a person's"
+    def own(stage, f):
+        usd = machine_usd(f['seconds']/f['n'])
+        cost = cost_per_resolution(usd, round(f['verified_resolution']*f['n']), f['n'])
+        return dict(who=f'{stage}, 2 CPU cores', usd_per_case=usd.value, verified=f['verified_resolution'], usd_per_resolution=cost.usd.value if np.isfinite(cost.usd.value) else None,
+                    usd_per_contact=f'{cost.usd_per_contact:.2f}', source=f'{TWO_CORES.source} ({TWO_CORES.date})')
+    rows = [own(stage, f) for stage,f in figures.items()]
     for model,provider in API_MODELS:
         try: p = price(model, Usage(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens, calls=usage.calls), provider=provider)
         except ValueError: continue                              # the table of another release may not know it
-        rows.append(dict(who=f'{model} API, same tokens', usd_per_case=p.usd/n, usd_per_resolution=None, verified=None, source=f'{p.list.source}, list price {p.list.when.date()}'))
-    return rows+[dict(who='a person', usd_per_case=ASSISTED_CONTACT.value, usd_per_resolution=ASSISTED_CONTACT.value, verified=None, source=f'{ASSISTED_CONTACT.source} ({ASSISTED_CONTACT.date})')]
+        rows.append(dict(who=f'{model} API, same tokens', usd_per_case=p.usd/n, verified=None, usd_per_resolution=None, usd_per_contact=None, source=f'{p.list.source}, list price {p.list.when.date()}'))
+    return rows+[dict(who='a person', usd_per_case=ASSISTED_CONTACT.value, verified=None, usd_per_resolution=ASSISTED_CONTACT.value, usd_per_contact=f'{ASSISTED_CONTACT:.2f}',
+                      source=f'{ASSISTED_CONTACT.source} ({ASSISTED_CONTACT.date})')]
 
 def learning_curves(metrics: list[dict], figures: dict):
     "Figure with the loss of SFT, PPO's verified resolution, and the three measured stages"
@@ -410,7 +416,7 @@ def main(argv: list[str]|None = None):
             path = Path(args.resume) if args.resume else newest_run(Path(args.out))
             saved = json.loads((path/'state.json').read_text())['config']
             if odd := saved.keys()-asdict(DemoConfig()).keys(): raise ValueError(f"{path} was started by another release, with settings that this one lacks: {', '.join(sorted(odd))}")
-            config = DemoConfig(**(saved | given | {k: tuple(saved[k]) for k in ('families', 'undemonstrated')}))
+            config = DemoConfig(**saved | given)
         else: config, path = DemoConfig(**given), Path(args.out)/time.strftime('demo-%Y%m%d-%H%M%S')
         summary = Demo(config, path, resume=args.resume is not None)()
     except KeyboardInterrupt: sys.exit(f'\ninterrupted; what was finished is kept. Go on with: rlops-lab demo --resume {path}')

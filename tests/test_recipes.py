@@ -8,7 +8,7 @@ from rlops_lab import recipes
 from rlops_lab.core import Trajectory, Usage, read_jsonl
 from rlops_lab.recipes import Demo, DemoConfig, main, newest_run
 
-TIMES = ('seconds', 'p50_reply', 'p95_reply', 'usd', 'tokens_per_s')
+TIMES = ('seconds', 'p50_reply', 'p95_reply', 'usd', '_per_s')
 TINY = dict(model='tiny', families=('status_open', 'cancel_open'), undemonstrated=('refund_ok',), n_prompted=6, n_eval=6, n_rejection=12, rejection_batch=6, per_kind=3, n_latency=1, sft_per_kind=8, sft_batch=2, sft_lora_layers=2,
             ppo_lora_layers=1, lora_rank=4, ppo_updates=3, ppo_episodes=4, max_turns=2, max_tokens_per_turn=12, batch_size=6, threads=1)
 

@@ -6,7 +6,7 @@
 import argparse, json, random, signal, subprocess, sys, time
 from pathlib import Path
 
-TIMES = ('seconds', 'p50_reply', 'p95_reply', 'usd', 'tokens_per_s')    # what differs between any two runs
+TIMES = ('seconds', 'p50_reply', 'p95_reply', 'usd', '_per_s')    # what differs between any two runs
 
 
 def metrics(path):
