@@ -38,7 +38,7 @@ $(VENV)/.demo: $(SETUP) | $(PY)
 	$(call install,train)
 
 $(VENV)/.dev: $(SETUP) | $(PY)
-	$(call install,train$(comma)dev)
+	$(call install,train$(comma)dev$(comma)judge)
 
 comma := ,
 
