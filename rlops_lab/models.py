@@ -6,7 +6,7 @@
 __all__ = ['CHAT_TEMPLATE', 'RESPONSE_TEMPLATE', 'SMOLLM2', 'parse_call', 'mend_tokenizer', 'tiny', 'user_cache', 'file_sha256',
            'download_gguf', 'convert_gguf', 'find_smollm2', 'load', 'has_tools', 'Backbone', 'check_backbone', 'role',
            'written_out_attention', 'trunk', 'hidden', 'values', 'policy_parameters', 'critic_parameters',
-           'policy_is_reference', 'save', 'load_weights', 'fingerprint', 'add_reward', 'rewards']
+           'policy_is_reference', 'save', 'load_weights', 'fingerprint', 'add_reward', 'rewards', 'flops']
 
 # %% ../nbs/01_models.ipynb #a0604fc9
 import ast, copy, hashlib, json, os, re, shutil, subprocess, sys, tempfile, zipfile
@@ -194,7 +194,7 @@ class Backbone:
     def __init__(self,
         model,                       # causal language model without adapters
         peft_config=None,            # LoraConfig of the policy; None trains the whole model, and a frozen copy is the reference
-        critic: str = 'adapter',     # 'adapter': a LoRA of its own; 'head': a head on the policy's hidden states
+        critic: str = 'adapter',     # 'adapter': a LoRA of its own; 'head': a head on the policy's hidden states; 'full': a second model in float32, trained whole
         detach_critic: bool = True,  # critic='head': the value loss trains the head alone
     ):
         check_backbone(model, peft_config, critic)
@@ -202,6 +202,7 @@ class Backbone:
         self.decoder, head = model.get_decoder(), model.get_output_embeddings()
         self.output_embeddings, self.output_bias, self.device = head.weight, getattr(head, 'bias', None), head.weight.device
         self.reference, self.model, self.lora_layers, self.reward_head = None, model, [], None
+        self.critic_decoder = copy.deepcopy(self.decoder).float().eval() if critic=='full' else None
         if self.lora: self._add_adapters(peft_config)
         else: self.reference = copy.deepcopy(model).requires_grad_(False).eval()
         self.model.eval()                            # no dropout, in scoring and in training alike: the first ratio must be 1
@@ -225,8 +226,8 @@ def check_backbone(model, peft_config, critic):
     "Refuse combinations that would train the wrong thing"
     if hasattr(model, 'peft_config'):
         raise TypeError('the model has adapters already: merge them first (`model.merge_and_unload()`), so that "adapters off" is the reference you mean')
-    if critic not in ('adapter', 'head'): raise ValueError(f"critic={critic!r}: choose 'adapter' or 'head'")
-    if peft_config is None and critic=='adapter': raise ValueError("critic='adapter' needs a peft_config: give one, or choose critic='head' for full fine-tuning")
+    if critic not in ('adapter', 'head', 'full'): raise ValueError(f"critic={critic!r}: choose 'adapter', 'head' or 'full'")
+    if peft_config is None and critic=='adapter': raise ValueError("critic='adapter' needs a peft_config: give one, or choose critic='head' or 'full' for full fine-tuning")
     if peft_config is None and model.dtype!=torch.float32:
         raise ValueError(f'full fine-tuning in {model.dtype} rounds small updates away: load the model in float32, or give a peft_config')
     if getattr(peft_config, 'use_dora', False): raise ValueError('use_dora=True: merged sampling supports plain LoRA only; set it to False')
@@ -251,7 +252,7 @@ Backbone._count_shared, Backbone._check_logits = _count_shared, _check_logits
 # %% ../nbs/01_models.ipynb #8d73af18
 def _adapter(self, role) -> str|None:
     "Name of the LoRA that makes a role; None: the base alone"
-    return None if role=='reference' else 'policy' if role=='critic' and self.critic=='head' else role
+    return None if role=='reference' else 'policy' if role=='critic' and self.critic!='adapter' else role
 
 def _set_role(self, role):
     self.current = role
@@ -296,6 +297,10 @@ def _packed(self, input_ids, lengths, adapter, first=0, last=None, states=None):
     padded = packed.new_zeros(*input_ids.shape, packed.shape[-1]); padded[real] = packed
     return padded
 
+def _full_critic(self, input_ids):
+    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.base.dtype==torch.bfloat16), written_out_attention(self.critic_decoder):
+        return self.critic_decoder(input_ids=input_ids, use_cache=False).last_hidden_state
+
 @torch.no_grad()
 def trunk(self,
     input_ids: Tensor,        # [B, T] padded on the right
@@ -315,6 +320,7 @@ def hidden(self,
     lengths: list|None = None,# tokens of each row, as for `trunk`
 ) -> Tensor:                  # [B, T, H]
     "Last hidden states of a role. With padding on the right and causal attention no token sees a pad, so no mask is needed"
+    if role=='critic' and self.critic=='full': return self._full_critic(input_ids)
     if lengths is not None and self.packs:
         return self._packed(input_ids, lengths, self._adapter(role), self.shared_layers if trunk is not None else 0, None, trunk)
     low = self.base.dtype==torch.bfloat16
@@ -331,7 +337,7 @@ def values(self, hidden: Tensor) -> Tensor:
     "The critic's values of hidden states, in float32"
     return self.value_head(hidden.float())[..., 0]
 
-Backbone._packed, Backbone.trunk, Backbone.hidden, Backbone.values = _packed, trunk, hidden, values
+Backbone._packed, Backbone._full_critic, Backbone.trunk, Backbone.hidden, Backbone.values = _packed, _full_critic, trunk, hidden, values
 
 # %% ../nbs/01_models.ipynb #6d63ed0a
 def policy_parameters(self):
@@ -341,7 +347,8 @@ def policy_parameters(self):
 
 def critic_parameters(self):
     "What the value loss trains"
-    return [p for n,p in self.model.named_parameters() if 'lora_' in n and '.critic.' in n]+list(self.value_head.parameters())
+    own = self.critic_decoder.parameters() if self.critic=='full' else [p for n,p in self.model.named_parameters() if 'lora_' in n and '.critic.' in n]
+    return [*own, *self.value_head.parameters()]
 
 def policy_is_reference(self) -> bool:
     "Are the policy's adapters still without effect, as they begin?"
@@ -353,6 +360,7 @@ def save(self, folder):
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
     self.model.save_pretrained(folder, **(dict(save_embedding_layers=False) if self.lora else {}))
     save_file({n: p.detach().contiguous() for n,p in self.value_head.state_dict().items()}, folder/'value_head.safetensors')
+    if self.critic=='full': save_file({n: p.detach().contiguous() for n,p in self.critic_decoder.state_dict().items()}, folder/'critic.safetensors')
 
 def load_weights(self, folder):
     "Take the weights that `save` wrote"
@@ -366,6 +374,7 @@ def load_weights(self, folder):
             found = set_peft_model_state_dict(self.model, load_peft_weights(folder/name, device=str(self.device)), adapter_name=name)
             if found.unexpected_keys or [k for k in found.missing_keys if f'.{name}.' in k]: raise ValueError(f'{folder/name} fits another backbone: use the same model and peft_config')
     self.value_head.load_state_dict(load_file(folder/'value_head.safetensors'))
+    if self.critic=='full': self.critic_decoder.load_state_dict(load_file(folder/'critic.safetensors'))
 
 Backbone.policy_parameters, Backbone.critic_parameters, Backbone.policy_is_reference = policy_parameters, critic_parameters, policy_is_reference
 Backbone.save, Backbone.load = save, load_weights
@@ -413,3 +422,25 @@ def rewards(self,
     return states[torch.arange(len(lengths)), torch.tensor(lengths)-1].float()@self.reward_head[0]
 
 Backbone.add_reward, Backbone.rewards = add_reward, rewards
+
+# %% ../nbs/01_models.ipynb #b8667941
+def flops(self,
+    lengths: list[int],          # tokens of each episode
+    scored: int = 0,             # tokens that reach the output embeddings
+    role: str = 'policy',        # or 'reference', 'critic', 'reward': layers above the trunk; 'trunk': those below
+    backward: bool = False,      # with the backward pass
+) -> float|None:                 # None for mixtures of experts, whose tokens pass only some of the weights
+    "Floating-point operations that a pass needs"
+    c, tokens, layers = self.base.config, sum(lengths), self.decoder.layers
+    if any('expert' in n for n,_ in layers.named_modules()): return None
+    whole = role=='critic' and self.critic=='full'                 # shares nothing
+    part = layers if whole else layers[:self.shared_layers] if role=='trunk' else layers[self.shared_layers:]
+    adapter = f'.{self._adapter(role)}.'
+    base = 2*tokens*sum(p.numel() for n,p in part.named_parameters() if 'lora_' not in n and p.ndim>1)
+    lora = 0 if whole else 2*tokens*sum(p.numel() for n,p in part.named_parameters() if 'lora_' in n and adapter in n)
+    width = c.num_attention_heads*(getattr(c, 'head_dim', None) or c.hidden_size//c.num_attention_heads)
+    attention, head = 2*width*len(part)*sum(n*(n+1) for n in lengths), 2*scored*self.output_embeddings.numel()
+    if not backward: return float(base+lora+attention+head)
+    return float((base+head)*(2 if self.lora and not whole else 3)+(lora+attention)*3)
+
+Backbone.flops = flops

@@ -111,7 +111,7 @@ def test_padding_on_the_right_needs_no_mask():
     padded = torch.nn.functional.pad(ids, (0, 5))
     with torch.no_grad(): torch.testing.assert_close(b.hidden(padded)[:, :7], b.hidden(ids), atol=1e-5, rtol=1e-5)
 
-@pytest.mark.parametrize('critic', ['adapter', 'head'])
+@pytest.mark.parametrize('critic', ['adapter', 'head', 'full'])
 def test_saved_set_has_the_value_head(tmp_path, critic):
     b = shaken(Backbone(tiny(), lora(), critic=critic))
     b.save(tmp_path)

@@ -45,7 +45,7 @@ class PPOConfig:
     max_tokens_per_turn: int = 64
     max_total_tokens: int = 2048        # of an episode, prompt included
     truncation: str = 'bootstrap'       # after a cut comes V(s_T); 'terminal': nothing comes; 'mask': the episode is left out
-    critic: str = 'adapter'             # own LoRA on the base; 'head': a head on the policy's hidden states
+    critic: str = 'adapter'             # own LoRA on the base; 'head': a head on the policy's hidden states; 'full': a second model, trained whole
     detach_critic: bool = True          # critic='head': the value loss leaves the policy's trunk alone
     critic_warmup_updates: int = 0      # first updates that train the critic only
     critic_epochs: int = 0              # critic='head': further passes of the head alone over the scored states; they need no forward pass
@@ -83,7 +83,7 @@ def check_config(
     need(c.kl_target is None or c.kl_coef>0, 'kl_target', 'needs a kl_coef above 0 to begin with')
     need(c.eval_every>=0 and c.entropy_coef>=0, 'eval_every' if c.eval_every<0 else 'entropy_coef', 'must not be negative')
     need(not c.eval_every or c.output_dir, 'eval_every', 'needs an output_dir: the best checkpoint has to be kept somewhere')
-    choices = dict(credit=('token', 'turn'), importance_level=('token', 'sequence', 'geometric'), kl_estimator=('k1', 'k2'), truncation=('bootstrap', 'terminal', 'mask'), critic=('adapter', 'head'),
+    choices = dict(credit=('token', 'turn'), importance_level=('token', 'sequence', 'geometric'), kl_estimator=('k1', 'k2'), truncation=('bootstrap', 'terminal', 'mask'), critic=('adapter', 'head', 'full'),
                    old_logprobs=('recompute', 'sampler'), lr_scheduler_type=('constant', 'linear'))
     for name,known in choices.items(): need(getattr(c, name) in known, name, 'choose '+' or '.join(map(repr, known)))
     need(c.temperature>0, 'temperature', 'must be positive: greedy samples have no probability to learn from')

@@ -45,8 +45,9 @@ class PPOTrainer:
         reward_model: str|Path|None = None,     # `adapter_dir` of `finetune.reward_model`: its score, and not the environment's reward, is what is optimised
         eval_dataset=None,                      # rows for `evaluate`, every `eval_every` updates
         rollout_options: dict|None = None,      # further keywords of `rollouts.rollout`
+        sampler=None,                           # with `push`, as `server_sampler.ServerSampler`; None: `HFSampler` in this process
     ):
-        self.args, self.environment_factory, self.rollout_options = args, environment_factory, rollout_options or {}
+        self.args, self.environment_factory, self.rollout_options, self.sampler = args, environment_factory, rollout_options or {}, sampler
         self.reward_funcs = reward_funcs if isinstance(reward_funcs, (list, tuple)) else [reward_funcs] if reward_funcs else []
         self.rows = [dict(r) for r in train_dataset] if train_dataset is not None else []
         self.eval_rows = [dict(r) for r in eval_dataset] if eval_dataset is not None else []
@@ -103,6 +104,14 @@ def batch_rows(self:PPOTrainer,
     return [row(i) for i in range(update*size, (update+1)*size)]
 
 @patch
+def _sampler(self:PPOTrainer):
+    "What samples from the policy as it is now"
+    if self.sampler is None: return HFSampler(self.backbone.base, self.tokenizer)
+    pushed = gather({0: self.sampler.push(self.backbone)} if rank_and_world()[0]==0 else {})     # one process pushes for all
+    self.sampler.model = pushed[0]
+    return self.sampler
+
+@patch
 def collect(self:PPOTrainer,
     rows: list[dict],    # one episode each
     numbers: list|None = None,   # the rows' numbers in the draws; None: 0, 1, 2, …
@@ -110,8 +119,7 @@ def collect(self:PPOTrainer,
     "Sample episodes with the current policy, and grade them"
     limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens', 'temperature')}
     seed = int(rng(self.args.seed, 'rollout', self.n_updates).integers(2**31))
-    sampler = HFSampler(self.backbone.base, self.tokenizer)
-    return self.grade(rollout(sampler, self.tokenizer, self.environment_factory, rows, seed=seed, numbers=numbers,
+    return self.grade(rollout(self._sampler(), self.tokenizer, self.environment_factory, rows, seed=seed, numbers=numbers,
                               **limits, **dict(keep_environments=bool(self.reward_funcs)) | self.rollout_options))
 
 @patch
@@ -195,7 +203,7 @@ def score(self:PPOTrainer,
         if a.old_logprobs=='recompute':
             for name,flat in zip(('old', 'entropy'), self._logprobs(hidden, micro, entropy=True)): keep(name, flat)
         if a.kl_coef and not alike: keep('reference', self._logprobs(states('reference'), micro, role='reference'))
-        if a.critic=='adapter': hidden = states('critic')
+        if a.critic!='head': hidden = states('critic')
         keep('values', b.values(hidden[micro.index]))
         if a.critic_epochs: states_of.update(zip(micro.rows, hidden[micro.index].clone().split(counts)))
         out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
@@ -228,10 +236,10 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log):
         log['ratio_max'] = max(log['ratio_max'], stats['ratio_max'])
         if not log['steps']: log['first_ratio_error'] = max(log['first_ratio_error'], stats['ratio_error'])
     t1 = time.perf_counter()
-    if a.critic=='adapter': hidden = b.hidden(micro.input_ids, 'critic', micro.trunk, micro.lengths).flatten(0, 1)
+    if a.critic!='head': hidden = b.hidden(micro.input_ids, 'critic', micro.trunk, micro.lengths).flatten(0, 1)
     elif hidden is None:
         with torch.no_grad(): hidden = b.hidden(micro.input_ids, 'policy', micro.trunk, micro.lengths).flatten(0, 1)
-    states = hidden[micro.index] if a.critic=='adapter' or joint else hidden[micro.index].detach()
+    states = hidden[micro.index] if a.critic!='head' or joint else hidden[micro.index].detach()
     critic_loss = value_loss(b.values(states), flat['values'], flat['returns'], n_all, a.cliprange_value)
     (a.vf_coef*critic_loss+(loss if joint else 0.)).backward()
     log['value_loss'] += critic_loss.item()
@@ -316,13 +324,25 @@ def update(self:PPOTrainer,
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #b3999ff5
 @patch
+def _speed(self:PPOTrainer, trajectories, s, log):
+    "Tokens and useful operations a second, of scoring and of the update"
+    a, b, lengths, actions = self.args, self.backbone, [len(trajectories[i].token_ids) for i in s['rows']], int(s['mask'].sum())
+    trained = {'policy': actions} | ({'critic': 0} if a.critic!='head' else {})
+    scored = trained if a.old_logprobs=='recompute' or a.critic=='head' else {'critic': 0}
+    if 'reference' in s and not torch.equal(s['reference'], s['old']): scored = scored | {'reference': actions}
+    work = dict(score=[b.flops(lengths, n, role) for role,n in (scored | {'trunk': 0}).items()], update=[b.flops(lengths, n, role, backward=True) for role,n in trained.items()])
+    often = dict(score=1, update=log['episodes']/len(lengths))
+    r = {f'tokens_per_s_{phase}': sum(lengths)*often[phase]/log[f'seconds_{phase}'] for phase in work}
+    return r if None in work['score'] else r | {f'flops_per_s_{phase}': sum(w)*often[phase]/log[f'seconds_{phase}'] for phase,w in work.items()}
+
+@patch
 def _record(self:PPOTrainer, trajectories, s, log):
     a, mask, steps, n = self.args, s['mask'], log['steps'], max(1., log['n'])       # target_kl may have ended the update at any mini-batch
     def mean(xs): xs = [float(x) for x in xs if x is not None]; return sum(xs)/len(xs) if xs else None
     def under(x): return masked_mean(x, mask).item()
     rewards, tasks = [t.reward for t in trajectories], defaultdict(list)
     for t in trajectories: tasks[digest(t.task)].append(t.reward)
-    tokens, mismatch = sum(len(trajectories[i].token_ids) for i in s['rows']), s['old']-s['behaviour']
+    mismatch = s['old']-s['behaviour']
     r = dict(update=self.n_updates, reward=mean(rewards), reward_std=float(np.std(rewards)))
     for prefix,name in dict(reward='scores', kpi='kpis').items():
         dicts = [getattr(t, name) for t in trajectories]
@@ -344,8 +364,7 @@ def _record(self:PPOTrainer, trajectories, s, log):
         zero_variance=float(s['zero_variance']),
         zero_variance_share=mean(max(g)-min(g)<1e-8 for g in tasks.values() if len(g)>1),
         optimizer_steps=int(steps), learning_rate=self.optimizer.param_groups[0]['lr'],
-        **{k: log[k] for k in ('seconds_score', 'seconds_policy', 'seconds_critic', 'seconds_update')},
-        tokens_per_s_score=tokens/log['seconds_score'], tokens_per_s_update=tokens*log['episodes']/len(s['rows'])/log['seconds_update'])
+        **{k: log[k] for k in ('seconds_score', 'seconds_policy', 'seconds_critic', 'seconds_update')}, **self._speed(trajectories, s, log))
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #349694f2
 @patch
@@ -359,6 +378,9 @@ def step(self:PPOTrainer,
     record = self.update(self.trajectories)
     record |= dict(seconds_rollout=seconds, tokens_per_s_rollout=sum(t.n_actions for t in self.trajectories)/seconds,
                    seconds=time.perf_counter()-start)
+    if 'flops_per_s_score' in record:
+        b, encoded = self.backbone, [t.usage.prompt_tokens-t.usage.cached_tokens+t.usage.completion_tokens for t in self.trajectories]
+        record['flops_per_s_rollout'] = (b.flops(encoded, sum(t.n_actions for t in self.trajectories), 'reference')+b.flops(encoded, 0, 'trunk'))/seconds
     if a.usd_per_hour: record['usd'] = record['seconds']/3600*a.usd_per_hour
     if a.eval_every and (self.n_updates%a.eval_every==0 or self.n_updates==a.num_updates): record |= self.watch(record)
     if a.stop_kl and record.get('kl_k3', 0)>a.stop_kl: self.stopped = f"KL {record['kl_k3']:.3f} nats a token exceeds stop_kl={a.stop_kl}"
@@ -445,7 +467,7 @@ def evaluate(self:PPOTrainer,
 ) -> list[Trajectory]:
     "Play held-out rows greedily with the current policy"
     limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens')}
-    return self.grade(rollout(HFSampler(self.backbone.base, self.tokenizer), self.tokenizer, self.environment_factory, rows or self.eval_rows, seed=self.args.seed, tag='eval', temperature=0.,
+    return self.grade(rollout(self._sampler(), self.tokenizer, self.environment_factory, rows or self.eval_rows, seed=self.args.seed, tag='eval', temperature=0.,
                               **limits, **dict(keep_environments=bool(self.reward_funcs)) | self.rollout_options))
 
 @patch
