@@ -330,7 +330,7 @@ def learning_curves(metrics: list[dict], figures: dict):
     fig = Figure(figsize=(10, 3), layout='constrained'); a, b, c = fig.subplots(1, 3)
     loss = [m for m in metrics if m['stage']=='sft' and 'loss' in m]; a.plot([m['step'] for m in loss], [m['loss'] for m in loss]); a.set(title='SFT', xlabel='step', ylabel='loss')
     ppo = [m for m in metrics if m['stage']=='ppo' and 'reward' in m]
-    b.plot([m['step'] for m in ppo], [over_families(m['families']) for m in ppo], marker='o', label='verified'); b.plot([m['step'] for m in ppo], [m['reward'] for m in ppo], ls='--', label='reward')
+    b.plot([m['step'] for m in ppo], [over_families(m['families']) for m in ppo], marker='o', label='verified, families alike'); b.plot([m['step'] for m in ppo], [m['reward'] for m in ppo], ls='--', label='reward, cases as drawn')
     b.set(title='PPO, training scenarios', xlabel='update', ylim=(min([0, *[m['reward'] for m in ppo]]), 1.02)); b.legend(frameon=False)
     names, shares = list(figures), [f['verified_resolution'] for f in figures.values()]
     low, high = zip(*[f['ci95'] for f in figures.values()])
