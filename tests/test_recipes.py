@@ -12,6 +12,10 @@ TIMES = ('seconds', 'p50_reply', 'p95_reply', 'usd', '_per_s')
 TINY = dict(model='tiny', families=('status_open', 'cancel_open'), undemonstrated=('refund_ok',), n_prompted=6, n_eval=6, n_rejection=12, rejection_batch=6, per_kind=3, n_latency=1, sft_per_kind=8, sft_batch=2, sft_lora_layers=2,
             ppo_lora_layers=1, lora_rank=4, ppo_updates=3, ppo_episodes=4, max_turns=2, max_tokens_per_turn=12, batch_size=6, threads=1)
 
+def odd_tokens(prompts, completions, trajectories, **_):
+    "Share of odd token ids: dense, so that updates move the policy"
+    return [sum(i%2 for i,m in zip(t.token_ids, t.action_mask) if m)/max(1, t.n_actions) for t in trajectories]
+
 def expert(row, tokenizer):
     "The scripted expert's episode as a trajectory: a tiny random model finds no right answer by itself"
     from rlops_lab.environments.support_scenarios import demonstrate, oracle_step, play
@@ -25,7 +29,8 @@ def expert(row, tokenizer):
                       reply_seconds=[0.]*(turn+1), terminated=True, stop_reason='done', usage=Usage(prompt_tokens=100, completion_tokens=sum(mask), calls=turn+1))
 
 class FakeTeacherDemo(Demo):
-    "Rejection sampling from the scripted expert"
+    "Rejection sampling from the scripted expert, and a reward that a random model earns some of"
+    def reward_funcs(self): return [*super().reward_funcs(), odd_tokens]
     def rejection(self):
         import rlops_lab.rollouts as rollouts
         real = rollouts.rollout
@@ -53,7 +58,8 @@ def test_summary_has_what_is_promised(whole):
 def test_files_of_a_run(whole):
     path, _ = whole
     metrics = read_jsonl(path/'metrics.jsonl')
-    assert [m['step'] for m in metrics if m['stage']=='ppo' and 'reward' in m]==[1, 2, 3]
+    updates = [m for m in metrics if m['stage']=='ppo' and 'reward' in m]
+    assert [m['step'] for m in updates]==[1, 2, 3] and all(m['policy_grad_norm']>0 and m['critic_grad_norm']>0 for m in updates)
     assert len(read_jsonl(path/'trajectories.jsonl'))==3*TINY['n_eval']
     for t in read_jsonl(path/'trajectories.jsonl'): t.pop('stage'); Trajectory.from_dict(t)
     for folder in ('sft', 'ppo'): assert (path/folder/'config.json').exists()

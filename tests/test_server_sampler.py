@@ -28,7 +28,7 @@ class FakeVLLM:
             def send(self, status, body):
                 data = json.dumps(body).encode()
                 self.send_response(status); self.send_header('content-type', 'application/json'); self.send_header('content-length', str(len(data))); self.end_headers(); self.wfile.write(data)
-            def do_GET(self): self.send(200, dict(object='list', data=[dict(id=name, object='model', created=0, owned_by='us', max_model_len=fake.context) for name in ('policy', *fake.loaded)]))
+            def do_GET(self): self.send(200, dict(object='list', data=[dict(id=name, object='model', created=0, owned_by='us', max_model_len=fake.context, parent='policy' if name in fake.loaded else None) for name in ('policy', *fake.loaded)]))
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers['content-length'])))
                 self.send(*fake.answer(self.path, body))
@@ -75,7 +75,7 @@ def test_the_same_tokens_as_our_own_sampler(fake, policy):
         assert reply.token_ids==want.token_ids and reply.logprobs==pytest.approx(want.logprobs) and reply.finish_reason==want.finish_reason
         assert reply.usage.prompt_tokens==len(prompt) and reply.usage.calls==1 and reply.usage.seconds>0
     sent = fake.asked[-1]
-    assert sent['stop_token_ids']==[tokenizer.eos_token_id] and sent['repetition_penalty']==1 and sent['min_p']==0 and sent['top_k']==0     # nothing is left to the model's generation_config
+    assert sent['stop_token_ids']==[tokenizer.eos_token_id] and sent['repetition_penalty']==1 and sent['min_p']==0 and sent['top_k']==0 and sent['ignore_eos']     # nothing is left to the model's generation_config
     assert sampler.context==fake.context
 
 @pytest.mark.parametrize('fault, message', [('text only', 'no token ids'), ('begin token', 'read 4 tokens where 3 were sent'), ('no numbers', 'one that is no number')])
@@ -111,7 +111,9 @@ def test_each_push_has_a_name_of_its_own(fake, policy):
     backbone = Backbone(load('tiny')[0], LoraConfig(r=4, target_modules='all-linear'))
     sampler = ServerSampler(fake.url, policy[1])
     first = sampler.push(backbone); assert fake.loaded==[first] and (sampler.adapters/first/'policy'/'adapter_config.json').exists()
-    second = sampler.push(backbone); assert fake.loaded==[second]!=[first] and sampler.model==second
+    second = sampler.push(backbone); assert fake.loaded==[second]!=[first] and sampler.model==second and not (sampler.adapters/first).exists()
+    again = ServerSampler(fake.url, policy[1], adapters=sampler.adapters)          # another process, while an adapter is there
+    assert again.model=='policy' and again.push(backbone) not in (first, second)
     sampler.sample([[5, 6]]); assert fake.asked[-1]['model']==second
     fake.faults.add('no lora')
     with pytest.raises(RuntimeError, match='--enable-lora'): sampler.push(backbone)
@@ -121,8 +123,8 @@ def test_training_through_a_server(fake, policy):
     model, tokenizer = load('tiny')
     args = PPOConfig(num_updates=2, episodes_per_update=4, max_turns=2, max_tokens_per_turn=8, max_total_tokens=500, learning_rate=1e-2)
     trainer = PPOTrainer(model, args, SupportDesk, train_dataset=scenarios(8, 'train'), processing_class=tokenizer, peft_config=LoraConfig(r=4, target_modules='all-linear'),
-                         sampler=ServerSampler(fake.url, tokenizer))
+                         reward_funcs=lambda prompts, completions, trajectories, **_: [sum(i%2 for i in t.token_ids)/len(t.token_ids) for t in trajectories], sampler=ServerSampler(fake.url, tokenizer))
     first, second = trainer.train()
     assert first['mismatch_max']<1e-3                            # the server's base is the policy as it begins
     assert trainer.sampler.n_pushed==2 and len({body['model'] for body in fake.asked})==3
-    assert second['mismatch_max']>first['mismatch_max'] and second['first_ratio_error']==0     # the fake goes on with the base, which is measured
+    assert first['policy_grad_norm']>0 and second['mismatch_max']>100*first['mismatch_max'] and second['first_ratio_error']==0     # the fake goes on with the base, which is measured
