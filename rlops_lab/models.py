@@ -202,7 +202,7 @@ class Backbone:
         self.decoder, head = model.get_decoder(), model.get_output_embeddings()
         self.output_embeddings, self.output_bias, self.device = head.weight, getattr(head, 'bias', None), head.weight.device
         self.reference, self.model, self.lora_layers, self.reward_head = None, model, [], None
-        self.critic_decoder = copy.deepcopy(self.decoder).float().eval() if critic=='full' else None
+        self.critic_decoder = copy.deepcopy(self.decoder).float().requires_grad_(True).eval() if critic=='full' else None
         if self.lora: self._add_adapters(peft_config)
         else: self.reference = copy.deepcopy(model).requires_grad_(False).eval()
         self.model.eval()                            # no dropout, in scoring and in training alike: the first ratio must be 1
@@ -429,10 +429,10 @@ def flops(self,
     scored: int = 0,             # tokens that reach the output embeddings
     role: str = 'policy',        # or 'reference', 'critic', 'reward': layers above the trunk; 'trunk': those below
     backward: bool = False,      # with the backward pass
-) -> float|None:                 # None for mixtures of experts, whose tokens pass only some of the weights
+) -> float|None:                 # None for mixtures of experts, whose tokens pass only some of the weights, and for decoders without `layers`
     "Floating-point operations that a pass needs"
-    c, tokens, layers = self.base.config, sum(lengths), self.decoder.layers
-    if any('expert' in n for n,_ in layers.named_modules()): return None
+    c, tokens, layers = self.base.config, sum(lengths), getattr(self.decoder, 'layers', None)
+    if layers is None or any('expert' in n for n,_ in layers.named_modules()): return None
     whole = role=='critic' and self.critic=='full'                 # shares nothing
     part = layers if whole else layers[:self.shared_layers] if role=='trunk' else layers[self.shared_layers:]
     adapter = f'.{self._adapter(role)}.'

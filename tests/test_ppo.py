@@ -193,6 +193,31 @@ def test_warmup_trains_the_critic_only():
     t.update(episodes())
     assert not torch.equal(policy, flat(t.backbone.policy_parameters()))
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_critic_that_is_a_whole_model_trains_and_resumes(tmp_path, dtype):
+    frozen = tiny(dtype).requires_grad_(False)                   # as a user may bring it
+    t = trainer(frozen, critic='full')
+    before = [p.detach().clone() for p in t.backbone.critic_parameters()]
+    t.step(); t.save(tmp_path/'c')
+    moved = [not torch.equal(a, b) for a,b in zip(before, t.backbone.critic_parameters())]
+    assert len(moved)>20 and sum(moved)>=len(moved)-1 and {p.dtype for p in t.backbone.critic_parameters()}=={torch.float32}       # an embedding may have no token of this batch
+    again = trainer(tiny(dtype), critic='full').resume(tmp_path/'c')
+    assert timeless(again.step())==timeless(t.step())
+
+@pytest.mark.parametrize('critic, warm_up', [('adapter', 0), ('adapter', 1), ('head', 0), ('head', 1), ('full', 0)])
+def test_operations_are_those_of_a_hand_count(critic, warm_up):
+    t = trainer(critic=critic, critic_warmup_updates=warm_up, num_ppo_epochs=2, num_mini_batches=2)
+    r = t.step()
+    n = [len(x.token_ids) for x in t.trajectories]; tokens, actions = sum(n), sum(x.n_actions for x in t.trajectories)
+    h, ffn, layers, kv = 32, 64, 2, 16
+    weights = layers*(2*h*h+2*h*kv+3*h*ffn)
+    adapter = 4*layers*(2*(h+h)+2*(h+kv)+3*(h+ffn))              # rank 4 on all linear parts
+    mixing = layers*sum(2*2*h*k*(k+1)/2 for k in n)
+    policy = 2*(2*tokens*weights+2*actions*16*h)+3*(2*tokens*adapter+mixing)
+    value = dict(adapter=2*2*tokens*weights+3*(2*tokens*adapter+mixing), head=0, full=3*(2*tokens*weights+mixing))[critic]
+    if warm_up: policy = 2*tokens*(weights+adapter)+mixing if critic=='head' else 0
+    assert r['flops_per_s_update']*r['seconds_update']==pytest.approx(2*(policy+value), rel=1e-6)
+
 def test_head_leaves_the_trunk_alone_unless_asked():
     def policy_after(**kw):
         t = trainer(critic='head', num_ppo_epochs=2, num_mini_batches=1, **kw)

@@ -330,7 +330,9 @@ def _speed(self:PPOTrainer, trajectories, s, log):
     trained = {'policy': actions} | ({'critic': 0} if a.critic!='head' else {})
     scored = trained if a.old_logprobs=='recompute' or a.critic=='head' else {'critic': 0}
     if 'reference' in s and not torch.equal(s['reference'], s['old']): scored = scored | {'reference': actions}
-    work = dict(score=[b.flops(lengths, n, role) for role,n in (scored | {'trunk': 0}).items()], update=[b.flops(lengths, n, role, backward=True) for role,n in trained.items()])
+    updating = [b.flops(lengths, n, role, backward=True) for role,n in trained.items()]
+    if self.n_updates<=a.critic_warmup_updates: updating = updating[1:] or [b.flops(lengths)]      # the policy was left alone; a head reads its states
+    work = dict(score=[b.flops(lengths, n, role) for role,n in (scored | {'trunk': 0}).items()], update=updating)
     often = dict(score=1, update=log['episodes']/len(lengths))
     r = {f'tokens_per_s_{phase}': sum(lengths)*often[phase]/log[f'seconds_{phase}'] for phase in work}
     return r if None in work['score'] else r | {f'flops_per_s_{phase}': sum(w)*often[phase]/log[f'seconds_{phase}'] for phase,w in work.items()}
@@ -378,7 +380,7 @@ def step(self:PPOTrainer,
     record = self.update(self.trajectories)
     record |= dict(seconds_rollout=seconds, tokens_per_s_rollout=sum(t.n_actions for t in self.trajectories)/seconds,
                    seconds=time.perf_counter()-start)
-    if 'flops_per_s_score' in record:
+    if 'flops_per_s_score' in record and self.sampler is None:
         b, encoded = self.backbone, [t.usage.prompt_tokens-t.usage.cached_tokens+t.usage.completion_tokens for t in self.trajectories]
         record['flops_per_s_rollout'] = (b.flops(encoded, sum(t.n_actions for t in self.trajectories), 'reference')+b.flops(encoded, 0, 'trunk'))/seconds
     if a.usd_per_hour: record['usd'] = record['seconds']/3600*a.usd_per_hour
