@@ -273,7 +273,7 @@ def trace(
 ) -> Lineage:
     "Lineage of a rollout, but for the prompt"
     found = lineage or Lineage()
-    name = getattr(getattr(getattr(sampler, 'base', None), 'config', None), '_name_or_path', '')
+    name = getattr(getattr(getattr(sampler, 'base', None), 'config', None), '_name_or_path', '') or getattr(sampler, 'model', '')
     if Path(name).is_dir(): name = Path(name).name
     commit, dirty = (found.git_commit, found.git_dirty) if found.git_commit else git_state()
     return replace(found, git_commit=commit, git_dirty=dirty, model=found.model or name, seed=seed,

@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['free_port', 'VLLMServer', 'read_answer', 'ServerSampler', 'push']
 
-# %% ../nbs/02b_server_sampler.ipynb #32703df1
-import math, os, signal, socket, subprocess, tempfile, time, urllib.request
+# %% ../nbs/02b_server_sampler.ipynb #da81e3fe
+import math, os, shutil, signal, socket, subprocess, tempfile, time, urllib.request, uuid
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from .core import Usage, rng
 from .samplers import Completion, SamplingParams
 
-# %% ../nbs/02b_server_sampler.ipynb #7ed83993
+# %% ../nbs/02b_server_sampler.ipynb #e860e948
 def free_port() -> int:
     "A port on this machine that nobody listens at"
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); return s.getsockname()[1]
@@ -60,15 +60,14 @@ class VLLMServer:
     def tail(self, lines: int = 15) -> str: return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
 
     def __exit__(self, *error):
-        for how, patience in ((signal.SIGINT, 20), (signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-            try:
-                if how==signal.SIGINT: self.process.send_signal(how)
-                else: os.killpg(self.process.pid, how)
-                self.process.wait(patience); break
-            except (subprocess.TimeoutExpired, ProcessLookupError): pass
-        self.file.close()
+        self.process.send_signal(signal.SIGINT)
+        try: self.process.wait(20)
+        except subprocess.TimeoutExpired: pass
+        try: os.killpg(self.process.pid, signal.SIGKILL)             # what the first one left behind, if it left anything
+        except ProcessLookupError: pass
+        self.process.wait(10); self.file.close()
 
-# %% ../nbs/02b_server_sampler.ipynb #055df69b
+# %% ../nbs/02b_server_sampler.ipynb #26388e50
 def read_answer(
     answer,              # of the server's completions endpoint
     prompt: list[int],   # what was sent
@@ -83,12 +82,11 @@ def read_answer(
     logprobs = choice.logprobs.token_logprobs if choice.logprobs else []
     if len(logprobs)!=len(ids) or not all(x is not None and math.isfinite(x) for x in logprobs):
         raise RuntimeError(f'the server returned {len(ids)} tokens and {len(logprobs)} log-probabilities, or one that is no number: they cannot be trained on')
-    reason = 'stop' if ids[-1] in stop else 'length'
-    if reason=='length' and choice.finish_reason=='stop': raise RuntimeError('the server stopped without an end token, at a stop text perhaps: start it without one')
+    if ids[-1] not in stop and choice.finish_reason!='length': raise RuntimeError(f'the server ended a reply by {choice.finish_reason!r}, without an end token and before max_tokens: it must not stop at texts of its own')
     cached = getattr(answer.usage.prompt_tokens_details, 'cached_tokens', 0) or 0
-    return Completion(list(ids), list(logprobs), reason, Usage(len(prompt), cached, len(ids), seconds, 1))
+    return Completion(list(ids), list(logprobs), 'stop' if ids[-1] in stop else 'length', Usage(len(prompt), cached, len(ids), seconds, 1))
 
-# %% ../nbs/02b_server_sampler.ipynb #a6f766b6
+# %% ../nbs/02b_server_sampler.ipynb #177700da
 class ServerSampler:
     "Samples through a server that takes and returns token ids, as vLLM's does"
     def __init__(self,
@@ -113,6 +111,7 @@ class ServerSampler:
         from openai import APIConnectionError
         try: served = self.client.with_options(timeout=10, max_retries=0).models.list().data
         except APIConnectionError as e: raise ConnectionError(f'no server answers at {base_url}: start one, or give its address, which ends with /v1') from e
+        served = [m for m in served if getattr(m, 'parent', None) is None]                  # vLLM lists adapters, too, those of an earlier run among them
         found = [m for m in served if model in (None, m.id)]
         if len(found)!=1: raise ValueError(f"model={model!r}: the server has {', '.join(m.id for m in served)}; name one of them")
         return found[0].id, getattr(found[0], 'max_model_len', None)
@@ -121,7 +120,7 @@ class ServerSampler:
         return self.client.completions.create(
             model=self.model, prompt=prompt, max_tokens=params.max_tokens, temperature=params.temperature, top_p=params.top_p, presence_penalty=0., frequency_penalty=0., logprobs=top,
             seed=int(rng(params.seed, key, len(prompt)).integers(2**31)),
-            extra_body=dict(top_k=params.top_k, min_p=0., repetition_penalty=1., stop_token_ids=[self.end, *params.stop_token_ids], return_token_ids=True))
+            extra_body=dict(top_k=params.top_k, min_p=0., repetition_penalty=1., stop_token_ids=[self.end, *params.stop_token_ids], ignore_eos=True, return_token_ids=True))
 
     def _check(self, prompt):
         likeliest = [max(self._ask(prompt, SamplingParams(max_tokens=1, temperature=t), top=1).choices[0].logprobs.top_logprobs[0].values()) for t in (1., .5)]
@@ -161,7 +160,7 @@ class ServerSampler:
                 done = {running.pop(job): job.result() for job in ended}
         finally: pool.shutdown(wait=False, cancel_futures=True)
 
-# %% ../nbs/02b_server_sampler.ipynb #d324e182
+# %% ../nbs/02b_server_sampler.ipynb #bc1dac8a
 def push(self: ServerSampler,
     backbone,     # `models.Backbone` with LoRA
 ) -> str:         # the name it is served under
@@ -173,12 +172,14 @@ def push(self: ServerSampler,
         try: self.client.post(path, cast_to=Response, body=body)
         except APIStatusError as e:
             raise RuntimeError(f"the server refused {path[1:]} ({e.status_code}: {e.message}): start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, --enable-lora and a --max-lora-rank of at least the adapter's") from e
-    name, old = f'{self.base_model}-{os.getpid()}-{self.n_pushed+1}', self.model
+    name, old = f'{self.base_model}-{uuid.uuid4().hex[:12]}', self.model
     folder = self.adapters/name
     backbone.model.save_pretrained(folder, selected_adapters=['policy'], save_embedding_layers=False)
     post('/load_lora_adapter', lora_name=name, lora_path=str(folder/'policy'))
     self.model, self.n_pushed = name, self.n_pushed+1
-    if old!=self.base_model: post('/unload_lora_adapter', lora_name=old)
+    if old!=self.base_model:
+        post('/unload_lora_adapter', lora_name=old)
+        shutil.rmtree(self.adapters/old, ignore_errors=True)
     return name
 
 ServerSampler.push = push

