@@ -1,10 +1,11 @@
 """What each part of PPO is worth on the support desk: three critics, TRL's GRPO, and rejection sampling alone, from the same fine-tuned policies and with as many generated tokens.
 
-    make bench BENCH=ppo_ablation ARGS="--runs runs/bench --seeds 0 1 2 3 4 --json nbs/results/ppo_ablation.json"
+    make bench BENCH=ppo_ablation [ARGS="--runs runs/bench --seeds 0 1 2 3 4 --json runs/bench/ppo_ablation.json"]
 
-`--runs` holds the demo's runs by seed, as `make bench BENCH=demo ARGS="--out runs/bench"` leaves them: each arm starts from the run's fine-tuned model, and is measured on the run's held-out cases.
-The arms `head`, `adapter` and `full` are the demo's PPO with another critic. `grpo` is TRL 1.16's GRPOTrainer with groups of five, our rollout as its `rollout_func`, the demo's reward, adapters and rate. `rejection`
-plays the same training cases with the fine-tuned policy, keeps what is verified, and fine-tunes on it once more. The last two get at least as many generated tokens as `head` took, which is therefore run first.
+`--runs` holds the demo's runs by seed, as `make bench BENCH=demo ARGS="--seeds 0 1 2 3 4 --out runs/bench"` leaves them: each arm starts from the run's fine-tuned model, and is measured on the run's held-out cases.
+The arms `head`, `adapter` and `full` are the demo's PPO with another critic: the head learns on for 30 passes over the states of an update (`critic_epochs`), which the others cannot, as each of their steps needs a forward pass of the model.
+`grpo` is TRL 1.16's GRPOTrainer with groups of five, our rollout as its `rollout_func`, the demo's reward and adapters, as many episodes and updates, and the same rate, falling to 0 over the run; its steps take five episodes where PPO's take about six. `rejection`
+plays the same training cases with the fine-tuned policy until it has generated as many tokens as `head` did, which is therefore run first, keeps what is verified, and fine-tunes on it once more. Tokens that each arm generated stand in the results.
 Each arm of each seed is a process of its own and is written down when it is done; a second call goes on where the first one stopped."""
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -28,14 +29,11 @@ def setting(run):
 
 def new_cases(config, update, n=None):
     "The demo's training cases of an update"
-    from rlops_lab.recipes import cases, kinds
-    return cases(n or config.ppo_episodes, f'ppo {config.seed} {update}', kinds(config.families)+2*kinds(config.undemonstrated))
+    from rlops_lab.recipes import cases, ppo_kinds
+    return cases(n or config.ppo_episodes, f'ppo {config.seed} {update}', ppo_kinds(config))
 
 
-def limits(config): return dict(max_turns=config.max_turns, max_tokens_per_turn=config.max_tokens_per_turn, max_total_tokens=1024)
-
-
-def reward(t, config): return t.reward-config.failed_call*t.kpis['failed_calls']
+def limits(config, total=1024): return dict(max_turns=config.max_turns, max_tokens_per_turn=config.max_tokens_per_turn, max_total_tokens=total)
 
 
 def ppo(run, critic):
@@ -59,7 +57,7 @@ def ppo(run, critic):
     return merge(trainer.backbone.model), tokenizer, tokens, curve
 
 
-def grpo(run, budget):
+def grpo(run):
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
     from rlops_lab.environments.support_desk import SupportDesk
@@ -68,8 +66,8 @@ def grpo(run, budget):
     from rlops_lab.rollouts import rollout
     from rlops_lab.samplers import HFSampler
     config, model, tokenizer = setting(run)
-    size, spent, curve = config.ppo_episodes//GROUP*GROUP, [], []
-    rows = [dict(case=json.dumps(row), prompt=row['prompt']) for update in range(1, 21) for row in new_cases(config, update, size//GROUP)]
+    size, updates, spent, curve = config.ppo_episodes//GROUP*GROUP, config.ppo_updates, [], []
+    rows = [dict(case=json.dumps(row), prompt=row['prompt']) for update in range(1, updates+1) for row in new_cases(config, update, size//GROUP)]
     asked = iter([json.loads(row['case']) for row in rows for _ in range(GROUP)])
     def play(prompts, trainer):
         played = rollout(HFSampler(trainer.model, tokenizer), tokenizer, SupportDesk, [next(asked) for _ in prompts], **limits(config), temperature=.8, batch_size=config.batch_size, seed=config.seed,
@@ -78,16 +76,12 @@ def grpo(run, budget):
         print(f'  grpo, update {len(curve)}: {curve[-1]:.1%}', flush=True)
         begin = [t.action_mask.index(1) for t in played]
         return dict(prompt_ids=[t.token_ids[:b] for t, b in zip(played, begin)], completion_ids=[t.token_ids[b:] for t, b in zip(played, begin)],
-                    logprobs=[t.logprobs[b:] for t, b in zip(played, begin)], env_mask=[t.action_mask[b:] for t, b in zip(played, begin)], paid=[reward(t, config) for t in played])
-    from transformers import TrainerCallback
-    class Stop(TrainerCallback):
-        def on_step_end(self, args, state, control, **_):
-            control.should_training_stop = sum(spent)>=budget and state.global_step%(size//GROUP)==0
+                    logprobs=[t.logprobs[b:] for t, b in zip(played, begin)], env_mask=[t.action_mask[b:] for t, b in zip(played, begin)], paid=[t.reward-config.failed_call*t.kpis['failed_calls'] for t in played])
     args = GRPOConfig(output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True, logging_steps=1000, num_generations=GROUP,
-                      per_device_train_batch_size=GROUP, steps_per_generation=size//GROUP, max_steps=20*size//GROUP, max_completion_length=1024, temperature=.8, beta=.02, learning_rate=config.ppo_learning_rate,
-                      lr_scheduler_type='constant', shuffle_dataset=False, gradient_checkpointing=False, seed=config.seed)
+                      per_device_train_batch_size=GROUP, steps_per_generation=size//GROUP, max_steps=updates*size//GROUP, max_completion_length=1024, temperature=.8, beta=.02, learning_rate=config.ppo_learning_rate,
+                      lr_scheduler_type='linear', warmup_steps=0, shuffle_dataset=False, gradient_checkpointing=False, seed=config.seed)
     trainer = GRPOTrainer(model=model, processing_class=tokenizer, args=args, reward_funcs=lambda paid, **_: paid, train_dataset=Dataset.from_list(rows), rollout_func=play,
-                          peft_config=lora(config.lora_rank, config.ppo_lora_layers, model.config.num_hidden_layers), callbacks=[Stop()])
+                          peft_config=lora(config.lora_rank, config.ppo_lora_layers, model.config.num_hidden_layers))
     trainer.train()
     return merge(trainer.model), tokenizer, sum(spent), curve
 
@@ -115,38 +109,42 @@ def one(run, arm, budget):
     from rlops_lab.environments.support_desk import SupportDesk
     from rlops_lab.environments.support_scenarios import scenarios
     from rlops_lab.recipes import by_family, gain
-    from rlops_lab.core import read_jsonl, wilson
+    from rlops_lab.core import git_state, read_jsonl, wilson
+    from _bench import machine
     from rlops_lab.rollouts import rollout
     from rlops_lab.samplers import HFSampler
     began = time.perf_counter()
-    model, tokenizer, tokens, curve = ppo(run, arm) if arm in ('head', 'adapter', 'full') else dict(grpo=grpo, rejection=rejection)[arm](run, budget)
+    model, tokenizer, tokens, curve = ppo(run, arm) if arm in ('head', 'adapter', 'full') else (grpo(run) if arm=='grpo' else rejection(run, budget))
     seconds, config = time.perf_counter()-began, setting(run)[0]
     rows = scenarios(config.n_eval, 'eval', seed=config.seed, families=config.all_families)
-    played = rollout(HFSampler(model, tokenizer), tokenizer, SupportDesk, rows, **limits(config), temperature=0., batch_size=config.batch_size, seed=config.seed, progress=False)
+    played = rollout(HFSampler(model, tokenizer), tokenizer, SupportDesk, rows, **limits(config, 4096), temperature=0., batch_size=config.batch_size, seed=config.seed, progress=False)
     right = [t.kpis['verified_resolution']==1 for t in played]
     before = [t['kpis']['verified_resolution']==1 for t in read_jsonl(run/'trajectories.jsonl') if t['stage']=='sft']
-    return dict(arm=arm, seed=config.seed, resolved=sum(right), n=len(right), ci95=list(wilson(sum(right), len(right))), sft=sum(before), over_sft=gain(before, right), tokens=tokens, minutes=seconds/60,
+    commit, dirty = git_state()
+    return dict(arm=arm, seed=config.seed, commit=commit, dirty=dirty, machine=machine(), resolved=sum(right), n=len(right), ci95=list(wilson(sum(right), len(right))), sft=sum(before), over_sft=gain(before, right), tokens=tokens, minutes=seconds/60,
                 curve=curve, families=by_family(played))
 
 
 def table(done):
     "Mean over seeds with a t interval, and each seed"
     from scipy.stats import t as student
+    figures = {}
     for arm in ('sft', *ARMS):
         shares = {d['seed']: (d['sft'] if arm=='sft' else d['resolved'])/d['n'] for d in done if arm in ('sft', d['arm'])}
         if not shares: continue
         x, n = list(shares.values()), len(shares)
         half = student.ppf(.975, n-1)*statistics.stdev(x)/n**.5 if n>1 else float('nan')
-        minutes = [d['minutes'] for d in done if d['arm']==arm]
+        minutes, figures[arm] = [d['minutes'] for d in done if d['arm']==arm], dict(mean=round(statistics.mean(x), 4), half=round(half, 4) if n>1 else None, n=n)
         print(f"{arm:10} {statistics.mean(x):.1%} ± {half:.1%} of {n} seeds: {', '.join(f'{s}: {v:.1%}' for s, v in sorted(shares.items()))}"+(f'; {statistics.mean(minutes):.1f} min' if minutes else ''))
+    print(json.dumps(dict(name='ppo_ablation', figures=figures, goal='five seeds of each arm', holds=len(figures)==len(ARMS)+1 and all(f['n']>=5 for f in figures.values()), machine=done[-1]['machine'], commit=done[-1]['commit'])))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--runs', required=True, help='folder with demo-seed<n>')
+    parser.add_argument('--runs', default='runs/bench', help='folder with demo-seed<n>')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
     parser.add_argument('--arms', nargs='+', default=list(ARMS), choices=ARMS)
-    parser.add_argument('--json', required=True, help='results; what stands there is not run again')
+    parser.add_argument('--json', default='runs/bench/ppo_ablation.json', help='results; what stands there is not run again')
     parser.add_argument('--one', nargs=2, metavar=('SEED', 'ARM'), help=argparse.SUPPRESS)
     args = parser.parse_args()
     file = Path(args.json)
@@ -161,7 +159,7 @@ def main():
     for seed in args.seeds:
         for arm in sorted(args.arms, key=ARMS.index):
             if any((d['seed'], d['arm'])==(seed, arm) for d in read()): continue
-            if arm in ('grpo', 'rejection') and head(seed) is None: sys.exit('head comes first: its tokens are the budget of the others')
+            if arm=='rejection' and head(seed) is None: sys.exit('head comes first: its tokens are the budget of rejection sampling')
             print(f'seed {seed}, {arm}', flush=True)
             subprocess.run([sys.executable, __file__, '--runs', args.runs, '--json', args.json, '--one', str(seed), arm], check=True)
     table(read())
