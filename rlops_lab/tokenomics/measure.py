@@ -139,6 +139,8 @@ def random_prompts(
     "Prompts of exact length that share nothing"
     return np.random.default_rng(seed).integers(*ids, (n, tokens)).tolist()
 
+_CLIENTS = WeakKeyDictionary()       # {event loop: {(address, key, timeout): client}}: an open connection is of no use to another loop, and a client takes a good while to make
+
 def ask_endpoint(
     base_url: str,               # with /v1
     model: str,                  # name at the server
@@ -151,14 +153,12 @@ def ask_endpoint(
     "An `ask` for `measure_users`"
     try: from openai import AsyncOpenAI
     except ImportError as e: raise ImportError("measuring an endpoint needs the openai package: pip install 'rlops_lab[judge]'") from e
-    clients = WeakKeyDictionary()        # {event loop: client}: an open connection is of no use to another loop
     how = dict(model=model, max_tokens=output, temperature=0., stream=True, stream_options=dict(include_usage=True),
                extra_body=dict(ignore_eos=True) if ignore_eos else None)
     async def ask(prompt) -> AsyncIterator[tuple]:
-        loop = asyncio.get_running_loop()
-        if loop not in clients:
-            clients[loop] = AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout)
-        client = clients[loop]
+        clients, key = _CLIENTS.setdefault(asyncio.get_running_loop(), {}), (base_url, api_key, timeout)
+        if key not in clients: clients[key] = AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout)
+        client = clients[key]
         if chat: stream = await client.chat.completions.create(messages=[dict(role='user', content=prompt)], **how)
         else: stream = await client.completions.create(prompt=prompt, **how)
         count = 0
