@@ -7,8 +7,9 @@ replacement and shows `corrected_rate` N verdicts without labels and n labels: a
 n=50, N=1000; n=100, N=350; n=200, N=200. "Labels alone" is Wilson's interval of n labels at random. For labels by verdict both ways of getting them are
 measured: from the rows at hand, and from another collection.
 
-**Warnings.** 200 repeats: a judge calibrated on 200 random rows of one response model, used on 350 rows of the same or of the other one, with the
-models' names withheld, so that only verdicts and answers can give the change away (`transfer`); then by each test alone, and with 50 labels on the new rows."""
+**Warnings.** 200 repeats: a judge calibrated on n random rows of one response model, used on N rows of the same or of the other one, with the models' names
+withheld, so that only verdicts and answers can give the change away (`transfer`; "any"); beside it each test alone, and for the last design also with 50
+labels on the new rows."""
 import os
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
@@ -59,16 +60,16 @@ def coverage(rows, n, N, how, repeats, r):
                 width_labels_alone=round(float(width_alone), 4), ratio=round(float(width/width_alone), 3))
 
 
-def warned(old_rows, new_rows, labels, repeats, r):
+def warned(old_rows, new_rows, n, N, labels, repeats, r):
     "Share of repeats with a warning, in all and by test"
     counts = dict(any=0, verdicts=0, answers=0, labels=0)
     for _ in range(repeats):
-        old = [old_rows[i] for i in r.integers(len(old_rows), size=200)]
-        new = [{**new_rows[i], 'label': new_rows[i]['label'] if j<labels else None} for j, i in enumerate(r.integers(len(new_rows), size=350))]
+        old = [old_rows[i] for i in r.integers(len(old_rows), size=n)]
+        new = [{**new_rows[i], 'label': new_rows[i]['label'] if j<labels else None} for j, i in enumerate(r.integers(len(new_rows), size=N))]
         found = transfer(old, new, seed=int(r.integers(1<<30)))
         counts['any'] += found.warns
         for name, p in found.p_values.items(): counts[name] += p<=.01
-    return {name: k/repeats for name, k in counts.items() if name!='labels' or labels}
+    return {name: round(k/repeats, 4) for name, k in counts.items() if name!='labels' or labels}
 
 
 def machine():
@@ -97,12 +98,12 @@ def main():
                 print(f"{name:50} coverage {found['coverage']:.3f}, width {found['width']:.3f}, {found['ratio']:.2f} of labels alone", flush=True)
     for judge in ('gpt', 'str'):
         for before, after in (('gpt4', 'llama2orig'), ('llama2orig', 'gpt4'), ('gpt4', 'gpt4'), ('llama2orig', 'llama2orig')):
-            for labels in (0, 50):
-                name = f'{judge}: calibrated on {before}, used on {after}, {labels} new labels'
-                found = warned(files[before, judge], files[after, judge], labels, args.transfers, rng(args.seed, name))
+            for n, N, labels in (*((n, N, 0) for n, N in DESIGNS), (*DESIGNS[-1], 50)):
+                name = f'{judge}: calibrated on {n} of {before}, used on {N} of {after}, {labels} labels there'
+                found = warned(files[before, judge], files[after, judge], n, N, labels, args.transfers, rng(args.seed, name))
                 good &= found['any']>=.95 if before!=after else found['any']<=.05
                 figures['warnings'][name] = found
-                print(f'{name:75} {found}', flush=True)
+                print(f'{name:85} {found}', flush=True)
     goal = ('coverage .935 to .975 in each design, never wider than labels alone by more than 5%; balanced labels: the same coverage; '
             'warnings: at least 95% for another response model, at most 5% for the same')
     print(json.dumps(dict(name='judge_coverage', figures=figures, goal=goal, holds=bool(good), machine=machine(), commit=git_state()[0])))
