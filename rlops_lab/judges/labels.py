@@ -8,6 +8,7 @@ __all__ = ['allocate', 'LabelPlan', 'expected_width', 'labels_needed', 'next_lab
 # %% ../../nbs/06_judges/02c_labels.ipynb #7024c8d4
 from dataclasses import dataclass
 import numpy as np
+from ..core import wilson
 from .calibration import CorrectedRate, codes, rate_interval
 
 # %% ../../nbs/06_judges/02c_labels.ipynb #f091ce46
@@ -54,7 +55,15 @@ def expected_width(
     _, low, high = rate_interval(given*rates, given, pilot.pool, target, level)
     return float(high-low)
 
-# %% ../../nbs/06_judges/02c_labels.ipynb #2a47a940
+# %% ../../nbs/06_judges/02c_labels.ipynb #b9191a36
+def _least(enough, most):
+    "Least n up to `most` for which `enough(n)` holds; from there on it does"
+    low, high = 1, most
+    while low<high:
+        middle = (low+high)//2
+        low, high = (low, middle) if enough(middle) else (middle+1, high)
+    return low
+
 def labels_needed(
     width: float,            # wanted, of the 95% interval from end to end
     pilot: CorrectedRate,    # `corrected_rate` of a few dozen labels
@@ -69,14 +78,10 @@ def labels_needed(
     if best>width:
         raise ValueError(f'a label on each of the {rows} rows would still leave a width of {best:.3f}: collect about '
                          f"{int(np.ceil(rows*(best/width)**2))} rows, or ask about these rows alone (target='pool')")
-    low, high = 1, rows
-    while low<high:
-        middle = (low+high)//2
-        low, high = (low, middle) if expected_width(middle, pilot, drawn, target)<=width else (middle+1, high)
-    p = pilot.rate.value
-    alone = next((n for n in np.unique(np.geomspace(1, 1e7, 4000).astype(int)) if np.diff(wilson(p*n, n))[0]<=width), None)
-    rates = allocate(low, _plan(pilot), pilot.pool, drawn)
-    return LabelPlan(low, {name: int(round(x)) for name, x in zip(pilot.strata, rates)}, expected_width(low, pilot, drawn, target), int(alone))
+    n = _least(lambda n: expected_width(n, pilot, drawn, target)<=width, rows)
+    alone = _least(lambda n: np.diff(wilson(pilot.rate.value*n, n))[0]<=width, 10**9)
+    shares = zip(pilot.strata, allocate(n, _plan(pilot), pilot.pool, drawn))
+    return LabelPlan(n, {name: int(round(x)) for name, x in shares}, expected_width(n, pilot, drawn, target), alone)
 
 # %% ../../nbs/06_judges/02c_labels.ipynb #87feab98
 def _gain(rates, labelled, pool, size):

@@ -79,7 +79,7 @@ def _unlabelled(old, new, slices, least):
     for name in slices:
         have, use = Counter(r.get(name) for r in old if r.get('label') is not None), Counter(r.get(name) for r in new)
         for value, rows in use.items():
-            if value is not None and have[value]<least: yield f'{name} {value!r}: {have[value]} labels for {rows/len(new):.0%} of the rows, at least {least} are needed'
+            if value is not None and have[value]<least: yield f'{name} {value!r}: {have[value]} labels for {rows/len(new):.0%} of the rows, fewer than {least}'
 
 # %% ../../nbs/06_judges/02d_transfer.ipynb #b553a7f5
 def transfer(

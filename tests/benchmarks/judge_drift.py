@@ -2,7 +2,7 @@
 
     make bench BENCH=judge_drift [ARGS="--streams 1000 --adwin-streams 200"]
 
-Streams of 5,000 verdicts on canaries, right in 80% of the cases, either all the time or until 1,000 and in 70% after that. `DriftAlarm` is told the 80%; ADWIN
+Streams of 5,000 verdicts on canaries, right in 80% of the cases, either all the time or until 1,000 and in 70% after that. `DriftAlarm` (level 3%, its default) is told the 80%; ADWIN
 (river, delta=.002, its default) is told nothing. A false alarm is one in a stream without a change, or before the change; the delay is that of the streams
 in which the first alarm comes after it. river 0.26.1 is put into `.bench/river` on the first run, unless it is installed."""
 import os
