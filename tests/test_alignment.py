@@ -37,7 +37,7 @@ def test_chosen_by_choosing_rows_alone():
     choosing = np.arange(80)<40
     good, bad = [v if i<40 else not v for i, v in enumerate(y)], [not v if i<40 else v for i, v in enumerate(y)]
     found = choose(dict(bad=bad, good=good), y, choosing)
-    assert found.name=='good' and found.promised.agreement.value==1 and found.reported.agreement.value==0 and found.before.agreement.value==1
+    assert (found.name, found.promised.agreement.value, found.reported.agreement.value, found.before.agreement.value)==('good', 1, 0, 1)
     assert found.p_value<1e-9 and found.optimism==1
     assert choose(dict(a=y, b=y), y, choosing).name=='a' and choose(dict(a=y, b=y), y, choosing).p_value==1
 

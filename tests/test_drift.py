@@ -48,6 +48,7 @@ def test_an_improvement_is_no_alarm_and_a_collapse_is_a_quick_one():
 
 
 @pytest.mark.parametrize('keys,message', [(dict(at_least=0.), 'a share between 0 and 1'), (dict(at_least=.8, level=2.), 'level=2.0'),
-    (dict(at_least=.8, horizon=0), 'horizon=0'), (dict(at_least=.8, drops=(-.1,)), 'differences above 0'), (dict(at_least=.02, drops=(.1,)), 'no drop is smaller')])
+    (dict(at_least=.8, horizon=0), 'horizon=0'), (dict(at_least=.8, drops=(-.1,)), 'differences above 0'),
+    (dict(at_least=.02, drops=(.1,)), 'no drop is smaller')])
 def test_bad_input(keys, message):
     with pytest.raises(ValueError, match=message): DriftAlarm(**keys)

@@ -59,7 +59,8 @@ def test_rows_within_a_verdict_are_at_random():
 
 def test_bad_input():
     balanced = corrected_rate([True, False]*20, [True, False]*20, 'label')
-    for call, message in [(lambda: labels_needed(0, pilot_of()), 'between 0 and 1'), (lambda: labels_needed(.1, balanced), 'balanced labels'),
-                          (lambda: labels_needed(.1, pilot_of(), 'label'), "drawn='label'"), (lambda: allocate(0, [.5], [10]), 'ask for at least one'),
-                          (lambda: next_labels(['pass'], [None], 2), 'between 1 and the 1 rows')]:
+    for call, message in [(lambda: labels_needed(0, pilot_of()), 'between 0 and 1'),
+                          (lambda: labels_needed(.1, balanced), 'balanced labels'),
+                          (lambda: labels_needed(.1, pilot_of(), 'label'), "drawn='label'"),
+                          (lambda: allocate(0, [.5], [10]), 'ask for at least one'), (lambda: next_labels(['pass'], [None], 2), 'between 1 and the 1 rows')]:
         with pytest.raises(ValueError, match=message): call()

@@ -56,7 +56,8 @@ def test_what_is_missing_is_not_tested():
 @pytest.mark.parametrize('column', ['judge', 'rubric', 'response_model'])
 def test_a_new_version_is_named(column):
     rows = [dict(verdict=True, label=True, **{column: 'a'}) for _ in range(30)]
-    with pytest.warns(UserWarning, match=f'{column}: calibrated on a, used on b'): found = transfer(rows, [dict(r, **{column: 'b'}) for r in rows])
+    with pytest.warns(UserWarning, match=f'{column}: calibrated on a, used on b'):
+        found = transfer(rows, [dict(r, **{column: 'b'}) for r in rows])
     assert found.warns and len(found.reasons)==1
     assert not quietly(rows, rows).warns
 

@@ -26,7 +26,7 @@ class Examples:
         from sklearn.feature_extraction.text import TfidfVectorizer
         self.rows, self.text, self.group = [r for r in rows if r.get('label') is not None], text, group
         if missing := [c for c in ('id', text, *([group] if group else [])) if any(c not in r for r in self.rows)]:
-            raise ValueError(f'rows without {", ".join(missing)}: every labelled row needs an id, its text and its group, or a copy could not be told')
+            raise ValueError(f'rows without {", ".join(missing)}: a labelled row needs an id, its text and its group, or copies could not be told')
         if not self.rows: raise ValueError('no labelled rows: label some first')
         self.words = TfidfVectorizer(sublinear_tf=True)
         self.vectors = self.words.fit_transform([_plain(r[text]) for r in self.rows])
@@ -96,8 +96,8 @@ class Choice:
     @property
     def optimism(self) -> float: return self.promised.agreement.value-self.reported.agreement.value
     def __repr__(self):
-        return (f'{self.name!r}, best of {self.candidates}: agreement {self.reported.agreement} on held-out rows, {self.promised.agreement.value:.3f} '
-                f'on those that chose it; before {self.before.agreement} (p={self.p_value:.2g})')
+        return (f'{self.name!r}, best of {self.candidates}: agreement {self.reported.agreement} on held-out rows, '
+                f'{self.promised.agreement.value:.3f} on those that chose it; before {self.before.agreement} (p={self.p_value:.2g})')
 
 def choose(
     verdicts: dict,          # {candidate: [n] verdicts}; the first is the one in use
@@ -110,9 +110,12 @@ def choose(
     choosing = np.asarray(choosing, bool)
     if not verdicts: raise ValueError('no candidates: give the verdicts of at least one')
     if wrong := [name for name, v in verdicts.items() if not len(v)==len(labels)==len(choosing)]:
-        raise ValueError(f'{wrong[0]!r} has {len(verdicts[wrong[0]])} verdicts for {len(labels)} labels and {len(choosing)} parts: give one of each an item')
-    if choosing.all() or not choosing.any(): raise ValueError('all rows are on one side: without held-out rows nothing can be reported. Use `split`')
-    def on(name, side): return calibrate([v for v, c in zip(verdicts[name], choosing) if c==side], [y for y, c in zip(labels, choosing) if c==side], drawn, levels=levels)
+        raise ValueError(f'{wrong[0]!r} has {len(verdicts[wrong[0]])} verdicts for {len(labels)} labels and {len(choosing)} parts: '
+                         'give one of each an item')
+    if choosing.all() or not choosing.any():
+        raise ValueError('all rows are on one side: without held-out rows nothing can be reported. Use `split`')
+    part = lambda values, side: [x for x, c in zip(values, choosing) if c==side]
+    on = lambda name, side: calibrate(part(verdicts[name], side), part(labels, side), drawn, levels=levels)
     promised = {name: on(name, True) for name in verdicts}
     first, best = next(iter(verdicts)), max(verdicts, key=lambda name: np.nan_to_num(promised[name].kappa.value, nan=-1))
     y, held = codes(labels, levels, 'label'), ~choosing

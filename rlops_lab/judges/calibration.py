@@ -23,14 +23,14 @@ def codes(
     what: str = 'value',   # its name in an error
 ):                         # [n] place among the levels, -1 for None
     "Verdicts or labels as numbers"
-    place = {level: i for i, level in enumerate(levels)} | ({False: 0, True: 1} if tuple(levels)==BINARY else {})
+    place = {level: i for i, level in enumerate(levels)} | ({False: 0, True: 1} if tuple(levels)==BINARY else {}) | {None: -1}
     def code(i, value):
-        if value is None or value!=value: return -1
-        try: return place[value]
+        try: return -1 if value!=value else place[value]        # nan is None, too
         except (KeyError, TypeError):
             raise ValueError(f'{what} {value!r} in row {i} is not one of {", ".join(map(str, levels))}: give `levels` from worst to best, '
                              'and None where there is no answer') from None
-    return np.array([code(i, value) for i, value in enumerate(values)], int)
+    try: return np.array([place[value] for value in values], int)
+    except (KeyError, TypeError): return np.array([code(i, value) for i, value in enumerate(values)], int)
 
 @dataclass(frozen=True)
 class Confusion:
@@ -45,7 +45,8 @@ def confusion(
     levels: tuple = BINARY,    # worst to best; pass and fail may also be True and False
 ) -> Confusion:
     "Labels against verdicts"
-    if len(verdicts)!=len(labels): raise ValueError(f'{len(verdicts)} verdicts and {len(labels)} labels: give one of each an item, None for a gap')
+    if len(verdicts)!=len(labels):
+        raise ValueError(f'{len(verdicts)} verdicts and {len(labels)} labels: give one of each an item, None for a gap')
     v, y, size = codes(verdicts, levels, 'verdict'), codes(labels, levels, 'label'), len(levels)
     table = np.bincount(y[(y>=0)&(v>=0)]*size+v[(y>=0)&(v>=0)], minlength=size*size).reshape(size, size)
     return Confusion(table, np.bincount(y[(y>=0)&(v<0)], minlength=size), tuple(levels))
@@ -67,7 +68,8 @@ class Estimate:
 
 def _design(drawn):
     if drawn not in DRAWN:
-        raise ValueError(f"drawn={drawn!r}: say how the labelled items were chosen: 'random', 'verdict' (so many of each verdict) or 'label' (balanced)")
+        raise ValueError(f"drawn={drawn!r}: say how the labelled items were chosen: 'random', 'verdict' (so many of each verdict) "
+                         "or 'label' (balanced)")
 
 def estimate(
     value: float,            # the figure
@@ -128,7 +130,8 @@ class Calibration:
     @property
     def tnr(self) -> Estimate: return self.recall[self.counts.levels[0]]
     def _repr_html_(self):
-        names = {f'recall of {level}': e for level, e in self.recall.items()} | {k: getattr(self, k) for k in ('agreement', 'kappa', 'alpha', 'unscored')}
+        names = {f'recall of {level}': e for level, e in self.recall.items()}
+        names |= {name: getattr(self, name) for name in ('agreement', 'kappa', 'alpha', 'unscored')}
         cell = lambda e: f'<td>{e.value:.3f}</td><td>[{e.low:.3f}, {e.high:.3f}]</td><td>{e.n}</td>'
         rows = ''.join(f'<tr><td style="text-align:left">{name}</td>{cell(e)}</tr>' for name, e in names.items())
         return f'<table><tr><th></th><th>value</th><th>95%</th><th>n</th></tr>{rows}</table><small>labels drawn by: {self.drawn}</small>'
@@ -251,7 +254,8 @@ def inverted_interval(
         all_in = _plausible(outside, t, f, q, freedom, level)
         for _ in range(40):
             p = (inside+outside)/2
-            inside, outside = (np.where(_plausible(p, t, f, q, freedom, level)==keep, p, x) for keep, x in ((True, inside), (False, outside)))
+            fits = _plausible(p, t, f, q, freedom, level)
+            inside, outside = np.where(fits, p, inside), np.where(fits, outside, p)
         ends.append(np.where(all_in|~better, side, inside))
     value = np.where(better, np.clip((rate-fpr)/np.where(better, tpr-fpr, 1.), 0, 1), np.nan)
     return value, np.fmin(ends[0], value), np.fmax(ends[1], value)
@@ -294,36 +298,37 @@ def corrected_rate(
     labels,                      # [n] of people, None: not labelled
     drawn: str,                  # how the labelled rows were chosen: 'random', 'verdict' or 'label'
     from_pool: bool = True,      # the labelled rows were chosen among these rows; False: they come from another collection
-    strata=None,                 # [n] finer cells, within which labels are at random; None: the verdict
+    strata=None,                 # [n] names of finer cells, within which labels are at random; None: the verdict
     target: str = 'population',  # the source of these rows, or 'pool': these rows themselves
     level: float = .95,
 ) -> CorrectedRate:
     "Pass rate by people's standard, from many verdicts and few labels"
     _design(drawn)
-    counts = confusion(verdicts, labels)
+    if len(verdicts)!=len(labels): raise ValueError(f'{len(verdicts)} verdicts and {len(labels)} labels: give one of each an item')
     v, y = codes(verdicts, BINARY, 'verdict'), codes(labels, BINARY, 'label')
     known, counted = y>=0, np.ones(len(v), bool) if from_pool or drawn=='random' else y<0
-    if not known.any(): raise ValueError('no labels: without any, the judge cannot be corrected. Label some rows (`labels_needed` says how many)')
+    if not known.any(): raise ValueError('no labels: without any, the judge cannot be corrected. Label some rows, fifty to begin with')
     if not counted.any(): raise ValueError('no rows besides the labelled ones: give the verdicts on the rows whose rate you want')
     if target not in ('population', 'pool') or target=='pool' and not from_pool:
         raise ValueError(f"target={target!r}: 'population', or 'pool' with labels from the pool")
-    keys = [('unscored', *BINARY)[i] for i in v+1] if strata is None else list(strata)
-    names = tuple(dict.fromkeys(keys))
+    keys = np.array(('unscored', *BINARY))[v+1] if strata is None else np.array([str(s) for s in strata])
     if len(keys)!=len(v): raise ValueError(f'{len(keys)} strata for {len(v)} rows: give one for each row')
-    code = np.array([names.index(key) for key in keys])
+    names, code = np.unique(keys, return_inverse=True)
     count = lambda rows: np.bincount(code[rows], minlength=len(names))
     passed, labelled, pool = count(y==1), count(known), count(counted)
     if drawn=='random' and (p := _looks_random(labelled, count(~known)))<1e-3:
         warnings.warn(f'the verdicts on labelled rows differ from those on the others (p={p:.1g}): labels drawn at random would not. '
                       "Say how they were drawn: 'verdict' or 'label'", stacklevel=2)
     if drawn=='label':
-        if target=='pool' or strata is not None: raise ValueError("drawn='label' gives the population's rate from verdicts: leave out target and strata")
-        everyone = counts.table.sum(1)+counts.unscored
-        if not everyone.all(): raise ValueError("drawn='label' needs labels of both kinds: label some passes and some fails")
-        found = inverted_interval(counts.table[1, 1], everyone[1], counts.table[0, 1], everyone[0], (v[counted]==1).sum(), counted.sum(), level)
+        if target=='pool' or strata is not None:
+            raise ValueError("drawn='label' gives the population's rate from verdicts: leave out target and strata")
+        each = [y==1, y==0]
+        if not all(rows.any() for rows in each): raise ValueError("drawn='label' needs labels of both kinds: label some passes and some fails")
+        found = inverted_interval(*(x for rows in (*each, counted) for x in ((v[rows]==1).sum(), rows.sum())), level)
     else: found = rate_interval(passed, labelled, pool, target, level)
     n, k, scored = int(known.sum()), int((y==1).sum()), v>=0
     z = ndtri((1+level)/2)
     share = lambda k, n: Estimate(k/n if n else float('nan'), *wilson(k, n, z), int(n))
-    return CorrectedRate(Estimate(*map(float, found), n), share(int((v==1).sum()), int(scored.sum())), share(k, n) if drawn=='random' else None,
-                         drawn, names, passed, labelled, pool, share(int((~scored).sum()), len(v)))
+    humans = share(k, n) if drawn=='random' else None
+    return CorrectedRate(Estimate(*map(float, found), n), share(int((v==1).sum()), int(scored.sum())), humans, drawn, tuple(names.tolist()),
+                         passed, labelled, pool, share(int((~scored).sum()), len(v)))

@@ -58,7 +58,8 @@ def position_bias(
     preferred=None,           # [pairs] people's winner, where known
 ) -> PositionBias:
     "Verdicts on pairs, in both orders"
-    if len(a_first)!=len(b_first): raise ValueError(f'{len(a_first)} verdicts in one order, {len(b_first)} in the other: judge each pair in both')
+    if len(a_first)!=len(b_first):
+        raise ValueError(f'{len(a_first)} verdicts in one order, {len(b_first)} in the other: judge each pair in both')
     x, y = (codes(v, ('A', 'B', 'tie'), 'winner') for v in (a_first, b_first))
     scored = (x>=0)&(y>=0)
     moved, first = scored&(x!=y)&(x<2)&(y<2), scored&(x==0)&(y==1)

@@ -22,9 +22,11 @@ class DriftAlarm:
     wealth: list = field(default_factory=list)   # one for each suspicion
 
     def __post_init__(self):
-        if not 0<self.at_least<1: raise ValueError(f'at_least={self.at_least}: a share between 0 and 1; a judge that was never wrong has .99, say')
-        if not 0<self.level<1 or self.horizon<1: raise ValueError(f'level={self.level}, horizon={self.horizon}: a share between 0 and 1, and 1 or more')
-        if any(d<=0 for d in self.drops): raise ValueError(f'drops={self.drops}: differences above 0; for a rate that rises, feed what is not the case')
+        if not 0<self.at_least<1: raise ValueError(f'at_least={self.at_least}: a share between 0 and 1; take .99, say, for one never wrong')
+        if not 0<self.level<1 or self.horizon<1:
+            raise ValueError(f'level={self.level}, horizon={self.horizon}: a share between 0 and 1, and 1 or more')
+        if any(d<=0 for d in self.drops):
+            raise ValueError(f'drops={self.drops}: differences above 0; for a rate that rises, feed what is not the case')
         self.drops = tuple(d for d in self.drops if d<self.at_least)
         if not self.drops: raise ValueError(f'no drop is smaller than at_least={self.at_least}: give some')
         self.wealth = self.wealth or [0.]*len(self.drops)
@@ -39,7 +41,7 @@ class DriftAlarm:
     def update(self, right: bool|None) -> bool:
         "One more verdict on a canary; True from the alarm on. None (unscored) counts as neither"
         if right is None: return self.alarm_at is not None
-        if right not in (0, 1): raise ValueError(f'{right!r}: True where the verdict was right, False where it was wrong, None where there was none')
+        if right not in (0, 1): raise ValueError(f'{right!r}: True where the verdict was right, False where wrong, None where there was none')
         p = self.at_least
         factors = [(p-d)/p if right else (1-p+d)/(1-p) for d in self.drops]
         self.wealth = [min((w+1)*f, 1e200) for w, f in zip(self.wealth, factors)]
@@ -57,7 +59,8 @@ def first_alarms(
     right = np.asarray(right)
     alarm = DriftAlarm(at_least, **keys)
     drops = np.array(alarm.drops)
-    up, down, wealth, found = (at_least-drops)/at_least, (1-at_least+drops)/(1-at_least), np.zeros((len(right), len(drops))), np.full(len(right), -1)
+    up, down = (at_least-drops)/at_least, (1-at_least+drops)/(1-at_least)
+    wealth, found = np.zeros((len(right), len(drops))), np.full(len(right), -1)
     for t in range(right.shape[1]):
         wealth = np.minimum((wealth+1)*np.where(right[:, t, None], up, down), 1e200)
         found = np.where((found<0)&(wealth.mean(1)>=alarm.threshold), t+1, found)

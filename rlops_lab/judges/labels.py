@@ -72,7 +72,8 @@ def labels_needed(
 ) -> LabelPlan:
     "The least number of labels that gives this width"
     if not 0<width<1: raise ValueError(f'width {width}: the distance between the ends of an interval of a share, between 0 and 1')
-    if pilot.drawn=='label': raise ValueError('the pilot has balanced labels, which do not say how common passes are: draw one at random or by verdict')
+    if pilot.drawn=='label':
+        raise ValueError('the pilot has balanced labels, which do not say how common passes are: draw one at random or by verdict')
     rows = int(pilot.pool.sum())
     best = expected_width(rows, pilot, drawn, target)
     if best>width:

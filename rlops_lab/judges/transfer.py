@@ -42,7 +42,8 @@ def _answers_p(old, new, seed=0):
     train = half[[kinds[t] for t in texts]]==0
     if min(np.bincount(is_new[train], minlength=2).min(), np.bincount(is_new[~train], minlength=2).min())<5: return 1., .5
     words = TfidfVectorizer(max_features=2000, sublinear_tf=True)
-    fitted = LogisticRegression(C=10, class_weight='balanced').fit(words.fit_transform([t for t, k in zip(texts, train) if k]), is_new[train])
+    features = words.fit_transform([t for t, k in zip(texts, train) if k])
+    fitted = LogisticRegression(C=10, class_weight='balanced').fit(features, is_new[train])
     scores = fitted.decision_function(words.transform([t for t, k in zip(texts, train) if not k]))
     return _rank_p(scores[is_new[~train]==1], scores[is_new[~train]==0])
 
@@ -72,14 +73,16 @@ def _changed(old, new, columns):
     for name in columns:
         before, now = ({r.get(name) for r in rows}-{None} for rows in (old, new))
         if now and (unseen := now-before):
-            yield f'{name}: calibrated on {", ".join(map(str, sorted(before, key=str))) or "rows without it"}, used on {", ".join(map(str, sorted(unseen, key=str)))}'
+            said = lambda values: ', '.join(sorted(map(str, values))) or 'rows without it'
+            yield f'{name}: calibrated on {said(before)}, used on {said(unseen)}'
 
 def _unlabelled(old, new, slices, least):
     "Slices of the new rows with fewer labels than needed"
     for name in slices:
         have, use = Counter(r.get(name) for r in old if r.get('label') is not None), Counter(r.get(name) for r in new)
         for value, rows in use.items():
-            if value is not None and have[value]<least: yield f'{name} {value!r}: {have[value]} labels for {rows/len(new):.0%} of the rows, fewer than {least}'
+            if value is not None and have[value]<least:
+                yield f'{name} {value!r}: {have[value]} labels for {rows/len(new):.0%} of the rows, fewer than {least}'
 
 # %% ../../nbs/06_judges/02d_transfer.ipynb #b553a7f5
 def transfer(
@@ -96,7 +99,8 @@ def transfer(
     old, new = list(calibrated), list(used)
     if not old or not new: raise ValueError(f'{len(old)} calibrated rows, {len(new)} used ones: give both')
     for what, rows in (('calibrated', old), ('used', new)):
-        if any('verdict' not in r for r in rows): raise ValueError(f'a row of the {what} ones has no `verdict`: give None where the judge gave none')
+        if any('verdict' not in r for r in rows):
+            raise ValueError(f'a row of the {what} ones has no `verdict`: give None where the judge gave none')
     reasons, p, auc = [*_changed(old, new, versions), *_unlabelled(old, new, slices, least)], {}, float('nan')
     texts = [[r['text'] for r in rows if r.get('text')] for rows in (old, new)]
     if drawn=='random':
@@ -104,8 +108,10 @@ def transfer(
         if all(texts): p['answers'], auc = _answers_p(*texts, seed)
     if any(r.get('label') is not None for r in new): p['labels'] = _labels_p(old, new)
     p = {name: min(1., x*len(p)) for name, x in p.items()}
-    said = dict(verdicts='the judge passes another share of these rows', answers=f'the answers can be told from the calibrated ones (AUC {auc:.2f})',
+    said = dict(verdicts='the judge passes another share of these rows',
+                answers=f'the answers can be told from the calibrated ones (AUC {auc:.2f})',
                 labels='by the labels on these rows, its verdicts are right in another share of cases')
     reasons += [f'{said[name]}, p={x:.1g}' for name, x in p.items() if x<=level]
-    if reasons: warnings.warn('error rates may not transfer: '+'; '.join(reasons)+'. Label some of these rows and calibrate again', stacklevel=2)
+    if reasons:
+        warnings.warn(f'error rates may not transfer: {"; ".join(reasons)}. Label some of these rows and calibrate again', stacklevel=2)
     return Transfer(reasons, p, auc)

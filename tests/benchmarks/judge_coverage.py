@@ -3,13 +3,13 @@
     make bench BENCH=judge_coverage [ARGS="--repeats 1000 --transfers 200"]
 
 **Coverage.** The rows of a file are the population; its share of answers that people passed is the truth. Each repeat draws n + N rows with
-replacement and shows `corrected_rate` N verdicts without labels and n labels: at random, half of each verdict, or half of each label. Designs:
-n=50, N=1000; n=100, N=350; n=200, N=200. "Labels alone" is Wilson's interval of n labels at random. For labels by verdict both ways of getting them are
-measured: from the rows at hand, and from another collection.
+replacement and shows `corrected_rate` N verdicts without labels and n labels: at random, half of each verdict, or half of each
+label. Designs: n=50, N=1000; n=100, N=350; n=200, N=200. "Labels alone" is Wilson's interval of n labels at random. For labels by
+verdict both ways of getting them are measured: from the rows at hand, and from another collection.
 
-**Warnings.** 200 repeats: a judge calibrated on n random rows of one response model, used on N rows of the same or of the other one, with the models' names
-withheld, so that only verdicts and answers can give the change away (`transfer`; "any"); beside it each test alone, and for the last design also with 50
-labels on the new rows."""
+**Warnings.** 200 repeats: a judge calibrated on n random rows of one response model, used on N rows of the same or of the other one,
+with the models' names withheld, so that only verdicts and answers can give the change away (`transfer`; "any"); beside it each test
+alone, and for the last design also with 50 labels on the new rows."""
 import os
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
@@ -65,7 +65,8 @@ def warned(old_rows, new_rows, n, N, labels, repeats, r):
     counts = dict(any=0, verdicts=0, answers=0, labels=0)
     for _ in range(repeats):
         old = [old_rows[i] for i in r.integers(len(old_rows), size=n)]
-        new = [{**new_rows[i], 'label': new_rows[i]['label'] if j<labels else None} for j, i in enumerate(r.integers(len(new_rows), size=N))]
+        new = [new_rows[i] for i in r.integers(len(new_rows), size=N)]
+        new = [{**row, 'label': row['label'] if i<labels else None} for i, row in enumerate(new)]
         found = transfer(old, new, seed=int(r.integers(1<<30)))
         counts['any'] += found.warns
         for name, p in found.p_values.items(): counts[name] += p<=.01
@@ -84,7 +85,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in dict(repeats=1000, transfers=200, seed=0).items(): parser.add_argument(f'--{name}', type=int, default=default)
     args = parser.parse_args()
-    if not FOLDER.exists(): raise SystemExit(f'{FOLDER} is absent: put the four XSTest files there, or set RLOPS_REAL_DATA to the folder that holds xstest')
+    if not FOLDER.exists():
+        raise SystemExit(f'{FOLDER} is absent: put the four XSTest files there, or set RLOPS_REAL_DATA to the folder that holds xstest')
     warnings.simplefilter('ignore')
     files = {(model, judge): read(model, judge) for model in ('gpt4', 'llama2orig') for judge in ('gpt', 'str')}
     figures, good = dict(repeats=args.repeats, transfers=args.transfers, coverage={}, warnings={}), True
@@ -95,7 +97,7 @@ def main():
                 found = coverage(rows, n, N, how, args.repeats, rng(args.seed, name))
                 good &= .935<=found['coverage']<=.975 and (how=='label' or found['ratio']<=1.05)
                 figures['coverage'][name] = found
-                print(f"{name:50} coverage {found['coverage']:.3f}, width {found['width']:.3f}, {found['ratio']:.2f} of labels alone", flush=True)
+                print(f"{name:50} coverage {found['coverage']:.3f}, width {found['width']:.3f}, {found['ratio']:.2f} of labels'", flush=True)
     for judge in ('gpt', 'str'):
         for before, after in (('gpt4', 'llama2orig'), ('llama2orig', 'gpt4'), ('gpt4', 'gpt4'), ('llama2orig', 'llama2orig')):
             for n, N, labels in (*((n, N, 0) for n, N in DESIGNS), (*DESIGNS[-1], 50)):
