@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy import stats
-from rlops_lab.judges.transfer import _answers_p, _rank_p, _verdicts_p, transfer
+from rlops_lab.judges.transfer import _answers_p, _rank_p, _shares_p, transfer
 
 WORDS = 'order parcel money back late door box label shop street week day send wait call note open card paid sum'.split()
 
@@ -26,7 +26,7 @@ def test_rank_and_chi_square_agree_with_scipy():
     assert _rank_p(new, old)[0]==pytest.approx(stats.mannwhitneyu(new, old, alternative='greater', method='asymptotic').pvalue)
     a, b = r.choice(['x', 'y', None], (2, 80))
     table = [[np.sum(s==k) for k in ('x', 'y', None)] for s in (a, b)]
-    assert _verdicts_p(a, b)==pytest.approx(stats.chi2_contingency(table, correction=False).pvalue)
+    assert _shares_p(a, b)==pytest.approx(stats.chi2_contingency(table, correction=False).pvalue)
 
 
 def test_answers_keep_their_level_even_with_copies():
@@ -47,10 +47,17 @@ def test_other_words_are_found():
 
 def test_what_is_missing_is_not_tested():
     rows = [dict(verdict=bool(i%2), label=bool(i%3)) for i in range(60)]
-    assert set(quietly(rows, [dict(verdict=True), dict(verdict=False)]).p_values)=={'verdicts'}
-    assert set(quietly(rows, rows).p_values)=={'verdicts', 'labels'}
+    assert set(quietly(rows, [dict(verdict=True), dict(verdict=False)]).p_values)=={'verdict'}
+    assert set(quietly(rows, rows).p_values)=={'verdict', 'labels'}
     assert set(quietly(rows, rows, drawn='verdict').p_values)=={'labels'}
-    assert quietly(rows, [dict(r, text='a') for r in rows]).p_values.keys()=={'verdicts', 'labels'}
+    assert quietly(rows, [dict(r, text='a') for r in rows]).p_values.keys()=={'verdict', 'labels'}
+
+
+def test_another_mix_of_slices():
+    rows = [dict(verdict=bool(i%2), label=bool(i%2), topic='ab'[i%4==0]) for i in range(200)]
+    assert not quietly(rows, rows, slices=('topic',)).warns
+    found = quietly(rows, [dict(r, topic='ab'[i%4!=0]) for i, r in enumerate(rows)], slices=('topic',))
+    assert len(found.reasons)==1 and 'spread otherwise over the values of topic' in found.reasons[0]
 
 
 @pytest.mark.parametrize('column', ['judge', 'rubric', 'response_model'])

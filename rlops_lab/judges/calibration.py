@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BINARY', 'DRAWN', 'codes', 'Confusion', 'confusion', 'Estimate', 'estimate', 'cohen_kappa', 'krippendorff_alpha',
            'Calibration', 'calibrate', 'calibrate_slices', 'rate_interval', 'inverted_interval', 'CorrectedRate',
-           'corrected_rate']
+           'same_shares', 'corrected_rate']
 
 # %% ../../nbs/06_judges/02_calibration.ipynb #eb1c5c5c
 import warnings
@@ -273,26 +273,30 @@ class CorrectedRate:
     labelled: np.ndarray      # [strata]
     pool: np.ndarray          # [strata] rows that show how common a stratum is
     unscored: Estimate        # share of rows without a verdict
+    level: float              # of the intervals
 
     @property
     def worth(self) -> float:
         "Labels without a judge that would give an interval as narrow"
-        p, z = self.rate.value, ndtri(.975)
+        p, z = self.rate.value, ndtri((1+self.level)/2)
         return float(max(4*z*z*max(p*(1-p), .25/max(self.rate.n, 1))/self.rate.width**2-z*z, 0)) if self.rate.width else float('inf')
     def __repr__(self):
         alone = f'; labels alone: {self.humans}' if self.humans else ''
         return (f'corrected {self.rate} (drawn by {self.drawn}), worth {self.worth:.0f} labels; judge alone: {self.judge}{alone}'
                 + (f'; {self.unscored.value:.1%} unscored' if self.unscored.value else ''))
 
-# %% ../../nbs/06_judges/02_calibration.ipynb #84f6cd3a
-def _looks_random(of_labelled, of_others):
-    "p value of the labelled rows having the other rows' strata (chi-square)"
-    table = np.array([of_labelled, of_others], float)
+# %% ../../nbs/06_judges/02_calibration.ipynb #eee329d6
+def same_shares(
+    first, second,               # [kinds] counts in two sets of rows
+) -> float:                      # p value
+    "Could both sets have the same shares of each kind? (chi-square)"
+    table = np.array([first, second], float)
     table = table[:, table.sum(0)>0]
     if table.shape[1]<2 or not table.sum(1).all(): return 1.
     expected = np.outer(table.sum(1), table.sum(0))/table.sum()
     return float(chdtrc(table.shape[1]-1, ((table-expected)**2/expected).sum()))
 
+# %% ../../nbs/06_judges/02_calibration.ipynb #c7697292
 def corrected_rate(
     verdicts,                    # [n] pass, fail or None: unscored
     labels,                      # [n] of people, None: not labelled
@@ -316,7 +320,7 @@ def corrected_rate(
     names, code = np.unique(keys, return_inverse=True)
     count = lambda rows: np.bincount(code[rows], minlength=len(names))
     passed, labelled, pool = count(y==1), count(known), count(counted)
-    if drawn=='random' and (p := _looks_random(labelled, count(~known)))<1e-3:
+    if drawn=='random' and (p := same_shares(labelled, count(~known)))<1e-3:
         warnings.warn(f'the verdicts on labelled rows differ from those on the others (p={p:.1g}): labels drawn at random would not. '
                       "Say how they were drawn: 'verdict' or 'label'", stacklevel=2)
     if drawn=='label':
@@ -331,4 +335,4 @@ def corrected_rate(
     share = lambda k, n: Estimate(k/n if n else float('nan'), *wilson(k, n, z), int(n))
     humans = share(k, n) if drawn=='random' else None
     return CorrectedRate(Estimate(*map(float, found), n), share(int((v==1).sum()), int(scored.sum())), humans, drawn, tuple(names.tolist()),
-                         passed, labelled, pool, share(int((~scored).sum()), len(v)))
+                         passed, labelled, pool, share(int((~scored).sum()), len(v)), level)

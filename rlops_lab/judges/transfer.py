@@ -10,17 +10,14 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 import numpy as np
-from scipy.special import chdtrc, ndtr
-from .calibration import BINARY, confusion, corrected_rate
+from scipy.special import ndtr
+from .calibration import confusion, same_shares
 
-# %% ../../nbs/06_judges/02d_transfer.ipynb #303a68dc
-def _verdicts_p(old, new):
-    "p value of equal shares of verdicts"
-    kinds = list(dict.fromkeys([*old, *new]))
-    table = np.array([[Counter(rows)[kind] for kind in kinds] for rows in (old, new)], float)
-    if len(kinds)<2: return 1.
-    expected = np.outer(table.sum(1), table.sum(0))/table.sum()
-    return float(chdtrc(len(kinds)-1, ((table-expected)**2/expected).sum()))
+# %% ../../nbs/06_judges/02d_transfer.ipynb #a0f41ce0
+def _shares_p(old, new):
+    "p value of equal shares of each value"
+    counts, kinds = [Counter(old), Counter(new)], list(dict.fromkeys([*old, *new]))
+    return same_shares(*([c[kind] for kind in kinds] for c in counts))
 
 # %% ../../nbs/06_judges/02d_transfer.ipynb #2ffe4d60
 def _rank_p(new, old):
@@ -47,11 +44,12 @@ def _answers_p(old, new, seed=0):
     scores = fitted.decision_function(words.transform([t for t, k in zip(texts, train) if not k]))
     return _rank_p(scores[is_new[~train]==1], scores[is_new[~train]==0])
 
-# %% ../../nbs/06_judges/02d_transfer.ipynb #344c3b31
-def _labels_p(old, new):
-    "p value of a verdict being right as often as before; the smaller of both verdicts', doubled"
+# %% ../../nbs/06_judges/02d_transfer.ipynb #a1b1a6e2
+def _labels_p(old, new, balanced=False):
+    "p value of a verdict being right as often as before, the smaller of both verdicts' doubled; `balanced`: of a label being met as often"
     from scipy.stats import fisher_exact
     before, now = (confusion([r['verdict'] for r in rows], [r.get('label') for r in rows]).table for rows in (old, new))
+    if balanced: before, now = before.T, now.T
     ps = [fisher_exact(np.stack([before[:, v], now[:, v]])).pvalue for v in range(2) if before[:, v].sum() and now[:, v].sum()]
     return min(1., len(ps)*float(min(ps))) if ps else 1.
 
@@ -104,11 +102,12 @@ def transfer(
     reasons, p, auc = [*_changed(old, new, versions), *_unlabelled(old, new, slices, least)], {}, float('nan')
     texts = [[r['text'] for r in rows if r.get('text')] for rows in (old, new)]
     if drawn=='random':
-        p['verdicts'] = _verdicts_p([r['verdict'] for r in old], [r['verdict'] for r in new])
+        for name in ('verdict', *slices): p[name] = _shares_p([r.get(name) for r in old], [r.get(name) for r in new])
         if all(texts): p['answers'], auc = _answers_p(*texts, seed)
-    if any(r.get('label') is not None for r in new): p['labels'] = _labels_p(old, new)
+    if any(r.get('label') is not None for r in new): p['labels'] = _labels_p(old, new, drawn=='label')
     p = {name: min(1., x*len(p)) for name, x in p.items()}
-    said = dict(verdicts='the judge passes another share of these rows',
+    said = dict({name: f'the rows are spread otherwise over the values of {name}' for name in slices},
+                verdict='the judge passes another share of these rows',
                 answers=f'the answers can be told from the calibrated ones (AUC {auc:.2f})',
                 labels='by the labels on these rows, its verdicts are right in another share of cases')
     reasons += [f'{said[name]}, p={x:.1g}' for name, x in p.items() if x<=level]

@@ -62,7 +62,7 @@ def coverage(rows, n, N, how, repeats, r):
 
 def warned(old_rows, new_rows, n, N, labels, repeats, r):
     "Share of repeats with a warning, in all and by test"
-    counts = dict(any=0, verdicts=0, answers=0, labels=0)
+    counts = dict(any=0, verdict=0, answers=0, labels=0)
     for _ in range(repeats):
         old = [old_rows[i] for i in r.integers(len(old_rows), size=n)]
         new = [new_rows[i] for i in r.integers(len(new_rows), size=N)]
