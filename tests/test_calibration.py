@@ -113,6 +113,7 @@ def test_coverage_and_width(p, tpr, tnr):
         assert np.mean(high-low)<(1.06 if n*p<2 else 1.05)*np.mean(alone[:, 1]-alone[:, 0])
 
 
+@pytest.mark.filterwarnings('ignore:the verdicts on labelled rows')
 @pytest.mark.parametrize('unscored', [0., .1])
 def test_coverage_by_row_and_design(unscored):
     "Rows, labels by verdict and balanced ones, some verdicts missing more often where people pass"
