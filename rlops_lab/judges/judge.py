@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['Reply', 'Endpoint', 'Verdict', 'combined', 'vote', 'background', 'run_here', 'Grader', 'Judge', 'pooled']
 
-# %% ../../nbs/06_judges/01_judge.ipynb #f7e3b34c
+# %% ../../nbs/06_judges/01_judge.ipynb #fe3d8db3
 import asyncio, json, os, random, re, threading, time, warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 from fastcore.basics import patch
 from ..core import Lineage, Usage, digest, git_state, read_jsonl
-from .questions import RULES, Unparsed, as_text, messages_for, plain, read_choice, read_probabilities
+from .questions import RULES, Unparsed, fenced, messages_for, read_choice, read_probabilities
 from .rubrics import Rubric, load_rubric
 
 # %% ../../nbs/06_judges/01_judge.ipynb #1c2b3da0
@@ -58,7 +58,7 @@ class Endpoint:
         return Reply(said.message.content or '', said.finish_reason, Usage(*tokens, time.perf_counter()-began, 1, usd), r.model,
                      r.system_fingerprint or '', [(t.token, t.logprob) for t in first])
 
-# %% ../../nbs/06_judges/01_judge.ipynb #08f86270
+# %% ../../nbs/06_judges/01_judge.ipynb #e8000432
 @dataclass
 class Verdict:
     "What a judge found, or why it found nothing"
@@ -70,7 +70,7 @@ class Verdict:
     model: str = ''                 # as the server names it
     usage: Usage = field(default_factory=Usage)   # what it cost when it was paid, whenever that was
     lineage: Lineage|None = None
-    item: str = ''                  # hash of the columns that were judged
+    item: str = ''                  # hash of the texts that were judged
     cached: bool = False            # nothing was paid for it now
     probabilities: dict = field(default_factory=dict)   # {answer: share}, of samples, votes, or the next token
     parts: dict = field(default_factory=dict)           # {criterion: Verdict}
@@ -179,7 +179,7 @@ def _reopened(path):
     file.truncate(whole)
     return file
 
-# %% ../../nbs/06_judges/01_judge.ipynb #54e0365b
+# %% ../../nbs/06_judges/01_judge.ipynb #7d1becea
 class Judge(Grader):
     "One model that grades items by a rubric"
     def __init__(self,
@@ -208,11 +208,18 @@ class Judge(Grader):
         self.model, self.structured, self.seed, self.__name__ = getattr(ask, 'model', getattr(ask, '__name__', type(ask).__name__)), structured, seed, self.rubric.name
         self.rows = {row['key']: row for row in read_jsonl(log)} if log else {}
         self.log, self.usage, self.scores, self.verdicts = _reopened(log) if log else None, Usage(), {}, []
-        self.gates, self.pending, self.concurrency = WeakKeyDictionary(), {}, concurrency
+        self.gates, self.pending, self.concurrency = WeakKeyDictionary(), {}, concurrency    # gates: {event loop: (of calls, of items)}
         commit, dirty = git_state()
         self.lineage = Lineage(commit, dirty, self.model, template=digest(RULES, mode, self.rubric.version), seed=seed)
 
-# %% ../../nbs/06_judges/01_judge.ipynb #4c0f2042
+# %% ../../nbs/06_judges/01_judge.ipynb #45e611c8
+@patch
+def _gates(self: Judge):
+    "Two gates: as many calls at once as the judge may make, and as many items at once, so that a large batch is not all prepared before its first call"
+    loop = asyncio.get_running_loop()
+    if loop not in self.gates: self.gates[loop] = asyncio.Semaphore(self.concurrency), asyncio.Semaphore(self.concurrency)
+    return self.gates[loop]
+
 @patch
 async def _attempt(self: Judge, messages, read, how):
     "Ask until something can be read; (what was read or None, why not, whether asking again may help, what it cost, the last reply)"
@@ -221,7 +228,7 @@ async def _attempt(self: Judge, messages, read, how):
         if i: await asyncio.sleep(_pause(error, i-1, self.pause))
         began = time.perf_counter()
         try:
-            async with self.gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.concurrency)), asyncio.timeout(self.timeout):
+            async with self._gates()[0], asyncio.timeout(self.timeout):
                 reply = await self.ask(messages, **how | (dict(seed=how['seed']+1000*i) if 'seed' in how else {}))
         except Exception as e:
             error, failed = e, True
@@ -250,15 +257,16 @@ async def _answer(self: Judge, messages, read, item, sample=0, schema=None):
     done = self.pending[key] = asyncio.Event()
     try:
         found, why, failed, usage, reply = await self._attempt(messages, read, how)
-        lineage = replace(self.lineage, revision=reply.revision if reply else '', seed=self.seed+sample)
-        row = dict(key=key, found=found, unscored=why, failed=failed, model=reply.model if reply else '', usage=asdict(usage), lineage=asdict(lineage),
+        revision = reply.revision if reply else ''
+        lineage = replace(self.lineage, revision=revision, seed=self.seed+sample) if revision or sample else self.lineage
+        row = dict(key=key, found=found, unscored=why, failed=failed, model=reply.model if reply else '', usage=dict(vars(usage)), lineage=dict(vars(lineage)),
                    rubric=self.rubric.version, item=item, reply='' if found or not reply else reply.text[:2000])
         self.rows[key], self.usage = row, self.usage+usage
         if self.log: self.log.write((json.dumps(row)+'\n').encode()); self.log.flush()
         return row, False
     finally: del self.pending[key]; done.set()
 
-# %% ../../nbs/06_judges/01_judge.ipynb #2b9b4385
+# %% ../../nbs/06_judges/01_judge.ipynb #60ec9929
 @patch
 def _verdict(self: Judge, row, cached):
     "A row as a verdict"
@@ -267,21 +275,20 @@ def _verdict(self: Judge, row, cached):
     return Verdict(choice, score, reason, why, row['rubric'], row['model'] or self.model, Usage(**row['usage']), Lineage(**row['lineage']), row['item'], cached, probabilities)
 
 @patch
-async def _criterion(self: Judge, item, criterion, tag):
+async def _criterion(self: Judge, block, criterion, tag):
     "Verdict on one criterion"
-    messages = messages_for(self.rubric, criterion, item, self.mode)
-    judged = plain('\n'.join(as_text(item[k]) for k in self.rubric.sees))
+    messages = messages_for(self.rubric, criterion, block, self.mode)
     def read(reply):
         if self.mode=='logprobs':
             choice, score, p = read_probabilities(reply.top, criterion)
             return choice, score, '', p
-        choice, reason = read_choice(reply.text, criterion.menu, judged)
+        choice, reason = read_choice(reply.text, criterion.menu, block)
         return choice, criterion.score(choice), reason, {}
     text, choices = dict(type='string'), dict(type='string', enum=criterion.menu)
     schema = dict(type='object', properties=dict(reason=text, choice=choices), required=['reason', 'choice'], additionalProperties=False)
-    rows = await asyncio.gather(*(self._answer(messages, read, tag, i, schema if self.mode=='reason' else None) for i in range(self.samples)))
-    verdicts = [self._verdict(*row) for row in rows]
-    return verdicts[0] if self.samples==1 else pooled(verdicts)
+    def ask(i): return self._answer(messages, read, tag, i, schema if self.mode=='reason' else None)
+    if self.samples==1: return self._verdict(*await ask(0))
+    return pooled([self._verdict(*row) for row in await asyncio.gather(*map(ask, range(self.samples)))])
 
 def pooled(
     verdicts: list[Verdict],    # on the same criterion of the same item
@@ -294,12 +301,13 @@ def pooled(
     says = next((v for v in verdicts if v.choice==choice), verdicts[0])
     return replace(says, choice=choice, score=score, unscored=why, usage=sum(v.usage for v in verdicts), cached=all(v.cached for v in verdicts), probabilities=shares)
 
-# %% ../../nbs/06_judges/01_judge.ipynb #32f1505d
+# %% ../../nbs/06_judges/01_judge.ipynb #0b60ee9f
 @patch
 async def _grade_all(self: Judge, items):
     "Verdicts on items that were checked; runs on the judges' loop"
     async def one(item):
-        tag = digest({k: item[k] for k in self.rubric.sees})
-        found = await asyncio.gather(*(self._criterion(item, c, tag) for c in self.rubric.criteria))
+        async with self._gates()[1]:
+            texts = fenced({k: item[k] for k in self.rubric.sees})
+            found = await asyncio.gather(*(self._criterion(texts[0], c, texts[1]) for c in self.rubric.criteria))
         return combined(self.rubric, {c.name: v for c, v in zip(self.rubric.criteria, found)})
     return list(await asyncio.gather(*map(one, items)))
