@@ -212,12 +212,12 @@ class Judge(Grader):
         commit, dirty = git_state()
         self.lineage = Lineage(commit, dirty, self.model, template=digest(RULES, mode, self.rubric.version), seed=seed)
 
-# %% ../../nbs/06_judges/01_judge.ipynb #45e611c8
+# %% ../../nbs/06_judges/01_judge.ipynb #0a83131b
 @patch
 def _gates(self: Judge):
-    "Two gates: as many calls at once as the judge may make, and as many items at once, so that a large batch is not all prepared before its first call"
+    "Two gates: for as many calls as may be under way, and for twice as many items, so that the next is ready when a call ends, and a large batch not prepared at once"
     loop = asyncio.get_running_loop()
-    if loop not in self.gates: self.gates[loop] = asyncio.Semaphore(self.concurrency), asyncio.Semaphore(self.concurrency)
+    if loop not in self.gates: self.gates[loop] = asyncio.Semaphore(self.concurrency), asyncio.Semaphore(2*self.concurrency)
     return self.gates[loop]
 
 @patch
