@@ -17,7 +17,7 @@ from ..core import Lineage, Usage, digest, git_state, read_jsonl
 from .questions import RULES, Unparsed, fenced, messages_for, read_choice, read_probabilities
 from .rubrics import Rubric, load_rubric
 
-# %% ../../nbs/06_judges/01_judge.ipynb #1c2b3da0
+# %% ../../nbs/06_judges/01_judge.ipynb #7d2b7685
 @dataclass
 class Reply:
     "What a model said, once"
@@ -41,22 +41,22 @@ class Endpoint:
         except ImportError as e: raise ImportError("a judge behind an endpoint needs the openai package: pip install 'rlops_lab[judge]'") from e
         self.base_url, self.model, self.usd_per_million, self.settings = base_url, model, usd_per_million, settings
         self.connect = lambda: openai.AsyncOpenAI(base_url=base_url, api_key=api_key or os.environ.get('OPENAI_API_KEY', 'none'), max_retries=0)
-        self.clients = WeakKeyDictionary()
+        self.calls = WeakKeyDictionary()                  # {event loop: the client's call}
 
     async def __call__(self, messages, top=0, schema=None, **how) -> Reply:
         loop, began = asyncio.get_running_loop(), time.perf_counter()
-        if loop not in self.clients: self.clients[loop] = self.connect()
+        if loop not in self.calls: self.calls[loop] = self.connect().chat.completions.with_raw_response.create
         if top: how |= dict(logprobs=True, top_logprobs=top)
         if schema: how['response_format'] = dict(type='json_schema', json_schema=dict(name='verdict', strict=True, schema=schema))
         request = {k: v for k, v in (how | self.settings).items() if v is not None}
-        r = await self.clients[loop].chat.completions.create(model=self.model, messages=messages, **request)
-        said, u = r.choices[0], r.usage
-        tokens = (u.prompt_tokens, getattr(u.prompt_tokens_details, 'cached_tokens', 0) or 0, u.completion_tokens) if u else (0, 0, 0)
-        price = self.usd_per_million or (0., 0., 0.)
-        usd = ((tokens[0]-tokens[1])*price[0]+tokens[1]*price[1]+tokens[2]*price[2])/1e6
-        first = said.logprobs.content[0].top_logprobs if said.logprobs and said.logprobs.content else []
-        return Reply(said.message.content or '', said.finish_reason, Usage(*tokens, time.perf_counter()-began, 1, usd), r.model,
-                     r.system_fingerprint or '', [(t.token, t.logprob) for t in first])
+        r = (await self.calls[loop](model=self.model, messages=messages, **request)).http_response.json()
+        said, u = r['choices'][0], r.get('usage') or {}
+        read, written = u.get('prompt_tokens', 0), u.get('completion_tokens', 0)
+        cached = (u.get('prompt_tokens_details') or {}).get('cached_tokens') or 0
+        usd = sum(n*price for n, price in zip((read-cached, cached, written), self.usd_per_million or ()))/1e6
+        first = ((said.get('logprobs') or {}).get('content') or [{}])[0].get('top_logprobs', [])
+        return Reply(said['message'].get('content') or '', said.get('finish_reason') or '', Usage(read, cached, written, time.perf_counter()-began, 1, usd),
+                     r.get('model', self.model), r.get('system_fingerprint') or '', [(t['token'], t['logprob']) for t in first])
 
 # %% ../../nbs/06_judges/01_judge.ipynb #e8000432
 @dataclass

@@ -76,11 +76,11 @@ async def bare(client, conversations, concurrency):
 
 
 def rates(args):
-    "Calls a second of both, in turn"
+    "Calls a second of both, in turn, and the processor time of a call"
     from openai import AsyncOpenAI
     xs = items(args.calls)
     conversations = [messages_for(RUBRIC, RUBRIC.criteria[0], x) for x in xs]
-    seen = dict(ours=[], bare=[])
+    seen, cpu = dict(ours=[], bare=[]), dict(ours=[], bare=[])
     with Server() as url, tempfile.TemporaryDirectory() as tmp:
         client, ask = AsyncOpenAI(base_url=url, api_key='none', max_retries=0), Endpoint(url, 'mock')
         judges = [Judge(ask, RUBRIC, concurrency=args.concurrency, log=Path(tmp)/f'{i}.jsonl') for i in range(args.repeats+1)]    # made beforehand, like the client
@@ -88,10 +88,11 @@ def rates(args):
         def peer(i): assert len(run_here(bare(client, conversations, args.concurrency)))==args.calls
         for i in range(args.repeats+1):                      # the first round opens the connections and is left out
             for name, call in [('ours', ours), ('bare', peer)][::1 if i%2 else -1]:
-                began = time.perf_counter(); call(i)
-                if i: seen[name].append(args.calls/(time.perf_counter()-began))
+                began = time.perf_counter(), time.process_time()
+                call(i)
+                if i: seen[name].append(args.calls/(time.perf_counter()-began[0])); cpu[name].append((time.process_time()-began[1])/args.calls*1e6)
             if i: print(f"round {i}: ours {seen['ours'][-1]:.0f} calls/s, bare client {seen['bare'][-1]:.0f}", flush=True)
-    return seen
+    return seen, cpu
 
 
 def faults(args):
@@ -152,12 +153,13 @@ def main():
     args = parser.parse_args()
     try: import openai
     except ImportError: sys.exit("the peer is the openai package: pip install 'rlops_lab[judge]'")
-    seen = rates(args)
+    seen, cpu = rates(args)
     ratios = [a/b for a, b in zip(seen['ours'], seen['bare'])]
     faulty, killed = faults(args), kill(args)
     print('with faults:', faulty, '\nkilled:', killed)
     figures = dict(ours_per_s=round(statistics.median(seen['ours']), 1), bare_per_s=round(statistics.median(seen['bare']), 1), ratio=round(statistics.median(ratios), 3),
-                   ratio_range=[round(min(ratios), 3), round(max(ratios), 3)], n=args.repeats, calls=args.calls, concurrency=args.concurrency, openai=openai.__version__,
+                   ratio_range=[round(min(ratios), 3), round(max(ratios), 3)], n=args.repeats, cpu_us_per_call={k: round(statistics.median(v)) for k, v in cpu.items()},
+                   calls=args.calls, concurrency=args.concurrency, openai=openai.__version__,
                    faults=faulty, killed=killed)
     whole = faulty['accounted']==faulty['items']==faulty['in_log']==faulty['lines']==args.calls
     resumed = killed['paid_after']==killed['missing'] and killed['scored']==killed['rows']==args.calls and 0<killed['missing']<args.calls
