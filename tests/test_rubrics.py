@@ -44,7 +44,8 @@ def test_a_good_file():
     ('pass_at = 0.5', 'pass_at = true', 5, 'pass_at is True'),
     ('pass_at = 0.5', 'pass_from = 0.5', 5, 'pass_from is not a field. Did you mean `pass_at`?'),
     ('sees = ["prompt", "completion"]', 'sees = ["prompt", "prompt"]', 6, 'each once'),
-    ('sees = ["prompt", "completion"]', 'sees = ["prompt", "completion", "source"]', 14, 'criteria[0].examples[0].source is missing. Give a text'),
+    ('sees = ["prompt", "completion"]', 'sees = ["prompt", "completion", "source"]', 14,
+     'criteria[0].examples[0].source is missing. Give a text'),
     ('name = "b"', 'name = "a"', 21, "criteria[1].name 'a' is taken already"),
     ('name = "b"', 'name = "b c"', 21, 'letters, digits and _'),
     ('question = "Is it short?"', 'question = " "', 22, "criteria[1].question is ' '"),
@@ -65,25 +66,30 @@ def test_each_slip_is_refused_with_its_line(old, new, line, says):
     assert f'mine.toml, line {line}: ' in str(e.value) and says in str(e.value)
 
 @pytest.mark.parametrize('text, says', [
-    ('name = r', 'this is not TOML: Invalid value (at line 1'), ('criteria = 3', 'line 1: criteria is 3. Give at least one [[criteria]] table'),
+    ('name = r', 'this is not TOML: Invalid value (at line 1'),
+                                        ('criteria = 3', 'line 1: criteria is 3. Give at least one [[criteria]] table'),
     ('[criteria]\nname = "a"', 'at least one [[criteria]] table'), ('', 'name is missing')])
 def test_files_that_are_something_else(text, says):
     with pytest.raises(ValueError) as e: parse_rubric(text)
     assert says in str(e.value)
 
 def test_all_faults_come_at_once():
-    with pytest.raises(ValueError) as e: parse_rubric(GOOD.replace('weight = 2', 'weight = -2').replace('"Is it short?"', '""').replace('0.5', '7'))
+    with pytest.raises(ValueError) as e:
+        parse_rubric(GOOD.replace('weight = 2', 'weight = -2').replace('"Is it short?"', '""').replace('0.5', '7'))
     assert [l.split(':')[0] for l in str(e.value).split('\n')]==['rubric, line 5', 'rubric, line 12', 'rubric, line 22']
 
 def test_made_in_python_it_is_checked_too():
-    with pytest.raises(ValueError, match=r"rubric 'r': criteria\[0\].question is ''"): Rubric('r', 'Judge.', .5, (Criterion('a', '', ('no', 'yes')),))
+    with pytest.raises(ValueError, match=r"rubric 'r': criteria\[0\].question is ''"):
+        Rubric('r', 'Judge.', .5, (Criterion('a', '', ('no', 'yes')),))
     with pytest.raises(ValueError, match='pass_at is 2'): replace(load_rubric('tone'), pass_at=2)
 
-@given(st.lists(st.text(st.characters(blacklist_categories=('Cs', 'Cc'), blacklist_characters='"\\'), max_size=20), min_size=1, max_size=5), st.data())
+@given(st.lists(st.text(st.characters(blacklist_categories=('Cs', 'Cc'), blacklist_characters='"\\'), max_size=20), min_size=1,
+                max_size=5), st.data())
 def test_a_line_is_found_whatever_stands_around_it(remarks, data):
     lines, want = [], {}
     for i, remark in enumerate(remarks):
-        lines += [f'# {remark}', f'text{i} = """', f'[[criteria]] {remark}', f'key{i} = 1', '"""'] if data.draw(st.booleans()) else [f'# {remark}', '']
+        lines += [f'# {remark}', f'text{i} = """', f'[[criteria]] {remark}', f'key{i} = 1',
+                  '"""'] if data.draw(st.booleans()) else [f'# {remark}', '']
         want[f'key{i}'] = len(lines)+1
         lines.append(f'key{i} = {i}')
     for key, line in want.items(): assert line_of('\n'.join(lines), (key,))==line
@@ -97,7 +103,9 @@ def test_those_in_the_package_are_in_order(name):
 
 def test_the_hash_sees_everything():
     r = parse_rubric(GOOD)
-    changes = [GOOD.replace(a, b) for a, b in [('"no", "partly"', '"partly", "no"'), ('weight = 2', 'weight = 3'), ('It is not.', 'It is wrong.'),
-                                               ('one answer', 'an answer'), ('pass_at = 0.5', 'pass_at = 0.6'), ('there is no text', 'no text')]]
+    changes = [GOOD.replace(a, b) for a, b in [('"no", "partly"', '"partly", "no"'), ('weight = 2', 'weight = 3'),
+                                               ('It is not.', 'It is wrong.'),
+                                               ('one answer', 'an answer'), ('pass_at = 0.5', 'pass_at = 0.6'),
+                                               ('there is no text', 'no text')]]
     versions = {parse_rubric(x).version for x in changes}
     assert len(versions)==len(changes) and r.version not in versions and parse_rubric('# note\n'+GOOD).version==r.version

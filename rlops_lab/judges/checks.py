@@ -11,7 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 from ..rewards import spoken
 
-# %% ../../nbs/06_judges/03_checks.ipynb #9deafe01
+# %% ../../nbs/06_judges/03_checks.ipynb #968c0c38
+def _column(name, column, columns):
+    "A column of the data set, which must have it"
+    if column in columns: return columns[column]
+    raise ValueError(f'{name!r} reads the column {column!r}, which the data set lacks; it has {sorted(columns)}')
+
 def unfenced(
     text: str,
 ) -> str:
@@ -28,7 +33,9 @@ def json_fits(
     except ImportError as e: raise ImportError('checking JSON against a schema needs the jsonschema package: pip install jsonschema') from e
     kind = validators.validator_for(schema, default=validators.validator_for({'$schema': 'https://json-schema.org/draft/2020-12/schema'}))
     try: kind.check_schema(schema)
-    except SchemaError as e: raise ValueError(f'{name!r}: this is no JSON schema: {e.message}. Mend it at {"/".join(map(str, e.absolute_path)) or "its top"}') from e
+    except SchemaError as e:
+        where = '/'.join(map(str, e.absolute_path)) or 'its top'
+        raise ValueError(f'{name!r}: this is no JSON schema: {e.message}. Mend it at {where}') from e
     validator = kind(schema)
     def fits(completion):
         try: value = json.loads(unfenced((spoken(completion) or [''])[-1]))
@@ -38,7 +45,7 @@ def json_fits(
     reward.__name__ = name
     return reward
 
-# %% ../../nbs/06_judges/03_checks.ipynb #467daf1c
+# %% ../../nbs/06_judges/03_checks.ipynb #aa2b8da2
 def calls_in(
     completion: str|list[dict],   # text, or messages
 ) -> list[tuple]:                 # (tool, arguments), in order
@@ -58,7 +65,8 @@ def calls_match(
     name: str = 'calls_match',
 ) -> Callable:
     "1 where the expected tools were called with the expected arguments; None where a row expects nothing to be said about them"
-    def frozen(call): return call[0], json.dumps({k: float(v) if type(v) in (int, float) else v for k, v in call[1].items()}, sort_keys=True, default=repr)
+    def frozen(call): return call[0], json.dumps({k: float(v) if type(v) in (int, float) else v for k, v in call[1].items()},
+                                                 sort_keys=True, default=repr)
     def one(completion, expected):
         if expected is None: return None
         made, wanted = [frozen(c) for c in calls_in(completion)], [frozen(c) for c in expected]
@@ -68,12 +76,11 @@ def calls_match(
         if in_order: return float(made==wanted)
         return float(not Counter(wanted)-Counter(made) and (extra or len(made)==len(wanted)))
     def reward(prompts, completions, **columns):
-        if column not in columns: raise ValueError(f'{name!r} reads the column {column!r}, which the data set lacks; it has {sorted(columns)}')
-        return [one(c, w) for c, w in zip(completions, columns[column])]
+        return [one(c, w) for c, w in zip(completions, _column(name, column, columns))]
     reward.__name__ = name
     return reward
 
-# %% ../../nbs/06_judges/03_checks.ipynb #d63f1946
+# %% ../../nbs/06_judges/03_checks.ipynb #81c7fedb
 _reading = {sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 
 def tables_read(
@@ -101,13 +108,12 @@ def reads_tables(
     "1 where the policy's last turn is a query that reads the expected tables and no others"
     sqlite3.connect(':memory:').executescript(schema)            # a broken schema fails here, and not on every row
     def reward(prompts, completions, **columns):
-        if column not in columns: raise ValueError(f'{name!r} reads the column {column!r}, which the data set lacks; it has {sorted(columns)}')
         said = [unfenced((spoken(c) or [''])[-1]) for c in completions]
-        return [float(tables_read(q, schema)==set(tables)) for q, tables in zip(said, columns[column])]
+        return [float(tables_read(q, schema)==set(tables)) for q, tables in zip(said, _column(name, column, columns))]
     reward.__name__ = name
     return reward
 
-# %% ../../nbs/06_judges/03_checks.ipynb #2dbe4906
+# %% ../../nbs/06_judges/03_checks.ipynb #87f0d3ab
 def cites(
     column: str = 'sources',          # column with the passages: for each row a list
     pattern: str = r'\[(\d+)\]',      # its first group is the passage's number, from 1
@@ -115,13 +121,13 @@ def cites(
 ) -> Callable:
     "1 where the policy's last turn cites a passage and none that does not exist; None where there are no passages"
     found = re.compile(pattern)
-    if not found.groups: raise ValueError(f'{name!r}: the pattern {pattern!r} has no group for the number. Put it in brackets, as in \\[(\\d+)\\]')
+    if not found.groups:
+        raise ValueError(f'{name!r}: the pattern {pattern!r} has no group for the number. Put it in brackets, as in \\[(\\d+)\\]')
     def one(completion, sources):
         if not sources: return None
         cited = [int(n) for n in found.findall((spoken(completion) or [''])[-1])]
         return float(bool(cited) and all(1<=n<=len(sources) for n in cited))
     def reward(prompts, completions, **columns):
-        if column not in columns: raise ValueError(f'{name!r} reads the column {column!r}, which the data set lacks; it has {sorted(columns)}')
-        return [one(c, s) for c, s in zip(completions, columns[column])]
+        return [one(c, s) for c, s in zip(completions, _column(name, column, columns))]
     reward.__name__ = name
     return reward

@@ -13,36 +13,41 @@ from itertools import combinations
 from .judge import Grader, Judge, Verdict, combined, pooled
 from .rubrics import Rubric
 
-# %% ../../nbs/06_judges/01b_comparisons.ipynb #d49f4bc7
+# %% ../../nbs/06_judges/01b_comparisons.ipynb #6861e66e
 def pairwise(
     rubric: Rubric,        # what is asked of one answer
 ) -> Rubric:               # what is asked of two: columns `answer_1` and `answer_2` instead of `completion`
     "The rubric that compares two answers by the same criteria"
-    if 'completion' not in rubric.sees: raise ValueError(f'rubric {rubric.name!r} sees {list(rubric.sees)}: there must be a `completion` to compare')
+    if 'completion' not in rubric.sees:
+        raise ValueError(f'rubric {rubric.name!r} sees {list(rubric.sees)}: there must be a `completion` to compare')
     sees = (*(k for k in rubric.sees if k!='completion'), 'answer_1', 'answer_2')
     def versus(c):
-        question = f'Which of the two answers is better by this question, asked of each: {c.question} (From worst to best: {", ".join(c.choices)}.)'
+        worst_to_best = ', '.join(c.choices)
+        question = f'Which of the two answers is better by this question, asked of each: {c.question} (From worst to best: {worst_to_best}.)'
         return replace(c, question=question, choices=('answer_2', 'equal', 'answer_1'), abstain='', examples=())
     return replace(rubric, name=f'{rubric.name}_pairwise', sees=sees, criteria=tuple(map(versus, rubric.criteria)), pass_at=.5,
                    instructions=f'{rubric.instructions}\nThere are two answers. Their order says nothing about them.')
 
-# %% ../../nbs/06_judges/01b_comparisons.ipynb #43958423
+# %% ../../nbs/06_judges/01b_comparisons.ipynb #9183f587
 def _confirmed(given, swapped):
     "The verdict of both orders on one criterion, 1 where `a` is better"
     both = dict(given=given, swapped=swapped)
     usage = given.usage+swapped.usage
     if None in (given.score, swapped.score):
-        return Verdict(None, None, '', '; '.join(f'{order}: {v.unscored}' for order, v in both.items() if v.unscored), given.rubric, given.model, usage,
+        why = '; '.join(f'{order}: {v.unscored}' for order, v in both.items() if v.unscored)
+        return Verdict(None, None, '', why, given.rubric, given.model, usage,
                        given.lineage, given.item, given.cached and swapped.cached, parts=both)
-    choice = 'a' if (given.choice, swapped.choice)==('answer_1', 'answer_2') else 'b' if (given.choice, swapped.choice)==('answer_2', 'answer_1') else 'tie'
+    choice = {('answer_1', 'answer_2'): 'a', ('answer_2', 'answer_1'): 'b'}.get((given.choice, swapped.choice), 'tie')
     flipped = choice=='tie' and given.choice==swapped.choice!='equal'
     reason = 'the two orders contradict one another' if flipped else given.reason
-    return replace(given, choice=choice, score=dict(a=1., b=0., tie=.5)[choice], reason=reason, usage=usage, cached=given.cached and swapped.cached, parts=both)
+    return replace(given, choice=choice, score=dict(a=1., b=0., tie=.5)[choice], reason=reason, usage=usage,
+                   cached=given.cached and swapped.cached, parts=both)
 
 def _orders(judge, pairs):
     "Items in both orders: as given, then swapped"
     shared = [k for k in judge.rubric.sees if k not in ('answer_1', 'answer_2')]
-    if len(shared)!=len(judge.rubric.sees)-2: raise ValueError(f'the judge grades single answers by {judge.rubric.name!r}: make it with pairwise(rubric)')
+    if len(shared)!=len(judge.rubric.sees)-2:
+        raise ValueError(f'the judge grades single answers by {judge.rubric.name!r}: make it with pairwise(rubric)')
     for i, p in enumerate(pairs):
         if lacks := [k for k in (*shared, 'a', 'b') if k not in p]: raise ValueError(f'pair {i} lacks {lacks}; it has {sorted(p)}')
     def item(p, first, second): return {k: p[k] for k in shared} | dict(answer_1=p[first], answer_2=p[second])
@@ -67,14 +72,15 @@ def flips(
     both = [(c.parts['given'].choice, c.parts['swapped'].choice) for v in verdicts for c in v.parts.values() if c.score is not None]
     return sum(a==b!='equal' for a, b in both), len(both)
 
-# %% ../../nbs/06_judges/01b_comparisons.ipynb #48230b45
+# %% ../../nbs/06_judges/01b_comparisons.ipynb #9dc4026d
 def fixtures(
     n: int,                 # answers
     opponents: int = None,  # each one's; None: all others
 ) -> list[tuple]:           # (i, j), i < j
     "Who meets whom: all pairs, or a ring in which everyone has as many opponents"
     if opponents is None or opponents>=n-1: return list(combinations(range(n), 2))
-    if opponents<2 or opponents%2: raise ValueError(f'opponents={opponents}: in a ring everyone has two neighbours or four, …; give an even number')
+    if opponents<2 or opponents%2:
+        raise ValueError(f'opponents={opponents}: in a ring everyone has two neighbours or four, …; give an even number')
     return sorted({tuple(sorted((i, (i+d)%n))) for i in range(n) for d in range(1, opponents//2+1)})
 
 def rank(
@@ -84,7 +90,8 @@ def rank(
 ) -> list[list]:             # for each group: one score an answer in [0, 1], None where fewer than half of its comparisons were scored
     "Scores of answers within their group, from comparisons in both orders"
     games = [(g, i, j) for g, group in enumerate(groups) for i, j in fixtures(len(group['answers']), opponents)]
-    verdicts = compare(judge, [{k: v for k, v in groups[g].items() if k!='answers'} | dict(a=groups[g]['answers'][i], b=groups[g]['answers'][j]) for g, i, j in games])
+    def pair(group, i, j): return group | dict(a=group['answers'][i], b=group['answers'][j])
+    verdicts = compare(judge, [pair(groups[g], i, j) for g, i, j in games])
     points = [[[] for _ in group['answers']] for group in groups]
     for (g, i, j), v in zip(games, verdicts):
         points[g][i].append(v.score)
@@ -94,7 +101,7 @@ def rank(
         return sum(won)/len(won) if x and 2*len(won)>=len(x) else None
     return [[share(x) for x in group] for group in points]
 
-# %% ../../nbs/06_judges/01b_comparisons.ipynb #a45a44f9
+# %% ../../nbs/06_judges/01b_comparisons.ipynb #9c24abcb
 def ranking_reward(
     judge: Judge,            # made with `pairwise(rubric)`
     opponents: int = None,   # of each completion; None: all others in its group
@@ -106,14 +113,15 @@ def ranking_reward(
         for i, p in enumerate(prompts): members.setdefault(repr(p), []).append(i)
         shared = [k for k in judge.rubric.sees if k not in ('answer_1', 'answer_2')]
         columns = dict(columns, prompt=prompts)
-        if lacks := [k for k in shared if k not in columns]: raise ValueError(f'{name!r} reads the columns {lacks}, which the data set lacks; it has {sorted(columns)}')
+        if lacks := [k for k in shared if k not in columns]:
+            raise ValueError(f'{name!r} reads the columns {lacks}, which the data set lacks; it has {sorted(columns)}')
         groups = [{k: columns[k][rows[0]] for k in shared} | dict(answers=[completions[i] for i in rows]) for rows in members.values()]
         at = {i: s for rows, scores in zip(members.values(), rank(judge, groups, opponents)) for i, s in zip(rows, scores)}
         return [at[i] for i in range(len(completions))]
     reward.__name__ = name
     return reward
 
-# %% ../../nbs/06_judges/01b_comparisons.ipynb #bde9e680
+# %% ../../nbs/06_judges/01b_comparisons.ipynb #6720fb88
 class Panel(Grader):
     "Judges who vote; graded like by one judge"
     def __init__(self,
@@ -121,7 +129,8 @@ class Panel(Grader):
         name: str = 'panel',
     ):
         if len(judges)<2: raise ValueError(f'{len(judges)} judges: a panel has at least two, and an odd number ties less')
-        if len({j.rubric.version for j in judges})>1: raise ValueError('the judges have different rubrics, so their votes are on different questions: give all the same')
+        if len({j.rubric.version for j in judges})>1:
+            raise ValueError('the judges have different rubrics, so their votes are on different questions: give all the same')
         self.judges, self.rubric, self.__name__, self.scores, self.verdicts = judges, judges[0].rubric, name, {}, []
 
     @property
@@ -138,5 +147,6 @@ def unanimity(
     verdicts: list[Verdict],   # from a panel
 ) -> float:                    # share of pairs of votes that are equal; nan without any
     "How much the members of a panel agree"
-    pairs = [a==b for v in verdicts for c in v.parts.values() for a, b in combinations([m.choice for m in c.parts.values() if m.choice is not None], 2)]
+    votes = [[m.choice for m in c.parts.values() if m.choice is not None] for v in verdicts for c in v.parts.values()]
+    pairs = [a==b for vote in votes for a, b in combinations(vote, 2)]
     return sum(pairs)/len(pairs) if pairs else float('nan')

@@ -17,7 +17,7 @@ from ..core import Lineage, Usage, digest, git_state, read_jsonl
 from .questions import RULES, Unparsed, fenced, messages_for, read_choice, read_probabilities
 from .rubrics import Rubric, load_rubric
 
-# %% ../../nbs/06_judges/01_judge.ipynb #7d2b7685
+# %% ../../nbs/06_judges/01_judge.ipynb #50282f6e
 @dataclass
 class Reply:
     "What a model said, once"
@@ -38,9 +38,11 @@ class Endpoint:
         **settings,                     # more fields of the request; None takes one out: max_tokens=None, max_completion_tokens=600
     ):
         try: import openai
-        except ImportError as e: raise ImportError("a judge behind an endpoint needs the openai package: pip install 'rlops_lab[judge]'") from e
+        except ImportError as e:
+            raise ImportError("a judge behind an endpoint needs the openai package: pip install 'rlops_lab[judge]'") from e
         self.base_url, self.model, self.usd_per_million, self.settings = base_url, model, usd_per_million, settings
-        self.connect = lambda: openai.AsyncOpenAI(base_url=base_url, api_key=api_key or os.environ.get('OPENAI_API_KEY', 'none'), max_retries=0)
+        self.connect = lambda: openai.AsyncOpenAI(base_url=base_url, api_key=api_key or os.environ.get('OPENAI_API_KEY', 'none'),
+                                                  max_retries=0)
         self.calls = WeakKeyDictionary()                  # {event loop: the client's call}
 
     async def __call__(self, messages, top=0, schema=None, **how) -> Reply:
@@ -55,10 +57,11 @@ class Endpoint:
         cached = (u.get('prompt_tokens_details') or {}).get('cached_tokens') or 0
         usd = sum(n*price for n, price in zip((read-cached, cached, written), self.usd_per_million or ()))/1e6
         first = ((said.get('logprobs') or {}).get('content') or [{}])[0].get('top_logprobs', [])
-        return Reply(said['message'].get('content') or '', said.get('finish_reason') or '', Usage(read, cached, written, time.perf_counter()-began, 1, usd),
+        return Reply(said['message'].get('content') or '', said.get('finish_reason') or '',
+                     Usage(read, cached, written, time.perf_counter()-began, 1, usd),
                      r.get('model', self.model), r.get('system_fingerprint') or '', [(t['token'], t['logprob']) for t in first])
 
-# %% ../../nbs/06_judges/01_judge.ipynb #e8000432
+# %% ../../nbs/06_judges/01_judge.ipynb #38c10a3e
 @dataclass
 class Verdict:
     "What a judge found, or why it found nothing"
@@ -84,7 +87,8 @@ def combined(
     total = None if failed else rubric.total({name: v.score for name, v in parts.items()})
     why = '; '.join(f'{name}: {why}' for name, why in failed.items()) or ('no criterion applies' if total is None else '')
     first = next(iter(parts.values()))
-    return Verdict(None if total is None else 'pass' if total>=rubric.pass_at else 'fail', total, '\n'.join(f'{n}: {v.reason}' for n, v in parts.items() if v.reason),
+    return Verdict(None if total is None else 'pass' if total>=rubric.pass_at else 'fail', total,
+                   '\n'.join(f'{n}: {v.reason}' for n, v in parts.items() if v.reason),
                    why, rubric.version, first.model, sum(v.usage for v in parts.values()), first.lineage, first.item,
                    all(v.cached for v in parts.values()), parts=parts)
 
@@ -122,7 +126,7 @@ def run_here(coroutine):
     try: return future.result()
     except BaseException: future.cancel(); raise
 
-# %% ../../nbs/06_judges/01_judge.ipynb #3e8ef18b
+# %% ../../nbs/06_judges/01_judge.ipynb #d20004ed
 def _warned(verdicts, name):
     "The verdicts, after a warning if more than a fifth has no score"
     why = Counter(p.unscored for v in verdicts if v.score is None for p in (v.parts.values() or [v]) if p.choice is None)
@@ -146,7 +150,7 @@ class Grader:
         "Scores, None where unscored; those of the criteria are in `scores`, the verdicts in `verdicts`"
         columns = dict(columns, prompt=prompts, completion=completions)
         if lacks := [k for k in self.rubric.sees if k not in columns]:
-            raise ValueError(f'the rubric {self.rubric.name!r} reads the columns {lacks}, which the data set lacks; it has {sorted(columns)}')
+            raise ValueError(f'rubric {self.rubric.name!r} reads the columns {lacks}, which the data set lacks; it has {sorted(columns)}')
         self.verdicts = self.grade([{k: columns[k][i] for k in self.rubric.sees} for i in range(len(completions))])
         self.scores = {c.name: [v.parts[c.name].score for v in self.verdicts] for c in self.rubric.criteria}
         return [v.score for v in self.verdicts]
@@ -156,7 +160,8 @@ class Grader:
         for i, x in enumerate(items):
             for k in self.rubric.sees:
                 if k not in x: raise ValueError(f'item {i} has no {k!r}, which the rubric {self.rubric.name!r} reads; it has {sorted(x)}')
-                if not isinstance(x[k], (str, list)): raise TypeError(f'item {i}: {k!r} is a {type(x[k]).__name__}. Give a text, or a list of messages')
+                if not isinstance(x[k], (str, list)):
+                    raise TypeError(f'item {i}: {k!r} is a {type(x[k]).__name__}. Give a text, or a list of messages')
         return items
 
 # %% ../../nbs/06_judges/01_judge.ipynb #c0f59fe7
@@ -179,7 +184,7 @@ def _reopened(path):
     file.truncate(whole)
     return file
 
-# %% ../../nbs/06_judges/01_judge.ipynb #7d1becea
+# %% ../../nbs/06_judges/01_judge.ipynb #af97d8de
 class Judge(Grader):
     "One model that grades items by a rubric"
     def __init__(self,
@@ -202,20 +207,22 @@ class Judge(Grader):
         if samples>1 and (mode=='logprobs' or not temperature>0):
             raise ValueError(f'samples={samples} would be {samples} times the same answer: set a temperature above 0, in mode "reason"')
         if min(samples, attempts, concurrency, max_tokens)<1 or not timeout>0 or not pause>=0 or not temperature>=0:
-            raise ValueError('samples, attempts, concurrency and max_tokens must be at least 1, timeout above 0, pause and temperature not negative')
+            raise ValueError('samples, attempts, concurrency and max_tokens must be at least 1, timeout above 0, '
+                             'pause and temperature not negative')
         self.ask, self.mode, self.samples, self.timeout, self.attempts, self.pause = ask, mode, samples, timeout, attempts, pause
         self.how = dict(temperature=temperature, **(dict(max_tokens=1, top=20) if mode=='logprobs' else dict(max_tokens=max_tokens)))
-        self.model, self.structured, self.seed, self.__name__ = getattr(ask, 'model', getattr(ask, '__name__', type(ask).__name__)), structured, seed, self.rubric.name
+        self.model = getattr(ask, 'model', getattr(ask, '__name__', type(ask).__name__))
+        self.structured, self.seed, self.__name__ = structured, seed, self.rubric.name
         self.rows = {row['key']: row for row in read_jsonl(log)} if log else {}
         self.log, self.usage, self.scores, self.verdicts = _reopened(log) if log else None, Usage(), {}, []
         self.gates, self.pending, self.concurrency = WeakKeyDictionary(), {}, concurrency    # gates: {event loop: (of calls, of items)}
         commit, dirty = git_state()
         self.lineage = Lineage(commit, dirty, self.model, template=digest(RULES, mode, self.rubric.version), seed=seed)
 
-# %% ../../nbs/06_judges/01_judge.ipynb #0a83131b
+# %% ../../nbs/06_judges/01_judge.ipynb #1b9c9610
 @patch
 def _gates(self: Judge):
-    "Two gates: for as many calls as may be under way, and for twice as many items, so that the next is ready when a call ends, and a large batch not prepared at once"
+    "For as many calls as may be under way, and for twice as many items: the next is ready when a call ends, others are not prepared yet"
     loop = asyncio.get_running_loop()
     if loop not in self.gates: self.gates[loop] = asyncio.Semaphore(self.concurrency), asyncio.Semaphore(2*self.concurrency)
     return self.gates[loop]
@@ -238,7 +245,8 @@ async def _attempt(self: Judge, messages, read, how):
             continue
         usage, error, failed = usage+reply.usage, None, False
         try:
-            if reply.finish=='length' and self.mode=='reason': raise Unparsed(f'cut after {self.how["max_tokens"]} tokens; raise max_tokens')
+            if reply.finish=='length' and self.mode=='reason':
+                raise Unparsed(f'cut after {self.how["max_tokens"]} tokens; raise max_tokens')
             found = read(reply)
             why = ''
             break
@@ -248,7 +256,9 @@ async def _attempt(self: Judge, messages, read, how):
 @patch
 async def _answer(self: Judge, messages, read, item, sample=0, schema=None):
     "(row, whether it was there already) for one question; a row is what the log holds"
-    how = self.how | (dict(schema=schema) if self.structured and schema else {}) | (dict(seed=self.seed+sample) if self.how['temperature'] else {})
+    how = dict(self.how)
+    if self.structured and schema: how['schema'] = schema
+    if how['temperature']: how['seed'] = self.seed+sample
     key = digest(self.model, getattr(self.ask, 'settings', {}), how, messages, n=24)
     if key in self.rows and not self.rows[key]['failed']: return self.rows[key], True
     while key in self.pending:
@@ -259,20 +269,22 @@ async def _answer(self: Judge, messages, read, item, sample=0, schema=None):
         found, why, failed, usage, reply = await self._attempt(messages, read, how)
         revision = reply.revision if reply else ''
         lineage = replace(self.lineage, revision=revision, seed=self.seed+sample) if revision or sample else self.lineage
-        row = dict(key=key, found=found, unscored=why, failed=failed, model=reply.model if reply else '', usage=dict(vars(usage)), lineage=dict(vars(lineage)),
+        row = dict(key=key, found=found, unscored=why, failed=failed, model=reply.model if reply else '',
+                   usage=dict(vars(usage)), lineage=dict(vars(lineage)),
                    rubric=self.rubric.version, item=item, reply='' if found or not reply else reply.text[:2000])
         self.rows[key], self.usage = row, self.usage+usage
         if self.log: self.log.write((json.dumps(row)+'\n').encode()); self.log.flush()
         return row, False
     finally: del self.pending[key]; done.set()
 
-# %% ../../nbs/06_judges/01_judge.ipynb #60ec9929
+# %% ../../nbs/06_judges/01_judge.ipynb #153652f0
 @patch
 def _verdict(self: Judge, row, cached):
     "A row as a verdict"
     choice, score, reason, probabilities = row['found'] or (None, None, '', {})
     why = row['unscored'] or ('does not apply' if score is None else '')
-    return Verdict(choice, score, reason, why, row['rubric'], row['model'] or self.model, Usage(**row['usage']), Lineage(**row['lineage']), row['item'], cached, probabilities)
+    return Verdict(choice, score, reason, why, row['rubric'], row['model'] or self.model, Usage(**row['usage']), Lineage(**row['lineage']),
+                   row['item'], cached, probabilities)
 
 @patch
 async def _criterion(self: Judge, block, criterion, tag):
@@ -297,9 +309,11 @@ def pooled(
     choice, why, shares = vote([v.choice for v in verdicts])
     scores = [v.score for v in verdicts if v.score is not None]
     score = None if choice is None or not scores else sum(scores)/len(scores)
-    why = why+''.join(f'; {v.unscored}' for v in verdicts if v.choice is None) if choice is None else 'does not apply' if score is None else ''
+    if choice is None: why += ''.join(f'; {v.unscored}' for v in verdicts if v.choice is None)
+    elif score is None: why = 'does not apply'
     says = next((v for v in verdicts if v.choice==choice), verdicts[0])
-    return replace(says, choice=choice, score=score, unscored=why, usage=sum(v.usage for v in verdicts), cached=all(v.cached for v in verdicts), probabilities=shares)
+    return replace(says, choice=choice, score=score, unscored=why, usage=sum(v.usage for v in verdicts),
+                   cached=all(v.cached for v in verdicts), probabilities=shares)
 
 # %% ../../nbs/06_judges/01_judge.ipynb #0b60ee9f
 @patch

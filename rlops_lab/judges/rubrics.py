@@ -31,7 +31,7 @@ class Criterion:
         "0 for the worst answer, 1 for the best, None for `abstain`"
         return None if choice==self.abstain else self.choices.index(choice)/(len(self.choices)-1)
 
-# %% ../../nbs/06_judges/00_rubrics.ipynb #366c9e3c
+# %% ../../nbs/06_judges/00_rubrics.ipynb #2e19de49
 @dataclass(frozen=True)
 class Rubric:
     "What a judge is asked about an item"
@@ -42,7 +42,8 @@ class Rubric:
     sees: tuple = ('prompt', 'completion')    # columns that the judge reads; all others are kept from it
 
     def __post_init__(self):
-        if found := faults(asdict(self)): raise ValueError('\n'.join(f'rubric {self.name!r}: {_spoken(path)}{what}' for path, what in found))
+        if found := faults(asdict(self)):
+            raise ValueError('\n'.join(f'rubric {self.name!r}: {_spoken(path)}{what}' for path, what in found))
 
     @cached_property
     def version(self) -> str: return digest(asdict(self))
@@ -54,7 +55,7 @@ class Rubric:
         counted = [(c.weight, scores[c.name]) for c in self.criteria if scores[c.name] is not None]
         return sum(w*s for w, s in counted)/sum(w for w,_ in counted) if counted else None
 
-# %% ../../nbs/06_judges/00_rubrics.ipynb #cb1c90de
+# %% ../../nbs/06_judges/00_rubrics.ipynb #508ad957
 def _text(x): return isinstance(x, str) and bool(x.strip())
 def _word(x): return isinstance(x, str) and bool(re.fullmatch(r'[A-Za-z]\w*', x))
 def _number(x): return isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
@@ -71,12 +72,13 @@ _rubric_fields = dict(
 _criterion_fields = dict(
     name=(_word, 'a name of letters, digits and _'),
     question=(_text, 'a question to which one of the choices is the answer'),
-    choices=(lambda x: _listed(x, 2, _answer) and _distinct(x), 'a list of at least two different answers, worst to best, each one line of at most 100 characters'),
+    choices=(lambda x: _listed(x, 2, _answer) and _distinct(x),
+             'a list of at least two different answers, worst to best, each one line of at most 100 characters'),
     weight=(lambda x: _number(x) and x>0, 'a number above 0; to reward the opposite, turn the choices round'),
     abstain=(lambda x: x=='' or _answer(x), 'one line of at most 100 characters'),
     examples=(lambda x: _listed(x, 0, lambda e: isinstance(e, dict)), '[[criteria.examples]] tables'))
 
-# %% ../../nbs/06_judges/00_rubrics.ipynb #629138d2
+# %% ../../nbs/06_judges/00_rubrics.ipynb #3e1aac25
 def _check(table, specs, path, needed):
     "Faults of one table's own fields"
     for key in table.keys()-specs.keys():
@@ -102,7 +104,8 @@ def faults(
         names.append(c['name'])
         menu = [*c['choices'], *filter(None, [c.get('abstain')])]
         if not _distinct(menu): found.append((('criteria', i, 'abstain'), f'is {c["abstain"]!r}, one of the choices. Word it differently'))
-        example = {'choice': (menu.__contains__, f'one of {menu}'), 'reason': (_text, 'the reason for the choice')} | dict.fromkeys(sees, (_text, 'a text'))
+        example = dict(choice=(menu.__contains__, f'one of {menu}'), reason=(_text, 'the reason for the choice'))
+        example |= dict.fromkeys(sees, (_text, 'a text'))
         for j, e in enumerate(c.get('examples', ())): found += _check(e, example, ('criteria', i, 'examples', j), example)
     return found
 
@@ -129,20 +132,21 @@ def _spoken(path):
     "A path as one says it: criteria[1].weight"
     return ''.join(f'[{p}]' if isinstance(p, int) else f'.{p}' for p in path).lstrip('.')+(' ' if path else '')
 
-# %% ../../nbs/06_judges/00_rubrics.ipynb #68fa4a08
+# %% ../../nbs/06_judges/00_rubrics.ipynb #51393d8b
 def parse_rubric(
     text: str,              # TOML
     where: str = 'rubric',  # name of the file, for errors
 ) -> Rubric:
     "Rubric from the text of a file; raises ValueError with the line of each fault"
     try: doc = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e: raise ValueError(f'{where}: this is not TOML: {e}. Texts need quotes; each criterion starts with [[criteria]]') from e
+    except tomllib.TOMLDecodeError as e:
+        raise ValueError(f'{where}: this is not TOML: {e}. Texts need quotes; each criterion starts with [[criteria]]') from e
     if found := sorted(((line_of(text, path), path, what) for path, what in faults(doc)), key=lambda f: f[0]):
         raise ValueError('\n'.join(f'{where}, line {line}: {_spoken(path)}{what}' for line, path, what in found))
     def frozen(table, **more): return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()} | more
     return Rubric(**frozen(doc, criteria=tuple(Criterion(**frozen(c)) for c in doc['criteria'])))
 
-# %% ../../nbs/06_judges/00_rubrics.ipynb #4285edc1
+# %% ../../nbs/06_judges/00_rubrics.ipynb #291fd255
 _shelf = files('rlops_lab')/'samples'/'rubrics'
 
 def rubric_names() -> list[str]:
@@ -155,16 +159,18 @@ def load_rubric(
     "Rubric from a file"
     path = Path(source)
     if path.suffix=='.toml': return parse_rubric(path.read_text(encoding='utf-8'), str(source))
-    if source not in rubric_names(): raise ValueError(f'no rubric is called {str(source)!r}: give the path of a .toml file, or one of {", ".join(rubric_names())}')
+    if source not in rubric_names():
+        raise ValueError(f'no rubric is called {str(source)!r}: give the path of a .toml file, or one of {", ".join(rubric_names())}')
     return parse_rubric((_shelf/f'{source}.toml').read_text(encoding='utf-8'), f'{source}.toml')
 
-# %% ../../nbs/06_judges/00_rubrics.ipynb #efb346c5
+# %% ../../nbs/06_judges/00_rubrics.ipynb #41d728ec
 def _repr_html_(self):
     "Questions, answers and weights as a table"
     import html
     def cell(x, more=''): return f'<td style="text-align:left;padding:2px 8px;{more}">{x}</td>'
     def row(c):
-        answers = ' &lt; '.join(map(html.escape, c.choices))+(f' <span style="opacity:.6">| {html.escape(c.abstain)}</span>' if c.abstain else '')
+        answers = ' &lt; '.join(map(html.escape, c.choices))
+        if c.abstain: answers += f' <span style="opacity:.6">| {html.escape(c.abstain)}</span>'
         return f'<tr>{cell(html.escape(c.name))}{cell(html.escape(c.question))}{cell(answers)}{cell(f"{c.weight:g}")}</tr>'
     head = f'<b>{html.escape(self.name)}</b> <code>{self.version}</code>, sees {", ".join(self.sees)}, passes at {self.pass_at:g}'
     names = ''.join(f'<th style="text-align:left">{n}</th>' for n in ('criterion', 'question', 'answers, worst to best', 'weight'))

@@ -20,7 +20,8 @@ from rlops_lab.judges.rubrics import Criterion, Rubric
 RUBRIC = Rubric('helpful', 'You check one answer of a support desk.', 1., (Criterion('helps', 'Does the answer help?', ('no', 'yes')),))
 
 
-def items(n): return [dict(prompt='How do I reset my router?', completion=f'case {i}: '+'Press the button for ten seconds. '*20) for i in range(n)]
+def items(n): return [dict(prompt='How do I reset my router?', completion=f'case {i}: '+'Press the button for ten seconds. '*20)
+                      for i in range(n)]
 
 
 class Mock:
@@ -37,7 +38,8 @@ class Mock:
                 if self.log: self.log.write(f'{re.findall(rb"case ([0-9]+):", body)[-1].decode()} {what}\n'); self.log.flush()
                 await asyncio.sleep(3600 if what=='hang' else self.latency)
                 content = 'What a nice day.' if what=='garbage' else json.dumps(dict(reason='It says how.', choice='yes'))
-                reply = dict(id='x', object='chat.completion', created=0, model='mock', usage=dict(prompt_tokens=300, completion_tokens=20, total_tokens=320),
+                reply = dict(id='x', object='chat.completion', created=0, model='mock',
+                             usage=dict(prompt_tokens=300, completion_tokens=20, total_tokens=320),
                              choices=[dict(index=0, finish_reason='stop', message=dict(role='assistant', content=content))])
                 data = json.dumps(dict(error=dict(message='down')) if what=='fail' else reply).encode()
                 status = b'503 Service Unavailable' if what=='fail' else b'200 OK'
@@ -71,7 +73,8 @@ async def bare(client, conversations, concurrency):
     "The peer: the client alone, with as many calls under way"
     gate = asyncio.Semaphore(concurrency)
     async def one(messages):
-        async with gate: return (await client.chat.completions.create(model='mock', messages=messages, temperature=0., max_tokens=512)).choices[0].message.content
+        async with gate: return (await client.chat.completions.create(model='mock', messages=messages, temperature=0.,
+                                                                      max_tokens=512)).choices[0].message.content
     return await asyncio.gather(*map(one, conversations))
 
 
@@ -83,14 +86,16 @@ def rates(args):
     seen, cpu = dict(ours=[], bare=[]), dict(ours=[], bare=[])
     with Server() as url, tempfile.TemporaryDirectory() as tmp:
         client, ask = AsyncOpenAI(base_url=url, api_key='none', max_retries=0), Endpoint(url, 'mock')
-        judges = [Judge(ask, RUBRIC, concurrency=args.concurrency, log=Path(tmp)/f'{i}.jsonl') for i in range(args.repeats+1)]    # made beforehand, like the client
+        judges = [Judge(ask, RUBRIC, concurrency=args.concurrency, log=Path(tmp)/f'{i}.jsonl')
+                  for i in range(args.repeats+1)]    # made beforehand, like the client
         def ours(i): assert all(v.score==1 for v in judges[i].grade(xs))
         def peer(i): assert len(run_here(bare(client, conversations, args.concurrency)))==args.calls
         for i in range(args.repeats+1):                      # the first round opens the connections and is left out
             for name, call in [('ours', ours), ('bare', peer)][::1 if i%2 else -1]:
                 began = time.perf_counter(), time.process_time()
                 call(i)
-                if i: seen[name].append(args.calls/(time.perf_counter()-began[0])); cpu[name].append((time.process_time()-began[1])/args.calls*1e6)
+                if i:
+                    seen[name].append(args.calls/(time.perf_counter()-began[0])); cpu[name].append((time.process_time()-began[1])/args.calls*1e6)
             if i: print(f"round {i}: ours {seen['ours'][-1]:.0f} calls/s, bare client {seen['bare'][-1]:.0f}", flush=True)
     return seen, cpu
 
@@ -101,7 +106,8 @@ def faults(args):
         log = Path(tmp)/'server.log'
         with Server(.1, .05, .02, log=log) as url, warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            judge = Judge(Endpoint(url, 'mock'), RUBRIC, concurrency=args.concurrency, timeout=args.timeout, pause=.05, log=Path(tmp)/'log.jsonl')
+            judge = Judge(Endpoint(url, 'mock'), RUBRIC, concurrency=args.concurrency, timeout=args.timeout, pause=.05,
+                          log=Path(tmp)/'log.jsonl')
             verdicts = judge.grade(items(args.calls))
         rows, did = read_jsonl(Path(tmp)/'log.jsonl'), {}
         for line in log.read_text().split('\n'):
@@ -112,7 +118,8 @@ def faults(args):
     right = sum(accounted(v, did[i]) for i, v in enumerate(verdicts))
     late = sum(saw.count('ok') for saw in did.values())-sum(v.score==1 for v in verdicts)           # answered, but not before the time-out
     reasons = Counter(re.sub(r'.*?: ', '', v.unscored, count=1)[:40] for v in verdicts if v.unscored)
-    return dict(items=len(verdicts), accounted=right, late=late, in_log=len({r['key'] for r in rows}), lines=len(rows), scored=sum(v.score is not None for v in verdicts),
+    return dict(items=len(verdicts), accounted=right, late=late, in_log=len({r['key'] for r in rows}), lines=len(rows),
+                scored=sum(v.score is not None for v in verdicts),
                 unscored=dict(reasons), attempts=sum(map(len, did.values())), drawn=dict(Counter(x for xs in did.values() for x in xs)))
 
 
@@ -131,18 +138,21 @@ def kill(args):
                 time.sleep(.01)
             process.send_signal(signal.SIGKILL); process.wait()
             before, seen = -1, 0
-            while before<seen: before = seen; time.sleep(.5); seen = len(asked.read_text().splitlines())      # until what was under way has arrived
+            while before<seen:
+                before = seen; time.sleep(.5); seen = len(asked.read_text().splitlines())      # until what was under way has arrived
             kept = len(read_jsonl(log))
             judge = Judge(Endpoint(url, 'mock'), RUBRIC, log=log, concurrency=args.concurrency)
             verdicts = judge.grade(items(args.calls))
             after = len(asked.read_text().splitlines())-before
-        return dict(kept=kept, paid_before=before, paid_after=after, missing=args.calls-kept, scored=sum(v.score==1 for v in verdicts), rows=len({r['key'] for r in read_jsonl(log)}))
+        return dict(kept=kept, paid_before=before, paid_after=after, missing=args.calls-kept, scored=sum(v.score==1 for v in verdicts),
+                    rows=len({r['key'] for r in read_jsonl(log)}))
 
 
 def machine():
     "What it ran on, in one line"
     info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines() if line.startswith('model name')] if info.exists() else []
+    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines()
+             if line.startswith('model name')] if info.exists() else []
     return f'{names[0] if names else platform.processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}'
 
 
@@ -157,14 +167,17 @@ def main():
     ratios = [a/b for a, b in zip(seen['ours'], seen['bare'])]
     faulty, killed = faults(args), kill(args)
     print('with faults:', faulty, '\nkilled:', killed)
-    figures = dict(ours_per_s=round(statistics.median(seen['ours']), 1), bare_per_s=round(statistics.median(seen['bare']), 1), ratio=round(statistics.median(ratios), 3),
-                   ratio_range=[round(min(ratios), 3), round(max(ratios), 3)], n=args.repeats, cpu_us_per_call={k: round(statistics.median(v)) for k, v in cpu.items()},
+    figures = dict(ours_per_s=round(statistics.median(seen['ours']), 1), bare_per_s=round(statistics.median(seen['bare']), 1),
+                   ratio=round(statistics.median(ratios), 3),
+                   ratio_range=[round(min(ratios), 3), round(max(ratios), 3)], n=args.repeats,
+                   cpu_us_per_call={k: round(statistics.median(v)) for k, v in cpu.items()},
                    calls=args.calls, concurrency=args.concurrency, openai=openai.__version__,
                    faults=faulty, killed=killed)
     whole = faulty['accounted']==faulty['items']==faulty['in_log']==faulty['lines']==args.calls
     resumed = killed['paid_after']==killed['missing'] and killed['scored']==killed['rows']==args.calls and 0<killed['missing']<args.calls
     goal = 'at least 0.9x the bare client; with faults every item has a verdict or a reason, once; after SIGKILL only what is missing is paid'
-    print(json.dumps(dict(name='judge_throughput', figures=figures, goal=goal, holds=figures['ratio']>=.9 and whole and resumed, machine=machine(), commit=git_state()[0])))
+    print(json.dumps(dict(name='judge_throughput', figures=figures, goal=goal, holds=figures['ratio']>=.9 and whole and resumed,
+                          machine=machine(), commit=git_state()[0])))
 
 
 if __name__=='__main__': main()
