@@ -45,7 +45,7 @@ def json_fits(
     reward.__name__ = name
     return reward
 
-# %% ../../nbs/06_judges/03_checks.ipynb #aa2b8da2
+# %% ../../nbs/06_judges/03_checks.ipynb #2d661c40
 def calls_in(
     completion: str|list[dict],   # text, or messages
 ) -> list[tuple]:                 # (tool, arguments), in order
@@ -53,8 +53,9 @@ def calls_in(
     def read(line):
         try:
             call = ast.parse(line.strip(), mode='eval').body
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
-                return call.func.id, {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg}
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args: return
+            arguments = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+            if None not in arguments and len(arguments)==len(call.keywords): return call.func.id, arguments
         except (ValueError, SyntaxError, RecursionError, MemoryError): pass
     return [c for turn in spoken(completion) for line in turn.split('\n') if (c := read(line))]
 

@@ -2,10 +2,11 @@
 
     make bench BENCH=judge_throughput [ARGS="--calls 500 --concurrency 32 --repeats 5"]
 
-Needs the `openai` package (`pip install 'rlops_lab[judge]'`). The endpoint is an HTTP server on the loopback, in a process of its own, that sleeps 50 ms for each call. The bare client sends the
-same messages with the same fields, with as many under way; both keep their connections, and the order in which they run alternates. Ours also fences, hashes, parses and writes its log.
-The faults are drawn for each call: 10% answer 503, 5% are prose instead of a verdict, 2% hang until the judge's time-out. For the kill, a process that judges is ended by SIGKILL after a third of the
-calls are in its log, and a second one is given the same log."""
+Needs the `openai` package (`pip install 'rlops_lab[judge]'`). The endpoint is an HTTP server on the loopback, in a process of its own, that
+sleeps 50 ms for each call. The bare client sends the same messages with the same fields, with as many under way; both keep their connections,
+and the order in which they run alternates. Ours also fences, hashes, parses and writes its log.
+The faults are drawn for each call: 10% answer 503, 5% are prose instead of a verdict, 2% hang until the judge's time-out. For the kill, a
+process that judges is ended by SIGKILL after a third of the calls are in its log, and a second one is given the same log."""
 import os
 os.environ.update(OMP_NUM_THREADS='1')
 
