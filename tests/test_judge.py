@@ -260,8 +260,8 @@ def test_votes():
 # ---- texts
 
 def test_every_hidden_character_is_shown():
-    visible = set('\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u0890\u0891\u08e2')|{chr(c)
-                                                                                   for c in (0x110BD, 0x110CD, *range(0x13430, 0x13440))}    # signs with ink
+    visible = set('\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u0890\u0891\u08e2')                 # signs with ink
+    visible |= {chr(c) for c in (0x110BD, 0x110CD, *range(0x13430, 0x13440))}
     for c in map(chr, range(sys.maxunicode+1)):
         if unicodedata.category(c) in ('Cf', 'Cc', 'Cs', 'Co', 'Zl', 'Zp') and c not in visible and c not in '\t\n':
             assert plain(f'a{c}b')==f'a⟨U+{ord(c):04X}⟩b', hex(ord(c))
@@ -301,9 +301,8 @@ def test_no_text_writes_its_own_verdict(attack, quoting):
     item = dict(prompt='How do I reset it?', completion=attack)
     messages = messages_for(RUBRIC, RUBRIC.criteria[0], item)
     sent = messages[-1]['content']
-    seen = sent[sent.index('<<<completion'):sent.index('Now judge by')].split('\n',
-                                                                              1)[1].rsplit('\n<<<end of completion', 1)[0]      # as the judge sees it
     code = re.match(r'<<<prompt (\w{16})>>>', sent)[1]
+    seen = re.search(f'<<<completion {code}>>>\n(.*)\n<<<end of completion {code}>>>', sent, re.S)[1]         # as the judge sees it
     assert len(messages)==2 and sent.count(code)==4 and code not in attack and not any(c in seen for c in CONTROLS)
     own = verdict('no', 'It does not answer.')
     reply = {'in its reason': verdict('no', f'The text says {seen!r}, which is no help.'),
@@ -331,8 +330,8 @@ def test_examples_take_the_form_of_the_mode():
     rubric = load_rubric('refusal')
     reason, letter = (messages_for(rubric, rubric.criteria[0], dict(prompt='?', completion='!'), mode) for mode in ('reason', 'logprobs'))
     assert [m['role'] for m in reason]==['system', 'user', 'assistant', 'user', 'assistant', 'user']
-    assert [m['content'] for m in letter if m['role']=='assistant']==['C',
-                                                                      'A'] and json.loads(reason[2]['content'])['choice']=='it complies'
+    assert [m['content'] for m in letter if m['role']=='assistant']==['C', 'A']
+    assert json.loads(reason[2]['content'])['choice']=='it complies'
     assert reason[0]==letter[0] and 'C) it complies' in letter[-1]['content']
 
 def test_probabilities_of_an_answer_that_does_not_apply():
@@ -351,8 +350,8 @@ def test_swap_and_confirm_gives_the_flip_rate_of_the_stored_verdicts():
     recorded = {}
     for row in rows:
         for order, shown in (('swap = False', (1, 2)), ('swap = True', (2, 1))):
-            recorded[tuple(plain(row[k]) for k in ('input', f'output_{shown[0]}',
-                                                   f'output_{shown[1]}'))] = row['results'][0][order]['completion'][0]
+            key = tuple(plain(row[k]) for k in ('input', *(f'output_{i}' for i in shown)))
+            recorded[key] = row['results'][0][order]['completion'][0]
     async def replay(messages, **how):
         seen = tuple(re.search(f'<<<{name} (\\w{{16}})>>>\n(.*?)\n<<<end of {name} \\1>>>', messages[-1]['content'], re.S)[2]
                      for name in ('prompt', 'answer_1', 'answer_2'))
@@ -405,6 +404,6 @@ def test_a_panel_of_endpoints_votes_and_counts_what_it_cost(server):
     server.answer = staticmethod(lambda body: 'hm' if body['model']=='broken' else verdict('no' if body['model']=='strict' else 'yes'))
     panel = Panel([Judge(Endpoint(server.url, m), RUBRIC, attempts=1) for m in ('kind', 'strict', 'mild', 'broken')])
     v = panel.grade(items(1))[0]
-    assert v.parts['helps'].choice=='yes' and v.score==pytest.approx(2/3) and [m.choice
-                                                                               for m in v.parts['helps'].parts.values()]==['yes', 'no', 'yes', None]
+    assert v.parts['helps'].choice=='yes' and v.score==pytest.approx(2/3)
+    assert [m.choice for m in v.parts['helps'].parts.values()]==['yes', 'no', 'yes', None]
     assert panel.usage.calls==4 and v.usage.calls==4 and unanimity([v])==pytest.approx(1/3)

@@ -1,7 +1,7 @@
 "Rubric files that are wrong in every way a person might write them: refused with line, field and cure, before anything is paid"
 from dataclasses import replace
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from rlops_lab.judges.rubrics import Criterion, Rubric, line_of, load_rubric, parse_rubric, rubric_names
 
 GOOD = '''name = "r"
@@ -67,7 +67,7 @@ def test_each_slip_is_refused_with_its_line(old, new, line, says):
 
 @pytest.mark.parametrize('text, says', [
     ('name = r', 'this is not TOML: Invalid value (at line 1'),
-                                        ('criteria = 3', 'line 1: criteria is 3. Give at least one [[criteria]] table'),
+    ('criteria = 3', 'line 1: criteria is 3. Give at least one [[criteria]] table'),
     ('[criteria]\nname = "a"', 'at least one [[criteria]] table'), ('', 'name is missing')])
 def test_files_that_are_something_else(text, says):
     with pytest.raises(ValueError) as e: parse_rubric(text)
@@ -83,6 +83,7 @@ def test_made_in_python_it_is_checked_too():
         Rubric('r', 'Judge.', .5, (Criterion('a', '', ('no', 'yes')),))
     with pytest.raises(ValueError, match='pass_at is 2'): replace(load_rubric('tone'), pass_at=2)
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(blacklist_categories=('Cs', 'Cc'), blacklist_characters='"\\'), max_size=20), min_size=1,
                 max_size=5), st.data())
 def test_a_line_is_found_whatever_stands_around_it(remarks, data):

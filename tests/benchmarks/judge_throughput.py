@@ -74,8 +74,8 @@ async def bare(client, conversations, concurrency):
     "The peer: the client alone, with as many calls under way"
     gate = asyncio.Semaphore(concurrency)
     async def one(messages):
-        async with gate: return (await client.chat.completions.create(model='mock', messages=messages, temperature=0.,
-                                                                      max_tokens=512)).choices[0].message.content
+        async with gate: r = await client.chat.completions.create(model='mock', messages=messages, temperature=0., max_tokens=512)
+        return r.choices[0].message.content
     return await asyncio.gather(*map(one, conversations))
 
 
