@@ -95,10 +95,10 @@ def test_faults_of_every_kind_and_nobody_is_lost_or_paid_twice(server, tmp_path)
     verdicts = judge.grade(items(200))
     assert len(verdicts)==200
     for i, v in enumerate(verdicts):
-        did = seen[f'text {i}.']
-        assert len(did)<=3 and did.count('ok')<=1
-        if 'ok' in did: assert (v.score, v.unscored)==(float(i%2), '')
-        else: assert v.score is None and len(did)==3 and re.search('no answer within 2 s|InternalServerError|unparsed', v.unscored)
+        did = seen[f'text {i}.']                                         # an answer that came after the time-out is none
+        if v.score is not None: assert (v.score, v.unscored)==(float(i%2), '') and 'ok' in did and len(did)<=3
+        else: assert len(did)==3 and re.search('no answer within 2 s|InternalServerError|unparsed', v.unscored)
+    assert sum(v.score is not None for v in verdicts)>150
     assert len(read_jsonl(tmp_path/'log.jsonl'))==200
     before, failed = len(server.asked), [r for r in judge.rows.values() if r['failed']]
     server.answer = staticmethod(lambda body: verdict())
@@ -188,7 +188,10 @@ def test_ctrl_c_loses_nothing(tmp_path):
         if len(asked)>20: await asyncio.sleep(60)
         return Reply(verdict())
     judge = Judge(slow, RUBRIC, log=tmp_path/'log.jsonl', concurrency=5)
-    timer = threading.Timer(1., lambda: os.kill(os.getpid(), signal.SIGINT)); timer.start()
+    def interrupt():
+        while len(asked)<25 or len(judge.rows)<20: time.sleep(.05)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt): judge.grade(items(50))
     assert len(read_jsonl(tmp_path/'log.jsonl'))==20
     asked.clear()
