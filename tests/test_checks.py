@@ -1,0 +1,33 @@
+"Checks on texts that a policy might try: nothing in them runs, and none raises"
+import pytest
+from hypothesis import given, settings, strategies as st
+from rlops_lab.judges.checks import calls_in, calls_match, cites, json_fits, reads_tables, tables_read, unfenced
+
+SCHEMA = 'CREATE TABLE orders(id, usd); CREATE TABLE customers(id, name);'
+
+@pytest.mark.parametrize('query', ["ATTACH '/tmp/x.db' AS x", 'PRAGMA writable_schema=1', 'SELECT 1; SELECT 2', 'CREATE TABLE t(a)',
+    'INSERT INTO orders SELECT 1, 2', 'UPDATE orders SET usd=0', 'SELECT\0 1', 'DROP TABLE orders'])
+def test_what_does_more_than_read_is_no_query(query):
+    assert tables_read(query, SCHEMA) is None and not reads_tables(SCHEMA)(['?'], [query], tables=[['orders']])[0]
+
+def test_tables_through_everything_that_hides_them():
+    assert tables_read('SELECT (SELECT max(usd) FROM orders o) FROM customers c', SCHEMA)=={'orders', 'customers'}
+    assert tables_read('WITH RECURSIVE n(i) AS (SELECT 1 UNION SELECT i+1 FROM n WHERE i<3) SELECT count(*) FROM n, "orders"', SCHEMA)-{'n'}=={'orders'}
+    assert tables_read('SELECT 1', SCHEMA)==set()
+
+@settings(deadline=None)       # the first import of jsonschema takes a second
+@given(st.text())
+def test_any_text_is_graded_and_nothing_raises(text):
+    assert json_fits({})(['?'], [text])[0] in (0., 1.)
+    assert calls_match()(['?'], [text], calls=[[]])[0]==float(not calls_in(text))
+    assert cites()(['?'], [text], sources=[['a']])[0] in (0., 1.)
+    assert reads_tables(SCHEMA)(['?'], [text], tables=[['orders']])==[0.]
+    assert unfenced(f'```\n{text}\n```')==text.strip() or '```' in text or '\n' in text[:1]+text[-1:]
+
+@pytest.mark.parametrize('text', ['('*5000, 'f('+'['*3000+')', 'f(a='*2000, '{"a":'*3000, 'f(**{})', 'f(*[1])', 'a.b(c=1)', 'f(a=open("x"))',
+                                  'f(a=1, a=2)'])
+def test_what_is_no_call(text): assert calls_in(text)==[] and json_fits({})(['?'], [text])==[0.]
+
+def test_a_column_that_is_not_there():
+    for reward, column in ((calls_match(), 'calls'), (reads_tables(SCHEMA), 'tables'), (cites(), 'sources')):
+        with pytest.raises(ValueError, match=f"reads the column '{column}', which the data set lacks; it has"): reward(['?'], ['!'], other=[1])
