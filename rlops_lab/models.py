@@ -301,6 +301,7 @@ def _full_critic(self, input_ids):
     with torch.autocast(self.device.type, torch.bfloat16, enabled=self.base.dtype==torch.bfloat16), written_out_attention(self.critic_decoder):
         return self.critic_decoder(input_ids=input_ids, use_cache=False).last_hidden_state
 
+# %% ../nbs/01_models.ipynb #6d6aa1ce
 @torch.no_grad()
 def trunk(self,
     input_ids: Tensor,        # [B, T] padded on the right

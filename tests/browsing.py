@@ -1,8 +1,9 @@
 "A real JupyterLab and a real chromium, on loopback; and, without either, what a browser would send to a widget."
-import json, os, shutil, socket, subprocess, sys, time, urllib.request
+import json, os, shutil, subprocess, sys, time, urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 import nbformat
+from rlops_lab.server_sampler import free_port
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 FLAGS = '--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
@@ -22,11 +23,6 @@ def click(button):
     button._handle_custom_msg(dict(event='click'), [])
 
 # ---- with one
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 @contextmanager
 def jupyterlab(folder):

@@ -126,5 +126,5 @@ def test_training_through_a_server(fake, policy):
                          reward_funcs=lambda prompts, completions, trajectories, **_: [sum(i%2 for i in t.token_ids)/len(t.token_ids) for t in trajectories], sampler=ServerSampler(fake.url, tokenizer))
     first, second = trainer.train()
     assert first['mismatch_max']<1e-3                            # the server's base is the policy as it begins
-    assert trainer.sampler.n_pushed==2 and len({body['model'] for body in fake.asked})==3
+    assert len({body['model'] for body in fake.asked})==3         # the base in the check, then each update's adapter
     assert first['policy_grad_norm']>0 and second['mismatch_max']>100*first['mismatch_max'] and second['first_ratio_error']==0     # the fake goes on with the base, which is measured
