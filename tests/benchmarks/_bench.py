@@ -1,19 +1,18 @@
 "What the PPO benchmarks share: the machine in one line, a process's peak memory, and a model with episodes to train on."
-import platform, resource, sys
+import resource, sys
 from pathlib import Path
 
 import torch
 
 from rlops_lab.core import Trajectory, rng
+from _machine import processor
 
 LORA = dict(r=16, lora_alpha=32, target_modules=['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'])
 
 
 def machine():
     "What it ran on"
-    info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines() if line.startswith('model name')] if info.exists() else []
-    return f'{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}'
+    return f'{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}'
 
 
 def peak_bytes():

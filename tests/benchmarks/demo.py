@@ -6,6 +6,8 @@ Each seed is a process of its own and a run folder of its own, so that an interr
 import argparse, json, os, platform, subprocess, sys
 from pathlib import Path
 
+from _machine import processor
+
 
 def one_run(seed, folder, more):
     "The summary of a seed's run; it is made, gone on with, or only read. A run with other settings is refused"
@@ -24,7 +26,7 @@ def main():
     args = parser.parse_args()
     folder = Path(args.out); folder.mkdir(parents=True, exist_ok=True)
     runs = [one_run(seed, folder, json.loads(args.config)) for seed in args.seeds]
-    cpu = next((line.partition(':')[2].strip() for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')), '') if Path('/proc/cpuinfo').exists() else platform.processor()
+    cpu = processor()
     print(f'{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}')
     for r in runs:
         stages = '  '.join(f"{s} {r[s]['verified_resolution']:.1%} [{r[s]['ci95'][0]:.1%}, {r[s]['ci95'][1]:.1%}] of {r[s]['n']}" for s in ('prompted', 'sft', 'ppo'))

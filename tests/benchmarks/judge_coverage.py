@@ -13,13 +13,14 @@ alone, and for the last design also with 50 labels on the new rows."""
 import os
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
-import argparse, csv, json, platform, warnings
+import argparse, csv, json, warnings
 from pathlib import Path
 import numpy as np
 import scipy
 from rlops_lab.core import git_state, rng, wilson
 from rlops_lab.judges.calibration import corrected_rate
 from rlops_lab.judges.transfer import transfer
+from _machine import processor
 
 FOLDER = Path(os.environ.get('RLOPS_REAL_DATA', Path(__file__).resolve().parents[3]/'shared'/'data'))/'xstest'
 DESIGNS = ((50, 1000), (100, 350), (200, 200))
@@ -75,10 +76,7 @@ def warned(old_rows, new_rows, n, N, labels, repeats, r):
 
 def machine():
     "What it ran on, in one line"
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return f'{names[0] if names else platform.processor()}, one thread, numpy {np.__version__}, scipy {scipy.__version__}'
+    return f'{processor()}, one thread, numpy {np.__version__}, scipy {scipy.__version__}'
 
 
 def main():

@@ -8,11 +8,12 @@ stream without a change; the delay is that of the streams in which the first ala
 import os
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
-import argparse, json, platform, subprocess, sys, time
+import argparse, json, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 from rlops_lab.core import git_state, rng
 from rlops_lab.judges.drift import first_alarms
+from _machine import processor
 
 RELEASE, FOLDER = 'river==0.26.1', Path(__file__).resolve().parents[2]/'.bench'/'river'
 CHANGE, LENGTH = 1000, 5000
@@ -60,10 +61,7 @@ def summary(steady, falling):
 
 def machine():
     "What it ran on, in one line"
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return f'{names[0] if names else platform.processor()}, one thread, numpy {np.__version__}'
+    return f'{processor()}, one thread, numpy {np.__version__}'
 
 
 def main():

@@ -17,6 +17,7 @@ from rlops_lab.core import git_state, read_jsonl
 from rlops_lab.judges.judge import Endpoint, Judge, run_here
 from rlops_lab.judges.questions import messages_for
 from rlops_lab.judges.rubrics import Criterion, Rubric
+from _machine import processor
 
 RUBRIC = Rubric('helpful', 'You check one answer of a support desk.', 1., (Criterion('helps', 'Does the answer help?', ('no', 'yes')),))
 
@@ -151,10 +152,7 @@ def kill(args):
 
 def machine():
     "What it ran on, in one line"
-    info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines()
-             if line.startswith('model name')] if info.exists() else []
-    return f'{names[0] if names else platform.processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}'
+    return f'{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}'
 
 
 def main():

@@ -9,14 +9,14 @@ without threads); the time on the wall is beside it.
 import os
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
-import argparse, json, math, platform, statistics, time
-from pathlib import Path
+import argparse, json, math, statistics, time
 import numpy as np
 from rlops_lab.core import git_state
 from rlops_lab.tokenomics.decisions import Option, bill, break_even_cases
 from rlops_lab.tokenomics.payback import TENFOLD, payback
 from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, Range
 from rlops_lab.tokenomics.uncertainty import lognormal, pert, resolved, simulate, triangular
+from _machine import processor
 
 INPUTS = dict(cases_per_month=lognormal(150_000, 300_000, 600_000),
               share_api=resolved(276, 300), share_rented=resolved(262, 300), share_tuned=resolved(275, 300),
@@ -69,10 +69,7 @@ def evaluate_in_python(x):
 
 def machine():
     "What it ran on, in one line"
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return f'{names[0] if names else platform.processor()}, one thread, numpy {np.__version__}'
+    return f'{processor()}, one thread, numpy {np.__version__}'
 
 
 def main():

@@ -10,7 +10,7 @@
 
 The goal is that every one of the nine P95 lies within 20%. All loops are bounded in requests and seconds; the server is stopped in any case. What
 another job does on the machine meanwhile is measured too (`other_cpu`): above a tenth, the figures say little about the simulator."""
-import argparse, asyncio, json, os, platform, time
+import argparse, asyncio, json, os, time
 from pathlib import Path
 import numpy as np
 from rlops_lab.core import git_state
@@ -19,6 +19,7 @@ from rlops_lab.tokenomics.latency import GPU
 from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
 from rlops_lab.tokenomics.prices import TWO_CORES
 from rlops_lab.tokenomics.simulation import llm_server, random_trace, simulate_trace
+from _machine import processor
 from _vllm import RELEASE, serve
 
 NAME, MAX_BATCH, CHUNK = 'policy', 64, 2048
@@ -85,9 +86,7 @@ async def send(url, trace, prompts, seconds):
 
 def machine():
     "What it ran on, in one line"
-    info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines() if line.startswith('model name')] if info.exists() else []
-    return f'{os.cpu_count()} cores, {names[0] if names else platform.processor()}, {RELEASE}'
+    return f'{processor()}, {os.cpu_count()} cores, {RELEASE}'
 
 
 def calibrated(url, args):
