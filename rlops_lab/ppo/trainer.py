@@ -23,7 +23,7 @@ from ..environments.contract import validate_environment
 from ..models import Backbone, load
 from .advantages import explained_variance, explained_variance_by_turn, masked_mean
 from .alarms import diverges, drivers, suspicious
-from .batches import MicroBatch, credit, micro_batches
+from .batches import MicroBatch, credit, micro_batches, release_memory
 from .config import PPOConfig
 from .losses import AdaptiveKL, kl_estimate, policy_loss, token_logprobs, value_loss
 from .processes import add_up_gradients, add_up_log, gather, join_processes, mine, rank_and_world
@@ -119,8 +119,10 @@ def collect(self:PPOTrainer,
     "Sample episodes with the current policy, and grade them"
     limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens', 'temperature')}
     seed = int(rng(self.args.seed, 'rollout', self.n_updates).integers(2**31))
-    return self.grade(rollout(self._sampler(), self.tokenizer, self.environment_factory, rows, seed=seed, numbers=numbers,
-                              **limits, **dict(keep_environments=bool(self.reward_funcs)) | self.rollout_options))
+    played = rollout(self._sampler(), self.tokenizer, self.environment_factory, rows, seed=seed, numbers=numbers,
+                     **limits, **dict(keep_environments=bool(self.reward_funcs)) | self.rollout_options)
+    release_memory()
+    return self.grade(played)
 
 @patch
 def collect_all(self:PPOTrainer, rows: list[dict]) -> list[Trajectory]:
@@ -141,6 +143,7 @@ def _judge(self:PPOTrainer, trajectories):
             t = trajectories[i]
             t.scores |= dict(environment=t.reward, reward_model=x)
             t.turn_rewards = [0.]*(len(t.turn_rewards)-1)+[x]
+        release_memory()
 
 @patch
 def grade(self:PPOTrainer,
@@ -207,6 +210,7 @@ def score(self:PPOTrainer,
         keep('values', b.values(hidden[micro.index]))
         if a.critic_epochs: states_of.update(zip(micro.rows, hidden[micro.index].clone().split(counts)))
         out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
+        del hidden; release_memory()
     out['states'] = states_of
     found = gather({(name, i): x for name,d in out.items() for i,x in d.items()})
     out, states_of = defaultdict(dict), {}
@@ -269,6 +273,7 @@ def optimize(self:PPOTrainer,
                 at = [place[i] for i in micro.rows]
                 flat = {name: s[name][at][s['mask'][at]].to(b.device) for name in fields}
                 self._backward(micro, flat, n_kept, n_all, train_policy, here)
+                release_memory()
             here = add_up_log(dict.fromkeys(_SUMS, 0.) | here, b.device)
             for name,x in here.items(): log[name] = max(log[name], x) if name.endswith(('_max', '_error')) else log[name]+x*(name!='steps')
             log['mini_batches'] += 1; log['episodes'] += sum(len(micro.rows) for micro in plan[k])
