@@ -6,7 +6,8 @@
 __all__ = ['CHAT_TEMPLATE', 'RESPONSE_TEMPLATE', 'SMOLLM2', 'parse_call', 'mend_tokenizer', 'tiny', 'user_cache', 'file_sha256',
            'download_gguf', 'convert_gguf', 'find_smollm2', 'load', 'has_tools', 'Backbone', 'check_backbone', 'role',
            'written_out_attention', 'trunk', 'hidden', 'values', 'policy_parameters', 'critic_parameters',
-           'policy_is_reference', 'save', 'load_weights', 'fingerprint', 'add_reward', 'rewards', 'flops']
+           'policy_is_reference', 'whole_tensor', 'state', 'save', 'load_weights', 'shard', 'whole', 'fingerprint',
+           'add_reward', 'rewards', 'flops']
 
 # %% ../nbs/01_models.ipynb #a0604fc9
 import ast, copy, hashlib, json, os, re, shutil, subprocess, sys, tempfile, zipfile
@@ -201,7 +202,7 @@ class Backbone:
         self.critic, self.detach_critic, self.base, self.lora = critic, detach_critic, model, peft_config is not None
         self.decoder, head = model.get_decoder(), model.get_output_embeddings()
         self.output_embeddings, self.output_bias, self.device = head.weight, getattr(head, 'bias', None), head.weight.device
-        self.reference, self.model, self.lora_layers, self.reward_head = None, model, [], None
+        self.reference, self.model, self.lora_layers, self.reward_head, self.shards = None, model, [], None, []
         self.critic_decoder = copy.deepcopy(self.decoder).float().requires_grad_(True).eval() if critic=='full' else None
         if self.lora: self._add_adapters(peft_config)
         else: self.reference = copy.deepcopy(model).requires_grad_(False).eval()
@@ -353,15 +354,30 @@ def critic_parameters(self):
 
 def policy_is_reference(self) -> bool:
     "Are the policy's adapters still without effect, as they begin?"
-    return self.lora and not any('lora_embedding' in n or 'lora_B.policy.' in n and p.any() for n,p in self.model.named_parameters())
+    def here(p): return p.to_local() if hasattr(p, 'to_local') else p          # this process's part of a sharded weight
+    return self.lora and not any('lora_embedding' in n or 'lora_B.policy.' in n and here(p).any() for n,p in self.model.named_parameters())
 
-def save(self, folder):
+def whole_tensor(x):
+    "A sharded tensor put together, which all processes must ask for; others as they are"
+    return x.full_tensor() if hasattr(x, 'full_tensor') else x
+
+def state(self) -> tuple[dict, dict]:
+    "Whole weights of what is trained: policy (and critic adapter), and the full critic"
+    policy = {n: whole_tensor(p) for n,p in self.model.state_dict().items() if not self.lora or 'lora_' in n}
+    return policy, {n: whole_tensor(p) for n,p in self.critic_decoder.state_dict().items()} if self.critic=='full' else {}
+
+def save(self,
+    folder,
+    state: tuple|None = None,  # from `state`, which all processes call before one of them writes; None: alone
+):
     "Adapters in PEFT's own format (or the whole model), and the value head"
     from safetensors.torch import save_file
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    self.model.save_pretrained(folder, **(dict(save_embedding_layers=False) if self.lora else {}))
-    save_file({n: p.detach().contiguous() for n,p in self.value_head.state_dict().items()}, folder/'value_head.safetensors')
-    if self.critic=='full': save_file({n: p.detach().contiguous() for n,p in self.critic_decoder.state_dict().items()}, folder/'critic.safetensors')
+    folder, (policy, critic) = Path(folder), state or self.state()
+    folder.mkdir(parents=True, exist_ok=True)
+    self.model.save_pretrained(folder, state_dict=policy, **(dict(save_embedding_layers=False) if self.lora else {}))
+    def write(tensors, name): save_file({n: p.detach().contiguous() for n,p in tensors.items()}, folder/name)
+    write(self.value_head.state_dict(), 'value_head.safetensors')
+    if self.critic=='full': write(critic, 'critic.safetensors')
 
 def load_weights(self, folder):
     "Take the weights that `save` wrote"
@@ -378,7 +394,32 @@ def load_weights(self, folder):
     if self.critic=='full': self.critic_decoder.load_state_dict(load_file(folder/'critic.safetensors'))
 
 Backbone.policy_parameters, Backbone.critic_parameters, Backbone.policy_is_reference = policy_parameters, critic_parameters, policy_is_reference
-Backbone.save, Backbone.load = save, load_weights
+Backbone.state, Backbone.save, Backbone.load = state, save, load_weights
+
+# %% ../nbs/01_models.ipynb #5413eb79
+def shard(self,
+    world: int,   # processes
+):
+    "Spread the layers of all roles over the processes; every process must call this"
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    mesh, self.packs = init_device_mesh(self.device.type, (world,)), False
+    for decoder in (self.decoder, self.reference and self.reference.get_decoder(), self.critic_decoder):
+        if decoder is None: continue
+        for layer in decoder.layers: fully_shard(layer, mesh=mesh)
+        fully_shard(decoder, mesh=mesh, ignored_params={p for n,p in decoder.named_parameters() if not n.startswith('layers.')})
+        self.shards += [*decoder.layers, decoder]
+    for m in self.shards: m.set_force_sum_reduction_for_comms(True); m.set_gradient_divide_factor(1.)
+
+@contextmanager
+def whole(self):
+    "Inside, every process has all weights: each may run the model when it likes"
+    for m in self.shards: m.set_reshard_after_forward(False, recurse=False); m.unshard()
+    try: yield
+    finally:
+        for m in self.shards: m.reshard(); m.set_reshard_after_forward(True, recurse=False)
+
+Backbone.shard, Backbone.whole = shard, whole
 
 # %% ../nbs/01_models.ipynb #dc59bb99
 def fingerprint(

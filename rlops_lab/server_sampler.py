@@ -166,6 +166,7 @@ ServerSampler.sample, ServerSampler.converse = sample, converse
 # %% ../nbs/02b_server_sampler.ipynb #bc1dac8a
 def push(self: ServerSampler,
     backbone,     # `models.Backbone` with LoRA
+    state: tuple|None = None,  # from `Backbone.state`, where weights are spread over processes
 ) -> str:         # the name it is served under
     "Let the server sample from the policy's adapter as it is now"
     from openai import APIStatusError
@@ -176,7 +177,7 @@ def push(self: ServerSampler,
             raise RuntimeError(f"the server refused {path[1:]} ({e.status_code}: {e.message}): start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, --enable-lora and a --max-lora-rank of at least the adapter's") from e
     name, old = f'{self.base_model}-{uuid.uuid4().hex[:12]}', self.model
     folder = self.adapters/name
-    backbone.model.save_pretrained(folder, selected_adapters=['policy'], save_embedding_layers=False)
+    backbone.model.save_pretrained(folder, selected_adapters=['policy'], state_dict=(state or backbone.state())[0], save_embedding_layers=False)
     post('/load_lora_adapter', lora_name=name, lora_path=str(folder/'policy'))
     self.model = name
     if old!=self.base_model:

@@ -1,4 +1,4 @@
-"Two processes take the same steps as one, and leave the same files"
+"Two processes take the same steps as one, and leave the same files, with whole and with sharded weights"
 import json, os, subprocess, sys
 from pathlib import Path
 
@@ -24,30 +24,55 @@ def odd_tokens(prompts, completions, trajectories, **_):
 
 out, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 model, tokenizer = load('tiny')
-lora = LoraConfig(r=4, target_modules=['q_proj', 'v_proj', 'down_proj'], layers_to_transform=[1])
-args = PPOConfig(output_dir=str(out), num_updates=2, episodes_per_update=10, num_mini_batches=3, max_turns=2, max_tokens_per_turn=12, max_total_tokens=128, micro_batch_tokens=128,
-                 learning_rate=1e-2, critic_learning_rate=1e-2, save_every=1, **options)
+lora = LoraConfig(r=4, target_modules=['q_proj', 'v_proj', 'down_proj'], layers_to_transform=[1]) if options.pop('lora', True) else None
+resume = options.pop('resume', False)
+args = PPOConfig(output_dir=str(out), episodes_per_update=10, num_mini_batches=3, max_turns=2, max_tokens_per_turn=12, max_total_tokens=128, micro_batch_tokens=128,
+                 save_every=1, **dict(num_updates=2, learning_rate=1e-2, critic_learning_rate=1e-2) | options)
 trainer = PPOTrainer(model, args, environment_factory=Letters, reward_funcs=odd_tokens, train_dataset=[dict(prompt=[], word=w) for w in 'one two three four five six seven'.split()], processing_class=tokenizer, peft_config=lora)
+if resume: trainer.resume()
 records = list(trainer.steps())
+if trainer.backbone.shards:
+    part = sum(p.to_local().numel() for p in model.model.layers.parameters())/sum(p.numel() for p in model.model.layers.parameters())
+    assert .45<part<.55, part
 if rank_and_world()[0]==0: (out/'records.json').write_text(json.dumps([dict(r, world=rank_and_world()[1]) for r in records]))
 '''
 
-def run(folder, processes, options):
-    folder.mkdir(); script = folder/'script.py'; script.write_text(SCRIPT)
+def run(folder, processes, options, shard=False):
+    folder.mkdir(exist_ok=True); script = folder/'script.py'; script.write_text(SCRIPT)
     launcher = [] if processes==1 else ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, *launcher, str(script), str(folder), json.dumps(options)], capture_output=True, text=True, timeout=300,
-                          env=os.environ | dict(ACCELERATE_USE_CPU='true', OMP_NUM_THREADS='1', PYTHONPATH=str(root)))
+                          env=os.environ | dict(ACCELERATE_USE_CPU='true', OMP_NUM_THREADS='1', ACCELERATE_USE_FSDP=str(shard).lower(), PYTHONPATH=str(root)))
     assert done.returncode==0, done.stderr[-3000:]
     return json.loads((folder/'records.json').read_text())
 
-@pytest.mark.parametrize('options', [dict(critic='adapter'), dict(critic='head', critic_epochs=3, num_ppo_epochs=2)])
-def test_two_processes_take_the_steps_of_one(tmp_path, options):
-    one, two = run(tmp_path/'one', 1, options), run(tmp_path/'two', 2, options)
-    assert [r['world'] for r in one+two]==[1, 1, 2, 2]
+ALIKE = ('reward', 'policy_loss', 'value_loss', 'approx_kl', 'kl_k1', 'entropy', 'policy_grad_norm', 'critic_grad_norm', 'explained_variance', 'clip_fraction', 'ratio_max', 'episodes', 'actions', 'optimizer_steps')
+
+def compare(one, two):
+    assert len(one)==len(two)>0
     for a, b in zip(one, two):
-        for k in ('reward', 'policy_loss', 'value_loss', 'approx_kl', 'kl_k1', 'entropy', 'policy_grad_norm', 'critic_grad_norm', 'explained_variance', 'clip_fraction', 'ratio_max', 'episodes', 'actions', 'optimizer_steps'):
-            assert b[k]==pytest.approx(a[k], rel=1e-5, abs=1e-5), k
-        assert b['first_ratio_error']==0 and a['policy_grad_norm']>1e-3 and a['critic_grad_norm']>1e-3, 'nothing was trained, so nothing was compared'
+        for k in ALIKE: assert b[k]==pytest.approx(a[k], rel=1e-5, abs=1e-5), k
+        assert a['critic_grad_norm']>1e-3, 'nothing was trained, so nothing was compared'
+    assert one[-1]['policy_grad_norm']>1e-3
+
+WHOLE = [dict(critic='adapter', critic_warmup_updates=1, num_updates=3), dict(critic='head', critic_epochs=3, num_ppo_epochs=2)]
+SHARDED = [dict(critic='adapter'), dict(critic='head', critic_epochs=3, num_ppo_epochs=2), dict(critic='full', critic_learning_rate=1e-3),
+           dict(critic='head', detach_critic=False, lora=False, learning_rate=1e-3)]
+
+@pytest.mark.parametrize('options, shard', [(o, False) for o in WHOLE]+[(o, True) for o in SHARDED])
+def test_two_processes_take_the_steps_of_one(tmp_path, options, shard):
+    one, two = run(tmp_path/'one', 1, options), run(tmp_path/'two', 2, options, shard)
+    assert {r['world'] for r in one}=={1} and {r['world'] for r in two}=={2}
+    compare(one, two)
+    assert all(r['first_ratio_error']<(1e-5 if shard else 1e-9) for r in two)
     files = lambda name: sorted(str(p.relative_to(tmp_path/name)) for p in (tmp_path/name).rglob('*') if p.is_file())
-    assert files('one')==files('two') and len((tmp_path/'two'/'metrics.jsonl').read_text().splitlines())==2
+    assert files('one')==files('two') and len((tmp_path/'two'/'metrics.jsonl').read_text().splitlines())==len(two)
+
+@pytest.mark.parametrize('options', [SHARDED[0], SHARDED[3]])
+def test_checkpoints_do_not_depend_on_the_number_of_processes(tmp_path, options):
+    whole = run(tmp_path/'whole', 1, options | dict(num_updates=3))
+    def relay(name, first, then):
+        begun = run(tmp_path/name, 1+first, options | dict(num_updates=2), first)
+        return begun+run(tmp_path/name, 1+then, options | dict(num_updates=3, resume=True), then)
+    compare(whole, relay('spread', False, True))
+    compare(whole, relay('gathered', True, False))

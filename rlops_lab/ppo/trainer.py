@@ -9,6 +9,7 @@ __all__ = ['PPOTrainer']
 import json, math, os, pickle, random, shutil, time, warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,13 +21,13 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from ..core import Trajectory, append_jsonl, digest, read_jsonl, rng, seed_everything
 from ..environments.contract import validate_environment
-from ..models import Backbone, load
+from ..models import Backbone, load, whole_tensor
 from .advantages import explained_variance, explained_variance_by_turn, masked_mean
 from .alarms import diverges, drivers, suspicious
 from .batches import MicroBatch, credit, micro_batches, release_memory
 from .config import PPOConfig
 from .losses import AdaptiveKL, kl_estimate, policy_loss, token_logprobs, value_loss
-from .processes import add_up_gradients, add_up_log, gather, join_processes, mine, rank_and_world
+from .processes import add_up_gradients, add_up_log, clip_gradients, gather, in_step, join_processes, mine, rank_and_world, sharded
 from ..rewards import split_messages
 from ..rollouts import rollout
 from ..samplers import HFSampler
@@ -62,9 +63,13 @@ class PPOTrainer:
         self._check_model(model)
         self.backbone = Backbone(model, peft_config, critic=args.critic, detach_critic=args.detach_critic)
         if reward_model is not None: self.backbone.add_reward(reward_model)
-        self.optimizer = torch.optim.AdamW([dict(params=self.backbone.policy_parameters()), dict(params=self.backbone.critic_parameters())],
-                                           eps=args.adam_epsilon, weight_decay=0.)
+        self.optimizer = self._optimizer()
         if args.report_to and rank_and_world()[0]==0: self._start_tracker()
+
+    def _optimizer(self):
+        b = self.backbone
+        return torch.optim.AdamW([dict(params=b.policy_parameters()), dict(params=b.critic_parameters())], eps=self.args.adam_epsilon, weight_decay=0.,
+                                 foreach=False if b.shards else None)                    # the fused loop takes no mixture of sharded and whole parameters
 
     def _check_data(self):
         weights = self.args.reward_weights
@@ -104,12 +109,22 @@ def batch_rows(self:PPOTrainer,
     return [row(i) for i in range(update*size, (update+1)*size)]
 
 @patch
-def _sampler(self:PPOTrainer):
-    "What samples from the policy as it is now"
-    if self.sampler is None: return HFSampler(self.backbone.base, self.tokenizer)
-    pushed = gather({0: self.sampler.push(self.backbone)} if rank_and_world()[0]==0 else {})     # one process pushes for all
-    self.sampler.model = pushed[0]
-    return self.sampler
+def _push(self:PPOTrainer):
+    "Hand the policy as it is now to the server, if one samples; one process does so for all"
+    if self.sampler is None: return
+    state = self.backbone.state()
+    self.sampler.model = gather({0: self.sampler.push(self.backbone, state)} if rank_and_world()[0]==0 else {})[0]
+
+@patch
+def play(self:PPOTrainer, rows: list[dict], **options) -> list[Trajectory]:
+    "Episodes of the current policy, graded; `options` are `rollouts.rollout`'s"
+    self._push()
+    limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens')}
+    with self.backbone.whole() if self.sampler is None or self.backbone.reward_head is not None else nullcontext():
+        sampler = self.sampler or HFSampler(self.backbone.base, self.tokenizer)
+        played = rollout(sampler, self.tokenizer, self.environment_factory, rows, **limits, **dict(keep_environments=bool(self.reward_funcs)) | options | self.rollout_options)
+        del sampler; release_memory()
+        return self.grade(played)
 
 @patch
 def collect(self:PPOTrainer,
@@ -117,12 +132,8 @@ def collect(self:PPOTrainer,
     numbers: list|None = None,   # the rows' numbers in the draws; None: 0, 1, 2, …
 ) -> list[Trajectory]:
     "Sample episodes with the current policy, and grade them"
-    limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens', 'temperature')}
     seed = int(rng(self.args.seed, 'rollout', self.n_updates).integers(2**31))
-    played = rollout(self._sampler(), self.tokenizer, self.environment_factory, rows, seed=seed, numbers=numbers,
-                     **limits, **dict(keep_environments=bool(self.reward_funcs)) | self.rollout_options)
-    release_memory()
-    return self.grade(played)
+    return self.play(rows, temperature=self.args.temperature, seed=seed, numbers=numbers)
 
 @patch
 def collect_all(self:PPOTrainer, rows: list[dict]) -> list[Trajectory]:
@@ -173,11 +184,11 @@ def plan(self:PPOTrainer,
     "Split an update's episodes; scoring and every epoch use the same split"
     lengths, a = [len(t.token_ids) for t in trajectories], self.args
     parts = np.array_split(rng(a.seed, 'mini-batches', self.n_updates).permutation(rows), min(a.num_mini_batches, len(rows)))
-    def ready(rows):
-        micro = MicroBatch.of(trajectories, rows, self.backbone.device)
-        micro.trunk = self.backbone.trunk(micro.input_ids, micro.lengths)
-        return micro
-    return [[ready(rows) for rows in micro_batches(lengths, part.tolist(), a.micro_batch_tokens)] for part in parts]
+    def ready(part):
+        micros = [MicroBatch.of(trajectories, rows, self.backbone.device) for rows in micro_batches(lengths, part.tolist(), a.micro_batch_tokens)]
+        for micro,_ in in_step(micros): micro.trunk = self.backbone.trunk(micro.input_ids, micro.lengths)
+        return micros
+    return [ready(part) for part in parts]
 
 @patch
 def _logprobs(self:PPOTrainer, hidden, micro, entropy=False, role='policy'):
@@ -197,10 +208,11 @@ def score(self:PPOTrainer,
 ) -> dict:                            # `old`, `entropy`, `reference`, `values`: [episodes, actions]; `bootstrap`: [episodes]; `rows`
     "Log-probabilities and values of every action token"
     b, a, out, states_of = self.backbone, self.args, defaultdict(dict), {}
-    alike = a.old_logprobs=='recompute' and b.policy_is_reference()          # before the first step: one forward pass is enough
-    for micro in mine([m for part in plan for m in part]):
+    untouched = gather({rank_and_world()[0]: b.policy_is_reference()})
+    alike = a.old_logprobs=='recompute' and all(untouched.values())          # before the first step: one forward pass is enough
+    for micro,ours in (m for part in plan for m in in_step(part)):
         counts = [trajectories[i].n_actions for i in micro.rows]
-        def keep(name, flat): out[name].update(zip(micro.rows, flat.float().cpu().split(counts)))
+        def keep(name, flat): out[name].update(zip(micro.rows, flat.float().cpu().split(counts)) if ours else ())
         def states(role): return b.hidden(micro.input_ids, role, micro.trunk, micro.lengths).flatten(0, 1)
         hidden = states('policy') if a.old_logprobs=='recompute' or a.critic=='head' else None
         if a.old_logprobs=='recompute':
@@ -208,8 +220,8 @@ def score(self:PPOTrainer,
         if a.kl_coef and not alike: keep('reference', self._logprobs(states('reference'), micro, role='reference'))
         if a.critic!='head': hidden = states('critic')
         keep('values', b.values(hidden[micro.index]))
-        if a.critic_epochs: states_of.update(zip(micro.rows, hidden[micro.index].clone().split(counts)))
-        out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
+        if a.critic_epochs and ours: states_of.update(zip(micro.rows, hidden[micro.index].clone().split(counts)))
+        if ours: out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
         del hidden; release_memory()
     out['states'] = states_of
     found = gather({(name, i): x for name,d in out.items() for i,x in d.items()})
@@ -222,8 +234,8 @@ def score(self:PPOTrainer,
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #936a0560
 @patch
-def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log):
-    "Gradients of one micro-batch; `n_kept` and `n_all` count tokens of the whole optimizer step"
+def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log, weight=1.):
+    "Gradients of one micro-batch; `n_kept` and `n_all` count tokens of the whole optimizer step. `weight` 0: only to keep step with other processes"
     a, b, t0 = self.args, self.backbone, time.perf_counter()
     joint = a.critic=='head' and not a.detach_critic and train_policy        # one graph for both losses
     hidden, loss = None, 0.
@@ -234,7 +246,7 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log):
         if a.entropy_coef: loss = loss-a.entropy_coef*(entropies*flat['keep']).sum()/n_kept
         if a.kl_coef and a.kl_estimator=='k2':
             loss = loss+a.kl_coef*(kl_estimate(logprobs, flat['reference'], 'k2')*flat['keep']).sum()/n_kept
-        if not joint: loss.backward()
+        if not joint: (weight*loss).backward()
         log['policy_loss'] += loss.item()
         for k in ('n', 'ratio', 'clip', 'clip_low', 'clip_high', 'dual_clip', 'kl'): log[k] += stats[k]
         log['ratio_max'] = max(log['ratio_max'], stats['ratio_max'])
@@ -245,9 +257,22 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log):
         with torch.no_grad(): hidden = b.hidden(micro.input_ids, 'policy', micro.trunk, micro.lengths).flatten(0, 1)
     states = hidden[micro.index] if a.critic!='head' or joint else hidden[micro.index].detach()
     critic_loss = value_loss(b.values(states), flat['values'], flat['returns'], n_all, a.cliprange_value)
-    (a.vf_coef*critic_loss+(loss if joint else 0.)).backward()
+    (weight*(a.vf_coef*critic_loss+(loss if joint else 0.))).backward()
     log['value_loss'] += critic_loss.item()
     log['seconds_policy'] += t1-t0; log['seconds_critic'] += time.perf_counter()-t1
+
+# %% ../../nbs/09_ppo/03_trainer.ipynb #867b6b89
+@patch
+def _spread(self:PPOTrainer):
+    "Before the first step: spread weights and the optimizer's moments over the processes, if the launcher wants that"
+    if not sharded() or self.backbone.shards: return
+    from torch.distributed.tensor import distribute_tensor
+    state = self.optimizer.state_dict()
+    self.backbone.shard(rank_and_world()[1])
+    self.optimizer = self._optimizer()
+    parameters = [p for group in self.optimizer.param_groups for p in group['params']]
+    def part(i, x): return distribute_tensor(x, parameters[i].device_mesh, parameters[i].placements) if hasattr(parameters[i], 'to_local') and x.ndim else x
+    self.optimizer.load_state_dict(state | dict(param_groups=self.optimizer.state_dict()['param_groups'], state={i: {k: part(i, x) for k,x in of.items()} for i,of in state['state'].items()}))
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #08f96377
 _SUMS = 'n ratio clip clip_low clip_high dual_clip kl ratio_max first_ratio_error policy_loss value_loss seconds_policy seconds_critic steps'.split()
@@ -269,18 +294,19 @@ def optimize(self:PPOTrainer,
             at = [place[i] for micro in plan[k] for i in micro.rows]
             n_kept, n_all = max(1., s['keep'][at].sum().item()), s['mask'][at].sum().item()
             here = defaultdict(float, steps=log['steps'])
-            for micro in mine(plan[k]):
+            for micro,ours in in_step(plan[k]):
                 at = [place[i] for i in micro.rows]
                 flat = {name: s[name][at][s['mask'][at]].to(b.device) for name in fields}
-                self._backward(micro, flat, n_kept, n_all, train_policy, here)
+                self._backward(micro, flat, n_kept, n_all, train_policy, here if ours else defaultdict(float, steps=log['steps']), float(ours))
                 release_memory()
             here = add_up_log(dict.fromkeys(_SUMS, 0.) | here, b.device)
             for name,x in here.items(): log[name] = max(log[name], x) if name.endswith(('_max', '_error')) else log[name]+x*(name!='steps')
             log['mini_batches'] += 1; log['episodes'] += sum(len(micro.rows) for micro in plan[k])
             if a.target_kl and here['kl']>a.target_kl*here['n']: self.optimizer.zero_grad(); return log
             for name,parameters in groups.items():
+                if name=='policy' and not train_policy: continue                 # no gradient at all, or Adam would count a step
                 add_up_gradients(parameters)
-                norm = clip_grad_norm_(parameters, a.max_grad_norm).item()
+                norm = clip_gradients(parameters, a.max_grad_norm)
                 if not math.isfinite(norm):
                     raise FloatingPointError(f'update {self.n_updates+1}: the {name} gradient is {norm}; are all rewards finite?')
                 log[f'{name}_grad_norm'] += norm
@@ -309,6 +335,7 @@ def update(self:PPOTrainer,
     trajectories: list[Trajectory],  # episodes of the current policy, or of one near it
 ) -> dict:                           # the record: plain numbers by name
     "One PPO update"
+    self._spread()
     a, start = self.args, time.perf_counter()
     rows = [i for i,t in enumerate(trajectories) if t.n_actions and not (a.truncation=='mask' and t.truncated)]
     if not rows: raise ValueError(f'none of {len(trajectories)} episodes can be trained on: they have no sampled token, or all were cut '
@@ -379,6 +406,7 @@ def step(self:PPOTrainer,
     rows: list[dict]|None = None,  # to play; None: the data set's next ones
 ) -> dict:
     "One update from start to end: collect, update, log, save"
+    self._spread()
     a, start = self.args, time.perf_counter()
     self.trajectories = self.collect_all(self.batch_rows(self.n_updates) if rows is None else rows)
     seconds = time.perf_counter()-start
@@ -422,16 +450,23 @@ def _identity(self:PPOTrainer):
     return json.loads(json.dumps(settings | dict(train_dataset=digest(self.rows))))
 
 @patch
+def _optimizer_state(self:PPOTrainer, change):
+    "The optimizer's state; `change` is applied to each tensor"
+    state = self.optimizer.state_dict()
+    return state | dict(state={i: {k: change(x) for k,x in of.items()} for i,of in state['state'].items()})
+
+@patch
 def save(self:PPOTrainer,
     folder: str|Path|None = None,  # None: `checkpoint-<update>` in output_dir
 ) -> Path:
     "Write all that a run needs to go on"
     folder = Path(folder or Path(self.args.output_dir)/f'checkpoint-{self.n_updates:05d}')
+    weights, optimizer = self.backbone.state(), self._optimizer_state(whole_tensor)
     if rank_and_world()[0]: return folder                        # one process writes; all have the same
     tmp, old = folder.with_name(f'.{folder.name}.tmp'), folder.with_name(f'.{folder.name}.old')
     for left_over in (tmp, old): shutil.rmtree(left_over, ignore_errors=True)
-    self.backbone.save(tmp)
-    torch.save(dict(optimizer=self.optimizer.state_dict(), n_updates=self.n_updates, history=self.history, kl_coef=self.args.kl_coef, torch=torch.get_rng_state(),
+    self.backbone.save(tmp, weights)
+    torch.save(dict(optimizer=optimizer, n_updates=self.n_updates, history=self.history, kl_coef=self.args.kl_coef, torch=torch.get_rng_state(),
                     numpy=np.random.get_state(), python=random.getstate()), tmp/'trainer.pt')
     (tmp/'identity.json').write_text(json.dumps(self._identity(), indent=1))
     if folder.exists(): os.replace(folder, old)
@@ -445,6 +480,7 @@ def resume(self:PPOTrainer,
     folder: str|Path|None = None,  # None: the newest checkpoint in output_dir
 ) -> PPOTrainer:
     "Go on from a checkpoint"
+    if self.backbone.shards: raise RuntimeError('the weights are spread over processes already: resume before the first update')
     if folder is None:
         found = sorted(Path(self.args.output_dir or '.').glob('checkpoint-*'), reverse=True)
         if not found: raise FileNotFoundError(f'no checkpoint in {self.args.output_dir}: set save_every before the run, or name the folder')
@@ -473,9 +509,7 @@ def evaluate(self:PPOTrainer,
     rows: list[dict]|None = None,   # None: the eval data set
 ) -> list[Trajectory]:
     "Play held-out rows greedily with the current policy"
-    limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens')}
-    return self.grade(rollout(self._sampler(), self.tokenizer, self.environment_factory, rows or self.eval_rows, seed=self.args.seed, tag='eval', temperature=0.,
-                              **limits, **dict(keep_environments=bool(self.reward_funcs)) | self.rollout_options))
+    return self.play(rows or self.eval_rows, temperature=0., seed=self.args.seed, tag='eval')
 
 @patch
 def watch(self:PPOTrainer,
