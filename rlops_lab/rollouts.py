@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from .core import Lineage, Trajectory, Usage, digest, git_state
-from .environments.contract import call_tool, tool_schemas, validate_environment
+from .environments.contract import call_tool, environment_of, tool_schemas, validate_rows
 from .models import parse_call
 from .samplers import SamplingParams
 
@@ -234,28 +234,31 @@ def check_rollout(
     prompt: Callable|None,
     tools_in_prompt: bool,
     limits: dict,
-) -> tuple[list, list|None]:   # messages of each row, tools' schemas
+) -> tuple[list, list]:   # of each row: messages, tools' schemas or None
     "Raise an error that names cause and cure, before anything is sampled"
     if not rows: raise ValueError('rows is empty: give at least one, each starts an episode')
     for name,value in limits.items():
         if value<1: raise ValueError(f'{name}={value}: must be at least 1')
-    for columns in {tuple(row) for row in rows}: validate_environment(environment_factory, list(columns))
-    prompts, tools = row_prompts(rows, prompt), tool_schemas(environment_factory()) if tools_in_prompt else None
+    validate_rows(environment_factory, rows)
+    factories, prompts = [environment_of(environment_factory, row)[0] for row in rows], row_prompts(rows, prompt)
+    shown = {f: tool_schemas(f()) if tools_in_prompt else None for f in dict.fromkeys(factories)}
+    tools = [shown[f] for f in factories]
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id==tokenizer.eos_token_id:
         raise ValueError(f'padding and end token are both {tokenizer.eos_token!r}, so a trainer that masks padding unlearns stopping: '
                          'set tokenizer.pad_token to another token')
-    check_template(tokenizer, tools)
+    for each in shown.values(): check_template(tokenizer, each)
     context, total = getattr(sampler, 'context', None), limits['max_total_tokens']
     if context and total>context: raise ValueError(f"max_total_tokens={total} exceeds the model's context of {context} tokens: lower it")
-    for messages in {digest(p): p for p in prompts}.values():
-        check_fit(len(encoded(tokenizer, rendered(tokenizer, messages, tools, True))), limits, 'a prompt')
+    for messages,known in {digest(p, t): (p, t) for p,t in zip(prompts, tools)}.values():
+        check_fit(len(encoded(tokenizer, rendered(tokenizer, messages, known, True))), limits, 'a prompt')
     return prompts, tools
 
 # %% ../nbs/04_rollouts.ipynb #4a9b883d
 def start_episode(index: int, row: dict, messages: list[dict], environment_factory, tokenizer, tools, limits) -> Episode:
     "Reset an environment and encode the prompt"
-    env, messages = environment_factory(), [dict(m) for m in messages]
-    first = env.reset(**row)
+    factory, arguments = environment_of(environment_factory, row)
+    env, messages = factory(), [dict(m) for m in messages]
+    first = env.reset(**arguments)
     if first is not None and not isinstance(first, str):
         raise TypeError(f'{type(env).__name__}.reset returned a {type(first).__name__}: return text, or None')
     if first and not (messages and messages[-1]['role']=='user'): messages.append(dict(role='user', content=''))
@@ -321,7 +324,7 @@ def play(
 def rollout(
     sampler,                          # has `sample`; if it has `release`, episodes that ended are released
     tokenizer,
-    environment_factory: Callable,    # makes an environment; a class, for instance
+    environment_factory: Callable|dict, # makes an environment; a class, for instance. Several as {name: factory}: a row's `environment` names one
     rows: list[dict],                 # one episode each; `reset` gets the row
     *,
     prompt: Callable|None = None,     # `prompt(row)` -> messages, for few-shot prompts; None: the row's `prompt`
@@ -345,10 +348,10 @@ def rollout(
     limits = dict(max_turns=max_turns, max_tokens_per_turn=max_tokens_per_turn, max_total_tokens=max_total_tokens, batch_size=batch_size)
     prompts, tools = check_rollout(sampler, tokenizer, environment_factory, rows, prompt, tools_in_prompt, limits)
     alike, finished = {}, {}
-    for i,messages in enumerate(prompts): alike.setdefault(digest(messages), []).append(i)
-    origin = trace(lineage, sampler, environment_factory(), seed)
-    origins = {i: replace(origin, template=template_hash(tokenizer, prompts[group[0]], tools)) for group in alike.values() for i in group}
-    def start(i): return start_episode(i, rows[i], prompts[i], environment_factory, tokenizer, tools, limits)
+    for i,messages in enumerate(prompts): alike.setdefault(digest(messages, rows[i]['environment'] if isinstance(environment_factory, dict) else None), []).append(i)
+    def origin(i): return replace(trace(lineage, sampler, environment_of(environment_factory, rows[i])[0](), seed), template=template_hash(tokenizer, prompts[i], tools[i]))
+    origins = {i: o for group in alike.values() for o in [origin(group[0])] for i in group}
+    def start(i): return start_episode(i, rows[i], prompts[i], environment_factory, tokenizer, tools[i], limits)
     def answer(e, heard, failed): listen(e, heard, failed, tokenizer, limits, abort)
     try:
         title = progress if isinstance(progress, str) else None

@@ -460,3 +460,41 @@ def test_a_reward_model_of_another_base_or_without_adapters_is_refused(tmp_path)
     with pytest.raises(ValueError, match='another base'): Backbone(tiny(seed=1), lora()).add_reward(tmp_path)
     with pytest.raises(ValueError, match='frozen base'): Backbone(tiny(), None, critic='head').add_reward(tmp_path)
     with pytest.raises(FileNotFoundError, match='adapter_dir'): Backbone(tiny(), lora()).add_reward(tmp_path/'nothing')
+
+# ---- several environments, and factories that remember
+class Desk:
+    "One reply"
+    def reset(self, word): self.done, self.user = False, self._hear; return word
+    def _hear(self, text): self.done = True
+    def get_reward(self) -> float: return 1.
+class Bank(Desk):
+    def get_reward(self) -> float: return 3.
+
+class Harder:
+    "Makes an environment that is one harder than the last"
+    def __init__(self): self.made = 0
+    def __call__(self): self.made += 1; return Bank()
+    def state_dict(self): return dict(made=self.made)
+    def load_state_dict(self, state): self.made = state['made']
+
+def mixed(folder, harder):
+    from rlops_lab.models import load
+    model, tokenizer = load('tiny')
+    rows = [dict(word=w, environment='desk' if i%3 else 'bank') for i,w in enumerate('one two three four five six'.split())]
+    args = PPOConfig(output_dir=str(folder), num_updates=2, episodes_per_update=6, max_turns=1, max_tokens_per_turn=8, max_total_tokens=64, save_every=1)
+    return PPOTrainer(model, args, dict(desk=Desk, bank=harder), train_dataset=rows, processing_class=tokenizer, peft_config=lora())
+
+def test_a_batch_of_several_environments_and_a_factory_that_remembers(tmp_path):
+    harder = Harder()
+    t = mixed(tmp_path, harder)
+    r = t.step()
+    assert (r['reward/desk'], r['reward/bank'], r['reward'])==(1, 3, pytest.approx((4*1+2*3)/6))
+    assert {x.lineage.environment for x in t.trajectories}=={'Desk', 'Bank'}
+    made = harder.made
+    assert made>=2
+    t.step()
+    fresh = Harder()
+    again = mixed(tmp_path, fresh).resume(tmp_path/'checkpoint-00001')
+    assert fresh.made==made and again.n_updates==1
+    with pytest.raises(ValueError, match="environment=None"):
+        PPOTrainer('tiny', PPOConfig(), dict(desk=Desk), train_dataset=[dict(word='x')], processing_class=again.tokenizer, peft_config=lora())

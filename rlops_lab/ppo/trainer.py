@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from ..core import Trajectory, append_jsonl, digest, read_jsonl, rng, seed_everything
-from ..environments.contract import validate_environment
+from ..environments.contract import validate_rows
 from ..models import Backbone, load, whole_tensor
 from .advantages import explained_variance, explained_variance_by_turn, masked_mean
 from .alarms import diverges, drivers, suspicious
@@ -38,7 +38,7 @@ class PPOTrainer:
     def __init__(self,
         model,                                  # causal language model, or a name for `models.load`
         args: PPOConfig,                        # settings; may be edited between updates
-        environment_factory: Callable|None = None,  # makes environments, as TRL's GRPOTrainer takes it
+        environment_factory: Callable|dict|None = None,  # makes environments, as TRL's GRPOTrainer takes it; several as {name: factory}
         reward_funcs=None,                      # one or several `f(prompts, completions, **columns)`, added to the environment's reward
         train_dataset=None,                     # rows for `reset`: a Dataset or a list of dicts
         processing_class=None,                  # tokenizer
@@ -78,8 +78,7 @@ class PPOTrainer:
         if self.args.eval_every and not self.eval_rows: raise ValueError(f'PPOConfig.eval_every={self.args.eval_every}: give an eval_dataset, with rows that are not trained on')
         if self.environment_factory is None: return
         if not self.rows: raise ValueError('train_dataset is missing or empty: give the rows from which `reset` starts episodes')
-        for rows in (self.rows, self.eval_rows):
-            if rows: validate_environment(self.environment_factory, list(rows[0]))
+        for rows in (self.rows, self.eval_rows): validate_rows(self.environment_factory, rows)
 
     def _check_model(self, model):
         tok, context = self.tokenizer, getattr(model.config, 'max_position_embeddings', None)
@@ -163,7 +162,7 @@ def grade(self:PPOTrainer,
     "Let the reward model take the environment's place, and add the reward functions' verdicts to each episode's last turn"
     if self.backbone.reward_head is not None: self._judge(trajectories)
     if not self.reward_funcs: return trajectories
-    columns = {k: [t.task.get(k) for t in trajectories] for k in trajectories[0].task}
+    columns = {k: [t.task.get(k) for t in trajectories] for k in dict.fromkeys(k for t in trajectories for k in t.task)}
     split = [split_messages(t) if t.messages else ([], []) for t in trajectories]
     columns |= dict(prompts=[p for p,_ in split], completions=[c for _,c in split], trajectories=trajectories,
                     environments=[getattr(t, 'environment', None) for t in trajectories])
@@ -374,13 +373,14 @@ def _record(self:PPOTrainer, trajectories, s, log):
     a, mask, steps, n = self.args, s['mask'], log['steps'], max(1., log['n'])       # target_kl may have ended the update at any mini-batch
     def mean(xs): xs = [float(x) for x in xs if x is not None]; return sum(xs)/len(xs) if xs else None
     def under(x): return masked_mean(x, mask).item()
-    rewards, tasks = [t.reward for t in trajectories], defaultdict(list)
-    for t in trajectories: tasks[digest(t.task)].append(t.reward)
+    rewards, tasks, by_environment = [t.reward for t in trajectories], defaultdict(list), defaultdict(list)
+    for t in trajectories: tasks[digest(t.task)].append(t.reward); by_environment[t.task.get('environment')].append(t.reward)
     mismatch = s['old']-s['behaviour']
     r = dict(update=self.n_updates, reward=mean(rewards), reward_std=float(np.std(rewards)))
     for prefix,name in dict(reward='scores', kpi='kpis').items():
         dicts = [getattr(t, name) for t in trajectories]
         r |= {f'{prefix}/{k}': mean(d.get(k) for d in dicts) for k in dict.fromkeys(k for d in dicts for k in d)}
+    if isinstance(self.environment_factory, dict): r |= {f'reward/{name}': mean(paid) for name,paid in by_environment.items()}
     if 'reference' in s: r |= {f'kl_{k}': under(kl_estimate(s['old'], s['reference'], k)) for k in ('k1', 'k3')}
     if 'entropy' in s: r['entropy'] = under(s['entropy'])
     return r | dict(
@@ -450,6 +450,12 @@ def _identity(self:PPOTrainer):
     return json.loads(json.dumps(settings | dict(train_dataset=digest(self.rows))))
 
 @patch
+def _remembering(self:PPOTrainer):
+    "Factories with a state of their own, a curriculum for instance"
+    f = self.environment_factory
+    return {name: each for name,each in (f if isinstance(f, dict) else {'': f}).items() if hasattr(each, 'state_dict')}
+
+@patch
 def _optimizer_state(self:PPOTrainer, change):
     "The optimizer's state; `change` is applied to each tensor"
     state = self.optimizer.state_dict()
@@ -466,7 +472,7 @@ def save(self:PPOTrainer,
     tmp, old = folder.with_name(f'.{folder.name}.tmp'), folder.with_name(f'.{folder.name}.old')
     for left_over in (tmp, old): shutil.rmtree(left_over, ignore_errors=True)
     self.backbone.save(tmp, weights)
-    torch.save(dict(optimizer=optimizer, n_updates=self.n_updates, history=self.history, kl_coef=self.args.kl_coef, torch=torch.get_rng_state(),
+    torch.save(dict(optimizer=optimizer, n_updates=self.n_updates, history=self.history, environments={name: f.state_dict() for name,f in self._remembering().items()}, kl_coef=self.args.kl_coef, torch=torch.get_rng_state(),
                     numpy=np.random.get_state(), python=random.getstate()), tmp/'trainer.pt')
     (tmp/'identity.json').write_text(json.dumps(self._identity(), indent=1))
     if folder.exists(): os.replace(folder, old)
@@ -496,6 +502,7 @@ def resume(self:PPOTrainer,
     state = torch.load(folder/'trainer.pt', weights_only=False)
     self.backbone.load(folder)
     self.optimizer.load_state_dict(state['optimizer']); self.n_updates, self.history = state['n_updates'], state['history']
+    for name,f in self._remembering().items(): f.load_state_dict(state['environments'][name])
     if self.args.kl_target: self.args.kl_coef = state['kl_coef']
     torch.set_rng_state(state['torch']); np.random.set_state(state['numpy']); random.setstate(state['python'])
     if rank_and_world()[0]==0 and self.args.output_dir and (log := Path(self.args.output_dir)/'metrics.jsonl').exists():
