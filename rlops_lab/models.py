@@ -409,6 +409,7 @@ def shard(self,
         for layer in decoder.layers: fully_shard(layer, mesh=mesh)
         fully_shard(decoder, mesh=mesh, ignored_params={p for n,p in decoder.named_parameters() if not n.startswith('layers.')})
         self.shards += [*decoder.layers, decoder]
+        with torch.no_grad(): decoder(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device), use_cache=False)     # whoever runs first becomes the root of what it then holds; `trunk` holds some layers only
     for m in self.shards: m.set_force_sum_reduction_for_comms(True); m.set_gradient_divide_factor(1.)
 
 @contextmanager

@@ -6,7 +6,7 @@
 The arms `head`, `adapter` and `full` are the demo's PPO with another critic: the head learns on for 30 passes over the states of an update (`critic_epochs`), which the others cannot, as each of their steps needs a forward pass of the model.
 `grpo` is TRL 1.16's GRPOTrainer with groups of five, our rollout as its `rollout_func`, the demo's reward and adapters, as many episodes and updates, and the same rate, falling to 0 over the run; its steps take five episodes where PPO's take about six. `rejection`
 plays the same training cases with the fine-tuned policy until it has generated as many tokens as `head` did, which is therefore run first, keeps what is verified, and fine-tunes on it once more. Tokens that each arm generated stand in the results.
-Each arm of each seed is a process of its own and is written down when it is done; a second call goes on where the first one stopped."""
+Each arm of each seed is a process of its own and is written down when it is done; a second call goes on where the first one stopped. Calls for several seeds may run side by side, each pinned to cores of its own and with its own --json; `--table` then reads all the files."""
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def setting(run):
     from rlops_lab.recipes import DemoConfig
     saved = json.loads((run/'state.json').read_text())['config']
     config = DemoConfig(**saved)
-    torch.set_num_threads(config.threads or os.cpu_count())
+    if config.threads: torch.set_num_threads(config.threads)
     return config, *load(str(run/'sft'))
 
 
@@ -145,17 +145,22 @@ def main():
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
     parser.add_argument('--arms', nargs='+', default=list(ARMS), choices=ARMS)
     parser.add_argument('--json', default='runs/bench/ppo_ablation.json', help='results; what stands there is not run again')
+    parser.add_argument('--table', nargs='+', metavar='JSON', help='run nothing, show what these files hold')
     parser.add_argument('--one', nargs=2, metavar=('SEED', 'ARM'), help=argparse.SUPPRESS)
     args = parser.parse_args()
     file = Path(args.json)
     read = lambda: json.loads(file.read_text()) if file.exists() else []
     head = lambda seed: next((d['tokens'] for d in read() if (d['seed'], d['arm'])==(seed, 'head')), None)
+    if args.table: return table([d for f in args.table for d in json.loads(Path(f).read_text())])
     if args.one:
         seed, arm = int(args.one[0]), args.one[1]
         result = one(Path(args.runs)/f'demo-seed{seed}', arm, head(seed))
         return file.write_text(json.dumps(read()+[result], indent=1)+'\n')
-    if missing := [s for s in args.seeds if not (Path(args.runs)/f'demo-seed{s}'/'summary.json').exists()]:
-        sys.exit(f'{args.runs} has no finished demo of the seeds {missing}: make bench BENCH=demo ARGS="--seeds {" ".join(map(str, missing))} --out {args.runs}"')
+    def measured(seed):
+        file = Path(args.runs)/f'demo-seed{seed}'/'state.json'
+        return file.exists() and 'measure_sft' in json.loads(file.read_text())['done']
+    if missing := [s for s in args.seeds if not measured(s)]:
+        sys.exit(f'{args.runs} has no fine-tuned and measured policy of the seeds {missing}: make bench BENCH=demo ARGS="--seeds {" ".join(map(str, missing))} --out {args.runs}"')
     for seed in args.seeds:
         for arm in sorted(args.arms, key=ARMS.index):
             if any((d['seed'], d['arm'])==(seed, arm) for d in read()): continue
