@@ -22,7 +22,13 @@ EPISODES, LIMIT = 16, 64
 SHARED = dict(num_ppo_epochs=4, num_mini_batches=1, temperature=.7, kl_coef=.05, cliprange_value=.2, vf_coef=.1, lam=.95, gamma=1., learning_rate=1e-5)
 
 
-def prepare(folder, name='smollm2'):
+def upper(n, model):
+    "The adapters' settings, for the uppermost `n` layers; 0: all"
+    most = model.config.num_hidden_layers
+    return LORA | (dict(layers_to_transform=list(range(most-min(n, most), most))) if n else {})
+
+
+def prepare(folder, name='smollm2', layers=0):
     "Base model, reward model (adapter and merged) and what is to be sampled, in a folder that both sides read"
     import torch
     from datasets import Dataset
@@ -31,12 +37,12 @@ def prepare(folder, name='smollm2'):
     from rlops_lab.models import load
     model, tokenizer = load(name, device='cpu', dtype=torch.bfloat16)
     model.save_pretrained(folder/'base'); tokenizer.save_pretrained(folder/'base')
-    asked = prompts(tokenizer, EPISODES, 64)
+    asked, lora = prompts(tokenizer, EPISODES, 64), upper(layers, model)
     pairs = Dataset.from_list([dict(prompt_ids=p[:16], chosen_ids=p[16:24], rejected_ids=p[24:48]) for p in asked[:8]])
-    scorer, _ = reward_model(model, tokenizer, pairs, folder/'fit', peft_config=LoraConfig(**LORA), adapter_dir=folder/'reward_adapter',
+    scorer, _ = reward_model(model, tokenizer, pairs, folder/'fit', peft_config=LoraConfig(**lora), adapter_dir=folder/'reward_adapter',
                              batch_size=4, max_steps=2)
     scorer.save_pretrained(folder/'reward')
-    (folder/'work.json').write_text(json.dumps(dict(prompts=asked, limits=lengths(EPISODES, LIMIT))))
+    (folder/'work.json').write_text(json.dumps(dict(prompts=asked, limits=lengths(EPISODES, LIMIT), lora=lora)))
 
 
 def ours(folder, critic, updates):
@@ -55,9 +61,9 @@ def ours(folder, critic, updates):
         def add(self, token, logprob, stop, max_tokens): super().add(token, logprob, (), self.most)
     samplers.Reply = Limited
     model, tokenizer = load(str(folder/'base'), device='cpu', dtype=torch.bfloat16)
-    args = PPOConfig(num_updates=updates+1, episodes_per_update=EPISODES, critic=critic, critic_learning_rate=SHARED['learning_rate'],
+    args = PPOConfig(num_updates=updates+1, episodes_per_update=EPISODES, critic=critic, critic_learning_rate=SHARED['learning_rate'], micro_batch_tokens=1024, max_total_tokens=1024,
                      truncation='terminal', adam_epsilon=1e-8, **SHARED)
-    lora = LoraConfig(task_type='CAUSAL_LM', **LORA)
+    lora = LoraConfig(task_type='CAUSAL_LM', **work['lora'])
     trainer = PPOTrainer(model, args, processing_class=tokenizer, peft_config=lora, reward_model=folder/'reward_adapter')
     out = dict(seconds=[], seconds_rollout=[], seconds_score=[], seconds_update=[], sampled=[])
     for i in range(updates+1):
@@ -81,8 +87,9 @@ def theirs(folder, which, updates, micro, attention):
                            response_length=LIMIT)
     file = folder/f'{which}.json'
     models = {role: str(folder/name) for role, name in dict(base='base', policy='base', critic='reward', reward='reward').items()}
-    how = dict(lora=LORA, dtype='bfloat16', attention=attention) if best else dict(lora=None, dtype='float32', attention='sdpa')
-    file.write_text(json.dumps(json.loads((folder/'work.json').read_text()) | models | how | dict(config=config)))
+    work = json.loads((folder/'work.json').read_text())
+    how = dict(lora=work['lora'], dtype='bfloat16', attention=attention) if best else dict(lora=None, dtype='float32', attention='sdpa')
+    file.write_text(json.dumps(work | models | how | dict(config=config)))
     return file
 
 
@@ -98,19 +105,20 @@ def main():
     for name, default in dict(pairs=5, updates=2).items(): parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--peer-micro', type=int, default=4, help="episodes of TRL's micro-batches")
     parser.add_argument('--peer-attention', default='sdpa', help="implementation of attention in TRL's best configuration")
+    parser.add_argument('--layers', type=int, default=0, help='adapters on so many of the uppermost layers, on both sides; 0: on all')
     parser.add_argument('--sides', nargs='+', default=['trl', 'adapter', 'head', 'trl_default'])
     parser.add_argument('--model', default='smollm2', help="'tiny' shows in a minute that everything runs")
     parser.add_argument('--side', help=argparse.SUPPRESS)                # one of ours in this process, of the folder in --folder
     parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.side=='prepare': prepare(args.folder, args.model); print('{}'); return
+    if args.side=='prepare': prepare(args.folder, args.model, args.layers); print('{}'); return
     if args.side: print(json.dumps(ours(args.folder, args.side, args.updates))); return
     from _peer import python_of_peer
     from rlops_lab.core import git_state
     here, python, runs = Path(__file__), python_of_peer(), {side: [] for side in args.sides}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        last_line([sys.executable, here, '--side', 'prepare', '--folder', folder, '--model', args.model])
+        last_line([sys.executable, here, '--side', 'prepare', '--folder', folder, '--model', args.model, '--layers', args.layers])
         for pair in range(args.pairs):
             for side in args.sides[::-1 if pair%2 else 1]:
                 if side.startswith('trl'): job = [python, here.parent/'_trl110.py', theirs(folder, side, args.updates, args.peer_micro, args.peer_attention)]
@@ -120,7 +128,7 @@ def main():
                 print(f"pair {pair} {side:11} {whole:6.1f} s an update (sampling {sampling:.1f}), peak {run['peak']/1e9:.2f} GB", flush=True)
     median = lambda side, f: statistics.median(f(r) for r in runs[side])
     seconds, gigabytes = lambda r: statistics.median(r['seconds'][1:]), lambda r: r['peak']/1e9
-    figures = dict(model=args.model, n=args.pairs, updates=args.updates, sampled=runs[args.sides[0]][0]['sampled'][-1], attention=args.peer_attention,
+    figures = dict(model=args.model, n=args.pairs, updates=args.updates, layers=args.layers, sampled=runs[args.sides[0]][0]['sampled'][-1], attention=args.peer_attention,
                    micro=args.peer_micro)
     for side in runs: figures |= {f'{side}_seconds': round(median(side, seconds), 2), f'{side}_gb': round(median(side, gigabytes), 2)}
     holds = []
