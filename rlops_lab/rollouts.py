@@ -241,8 +241,8 @@ def check_rollout(
         if value<1: raise ValueError(f'{name}={value}: must be at least 1')
     validate_rows(environment_factory, rows)
     factories, prompts = [environment_of(environment_factory, row)[0] for row in rows], row_prompts(rows, prompt)
-    shown = {f: tool_schemas(f()) if tools_in_prompt else None for f in dict.fromkeys(factories)}
-    tools = [shown[f] for f in factories]
+    shown = {i: tool_schemas(f()) if tools_in_prompt else None for i,f in {id(f): f for f in factories}.items()}
+    tools = [shown[id(f)] for f in factories]
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id==tokenizer.eos_token_id:
         raise ValueError(f'padding and end token are both {tokenizer.eos_token!r}, so a trainer that masks padding unlearns stopping: '
                          'set tokenizer.pad_token to another token')
@@ -348,9 +348,10 @@ def rollout(
     limits = dict(max_turns=max_turns, max_tokens_per_turn=max_tokens_per_turn, max_total_tokens=max_total_tokens, batch_size=batch_size)
     prompts, tools = check_rollout(sampler, tokenizer, environment_factory, rows, prompt, tools_in_prompt, limits)
     alike, finished = {}, {}
-    for i,messages in enumerate(prompts): alike.setdefault(digest(messages, rows[i]['environment'] if isinstance(environment_factory, dict) else None), []).append(i)
-    def origin(i): return replace(trace(lineage, sampler, environment_of(environment_factory, rows[i])[0](), seed), template=template_hash(tokenizer, prompts[i], tools[i]))
-    origins = {i: o for group in alike.values() for o in [origin(group[0])] for i in group}
+    names = [row['environment'] if isinstance(environment_factory, dict) else None for row in rows]
+    for i,(name,messages) in enumerate(zip(names, prompts)): alike.setdefault((name, digest(messages)), []).append(i)
+    traces = {name: trace(lineage, sampler, environment_of(environment_factory, row)[0](), seed) for name,row in dict(zip(names, rows)).items()}
+    origins = {i: o for (name,_),group in alike.items() for o in [replace(traces[name], template=template_hash(tokenizer, prompts[group[0]], tools[group[0]]))] for i in group}
     def start(i): return start_episode(i, rows[i], prompts[i], environment_factory, tokenizer, tools[i], limits)
     def answer(e, heard, failed): listen(e, heard, failed, tokenizer, limits, abort)
     try:

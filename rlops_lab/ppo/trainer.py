@@ -67,9 +67,8 @@ class PPOTrainer:
         if args.report_to and rank_and_world()[0]==0: self._start_tracker()
 
     def _optimizer(self):
-        b = self.backbone
-        return torch.optim.AdamW([dict(params=b.policy_parameters()), dict(params=b.critic_parameters())], eps=self.args.adam_epsilon, weight_decay=0.,
-                                 foreach=False if b.shards else None)                    # the fused loop takes no mixture of sharded and whole parameters
+        groups = [dict(params=p) for p in (self.backbone.policy_parameters(), self.backbone.critic_parameters())]
+        return torch.optim.AdamW(groups, eps=self.args.adam_epsilon, weight_decay=0., foreach=False if self.backbone.shards else None)   # `foreach` takes no mixture of sharded and whole parameters
 
     def _check_data(self):
         weights = self.args.reward_weights
@@ -288,17 +287,18 @@ def optimize(self:PPOTrainer,
     fields = [k for k in ('old', 'reference', 'advantages', 'weights', 'keep', 'values', 'returns') if k in s]
     share = 1-self.n_updates/a.num_updates if a.lr_scheduler_type=='linear' else 1.
     for group,lr in zip(self.optimizer.param_groups, (a.learning_rate, a.critic_learning_rate)): group['lr'] = share*lr
-    groups = dict(policy=b.policy_parameters(), critic=b.critic_parameters())
+    groups, passes = dict(policy=b.policy_parameters(), critic=b.critic_parameters()), 0
     for epoch in range(a.num_ppo_epochs):
         for k in rng(a.seed, 'epoch', self.n_updates, epoch).permutation(len(plan)):
             at = [place[i] for micro in plan[k] for i in micro.rows]
             n_kept, n_all = max(1., s['keep'][at].sum().item()), s['mask'][at].sum().item()
             here = defaultdict(float, steps=log['steps'])
-            for i,(micro,ours) in enumerate(in_step(plan[k])):
+            for micro,ours in in_step(plan[k]):
                 at = [place[i] for i in micro.rows]
                 flat = {name: s[name][at][s['mask'][at]].to(b.device) for name in fields}
                 self._backward(micro, flat, n_kept, n_all, train_policy, here if ours else defaultdict(float, steps=log['steps']), float(ours))
-                if i%2: release_memory()                                          # it takes 3% of a micro-batch's time
+                passes += 1
+                if passes%2==0: release_memory()                                  # it takes 3% of a micro-batch's time
             here = add_up_log(dict.fromkeys(_SUMS, 0.) | here, b.device)
             for name,x in here.items(): log[name] = max(log[name], x) if name.endswith(('_max', '_error')) else log[name]+x*(name!='steps')
             log['mini_batches'] += 1; log['episodes'] += sum(len(micro.rows) for micro in plan[k])

@@ -10,7 +10,8 @@ merged) and the same stop positions: lengths are drawn once (`_bench.lengths`), 
 `StoppingCriteria` for that, ours a `Reply` with a limit of its own; no side's logits are touched, and end tokens end nothing.
 
 TRL at its best: weights in bf16, LoRA on the policy and on the critic (whose base is a second model all the same), micro-batches of `--peer-micro` episodes.
-By default: float32, all weights of policy and critic trained, a copy as the reference. Ours is in bf16 with LoRA, with `critic='adapter'` and `'head'`."""
+By default: float32, all weights of policy and critic trained, a copy as the reference. Ours is in bf16 with LoRA and micro-batches of
+at most 1024 tokens, with `critic='adapter'` and `'head'`."""
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
