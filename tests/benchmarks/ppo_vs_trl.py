@@ -11,7 +11,8 @@ merged) and the same stop positions: lengths are drawn once (`_bench.lengths`), 
 
 TRL at its best: weights in bf16, LoRA on the policy and on the critic (whose base is a second model all the same), micro-batches of `--peer-micro` episodes.
 By default: float32, all weights of policy and critic trained, a copy as the reference. Ours is in bf16 with LoRA and micro-batches of
-at most 1024 tokens, with `critic='adapter'` and `'head'`."""
+at most 1024 tokens, with `critic='adapter'` and `'head'`. The old policy's log-probabilities are those of sampling, as in TRL, except with the head, whose
+values need that forward pass anyway."""
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def ours(folder, critic, updates):
     samplers.Reply = Limited
     model, tokenizer = load(str(folder/'base'), device='cpu', dtype=torch.bfloat16)
     args = PPOConfig(num_updates=updates+1, episodes_per_update=EPISODES, critic=critic, critic_learning_rate=SHARED['learning_rate'], micro_batch_tokens=1024, max_total_tokens=1024,
-                     truncation='terminal', adam_epsilon=1e-8, **SHARED)
+                     truncation='terminal', adam_epsilon=1e-8, old_logprobs='sampler' if critic=='adapter' else 'recompute', **SHARED)
     lora = LoraConfig(task_type='CAUSAL_LM', **work['lora'])
     trainer = PPOTrainer(model, args, processing_class=tokenizer, peft_config=lora, reward_model=folder/'reward_adapter')
     out = dict(seconds=[], seconds_rollout=[], seconds_score=[], seconds_update=[], sampled=[])
