@@ -7,7 +7,7 @@ __all__ = ['FUNCTIONS', 'REFUSALS', 'MOST_GOLD', 'TABLE_CREDIT', 'REFUSED_PENALT
            'copies', 'Result', 'Database', 'database', 'same_result', 'order_groups', 'tables_in', 'Gold', 'statements',
            'gold_results', 'show_result', 'describe', 'schema', 'Episode', 'unfenced', 'TextToSQL']
 
-# %% ../../nbs/03_environments/05_sql.ipynb #f57d3cb3
+# %% ../../nbs/03_environments/05_sql.ipynb #9ea2e056
 import bisect, datetime, math, os, sqlite3, sys, threading, time, warnings
 from collections import Counter, OrderedDict
 from functools import lru_cache
@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-# %% ../../nbs/03_environments/05_sql.ipynb #60408965
+# %% ../../nbs/03_environments/05_sql.ipynb #bedb6e13
 def _sqlglot():
     try: import sqlglot, sqlglot.optimizer.scope
     except ImportError as e: raise ImportError("text-to-SQL reads queries with sqlglot: pip install 'rlops_lab[environments]'") from e
@@ -36,7 +36,7 @@ def to_sqlite(
     if left_out: warnings.warn(f"left out statements that SQLite has no use for: {', '.join(sorted(left_out))}")
     return ';\n'.join(kept)
 
-# %% ../../nbs/03_environments/05_sql.ipynb #fc91df36
+# %% ../../nbs/03_environments/05_sql.ipynb #168d6f92
 def _no_files(action, *_): return sqlite3.SQLITE_DENY if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH) else sqlite3.SQLITE_OK
 
 def _from_script(text):
@@ -66,7 +66,7 @@ def connect(
             raise ValueError(f"{beside.name} lies beside the database: another program is writing it, or stopped half-way. Close that program, or copy the database with `sqlite3 {path.name} '.backup copy.sqlite'`")
     return sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro&immutable=1', uri=True, isolation_level=None, cached_statements=0)
 
-# %% ../../nbs/03_environments/05_sql.ipynb #72a5f855
+# %% ../../nbs/03_environments/05_sql.ipynb #f7aeb241
 class Limits(NamedTuple):
     "What a query may cost, and how much of its result is shown."
     instructions: int = 5_000_000 # of SQLite's virtual machine; about 50,000,000 run in a second
@@ -85,7 +85,7 @@ FUNCTIONS = frozenset('''abs acos acosh asin asinh atan atan2 atanh avg ceil cei
     row_number rtrim sign sin sinh sqrt strftime string_agg substr substring subtype sum tan tanh time timediff total trim trunc typeof unhex unicode unixepoch unlikely upper -> ->>'''.split())
 REFUSALS = ('write', 'attach', 'extension', 'pragma', 'statements', 'runaway')
 
-# %% ../../nbs/03_environments/05_sql.ipynb #aeb80eb7
+# %% ../../nbs/03_environments/05_sql.ipynb #ea31fa8c
 def copies(
     query: str, # in SQLite's dialect
 ) -> float: # inf where the query can't be parsed
@@ -107,7 +107,7 @@ def copies(
         return known[name]
     return sum(map(weight, uses(tree)))
 
-# %% ../../nbs/03_environments/05_sql.ipynb #36a2dc41
+# %% ../../nbs/03_environments/05_sql.ipynb #61aa88f8
 class Result(NamedTuple):
     "What a query gave. `more`: there are further rows. `refused`: one of REFUSALS."
     columns: list = ()
@@ -127,7 +127,7 @@ def _resident():
 _TICK = 100 # instructions between two calls of the progress handler; one instruction may take long, as those of `trim`
 _WEIGH = 50 # ticks between two looks at the memory
 
-# %% ../../nbs/03_environments/05_sql.ipynb #e1dd2147
+# %% ../../nbs/03_environments/05_sql.ipynb #db8c7c90
 class Database:
     "A database that can be read, within limits, and nothing else."
     def __init__(self,
@@ -153,7 +153,7 @@ class Database:
 
     def _allow(self, action, one, two, *_):
         "SQLite's question while it compiles: may this be done?"
-        if action == sqlite3.SQLITE_READ and one.lower() in self._readable: return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and (not two or one.lower() in self._readable): return sqlite3.SQLITE_OK # no column: rows of a subquery, say, are counted
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE): return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and two.lower() in FUNCTIONS: return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_READ: self._why = 'pragma' if one.lower().startswith('pragma_') else '', f'{one} cannot be read'
@@ -170,7 +170,7 @@ class Database:
             if now-self._weight > self.limits.memory: self._why = 'runaway', 'the query takes too much memory: it was stopped'
         return self._why is not None
 
-# %% ../../nbs/03_environments/05_sql.ipynb #f551d31f
+# %% ../../nbs/03_environments/05_sql.ipynb #ee11b64a
 def _run(self: Database,
     query: str,
     most: int=None, # rows to fetch; None: as many as are shown
@@ -193,12 +193,13 @@ def _run(self: Database,
     except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as e:
         kind, text = self._why or ('', '')
         if 'one statement at a time' in str(e): kind, text = 'statements', 'write one statement'
+        if 'may not be ' in str(e) or 'cannot modify' in str(e): kind, text = 'write', str(e)
         if 'too big' in str(e) or isinstance(e, MemoryError): kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
         return Result(error=f'refused: {text}' if kind else text or str(e), refused=kind)
 
 Database.run = _run
 
-# %% ../../nbs/03_environments/05_sql.ipynb #490a8281
+# %% ../../nbs/03_environments/05_sql.ipynb #8a38809d
 _OPEN, _KEPT = threading.local(), 32
 
 def database(
@@ -217,7 +218,7 @@ def database(
     if len(kept) > _KEPT: kept.popitem(last=False)[1]._db.close()
     return kept[key]
 
-# %% ../../nbs/03_environments/05_sql.ipynb #7f8e51c9
+# %% ../../nbs/03_environments/05_sql.ipynb #b024359a
 def _snap(rows, gold, tolerance):
     "`rows` with each number replaced by the gold result's nearest, where that is within the tolerance."
     known = sorted({v for row in gold for v in row if isinstance(v, (int, float))})
@@ -256,7 +257,7 @@ def same_result(
     groups, rows = groups or [0]*len(gold), _snap(rows, gold, tolerance)
     return _permuted([groups, *zip(*rows)], [groups, *zip(*gold)])
 
-# %% ../../nbs/03_environments/05_sql.ipynb #cb010466
+# %% ../../nbs/03_environments/05_sql.ipynb #ea0ad32e
 def _keyed(query):
     "The query with its sort keys as further columns, and their number; None where that would change its result."
     exp = _sqlglot().exp
@@ -284,7 +285,7 @@ def order_groups(
     keys = [r[width:] for r in longer]
     return list(accumulate((a != b for a, b in zip(keys, keys[1:])), initial=0))
 
-# %% ../../nbs/03_environments/05_sql.ipynb #88ea2beb
+# %% ../../nbs/03_environments/05_sql.ipynb #5ec34998
 @lru_cache(10_000)
 def tables_in(
     query: str,
@@ -298,7 +299,7 @@ def tables_in(
     except (_sqlglot().errors.SqlglotError, RecursionError): return None
     return frozenset(s.name.lower() for s in sources if isinstance(s, exp.Table) and isinstance(s.this, exp.Identifier))
 
-# %% ../../nbs/03_environments/05_sql.ipynb #68d472bf
+# %% ../../nbs/03_environments/05_sql.ipynb #95e005d1
 class Gold(NamedTuple):
     "A query known to be right, and what it gives."
     query: str
@@ -319,7 +320,7 @@ def statements(
         if sqlite3.complete_statement(open_part): found.append(open_part[:-1].strip()); open_part = ''
     return [s for s in [*found, open_part[:-1].strip()] if s]
 
-# %% ../../nbs/03_environments/05_sql.ipynb #ed71ae80
+# %% ../../nbs/03_environments/05_sql.ipynb #bc232ce0
 def gold_results(
     db: Database,
     query, # a text of one statement or several, or a list of statements
@@ -337,10 +338,11 @@ def gold_results(
             if fault: raise ValueError(f'the gold query {q!r} does not do: {fault}. Mend it, name its dialect, or raise the limits')
             found.append(Gold(q, r.rows, len(r.columns), order_groups(db, q, r.rows) if ordered else None, tables_in(q)))
     if not found: raise ValueError('there is no gold query: give at least one')
+    if len(db.gold) > 20_000: db.gold.clear()
     db.gold[key] = found
     return found
 
-# %% ../../nbs/03_environments/05_sql.ipynb #d5ac62a5
+# %% ../../nbs/03_environments/05_sql.ipynb #a9246712
 def show_result(
     r: Result,
     limits: Limits=Limits(),
@@ -375,7 +377,7 @@ def schema(
     "All tables in a line each, for a prompt."
     return '\n'.join(f"{name}({', '.join(c for c, *_ in columns)})" for name, columns in db.columns.items())
 
-# %% ../../nbs/03_environments/05_sql.ipynb #f727f92a
+# %% ../../nbs/03_environments/05_sql.ipynb #54a29fae
 TABLE_CREDIT = .1 # a wrong answer from the right tables: a little, since finding the tables comes first
 REFUSED_PENALTY = .2 # each attempt that is refused
 OVER = '(over)'
@@ -417,7 +419,7 @@ class Episode:
     @property
     def user(self): return self._answer
 
-# %% ../../nbs/03_environments/05_sql.ipynb #2fbbb7b0
+# %% ../../nbs/03_environments/05_sql.ipynb #917195a2
 def _begin(self: Episode):
     "Begin a turn; True if the episode is over."
     self._before = self.get_reward(); self.turns += 1
@@ -451,7 +453,7 @@ def _answer(self: Episode, text):
 
 Episode._begin, Episode._note, Episode._right, Episode._answer = _begin, _note, _right, _answer
 
-# %% ../../nbs/03_environments/05_sql.ipynb #3e6502da
+# %% ../../nbs/03_environments/05_sql.ipynb #ea2f42cd
 class TextToSQL(Episode):
     "Text-to-SQL over a database that can only be read: a TRL environment."
     def list_tables(self) -> str:
