@@ -38,7 +38,7 @@ $(VENV)/.demo: $(SETUP) | $(PY)
 	$(call install,train)
 
 $(VENV)/.dev: $(SETUP) | $(PY)
-	$(call install,train$(comma)dev$(comma)judge)
+	$(call install,train$(comma)dev$(comma)judge$(comma)environments)
 
 comma := ,
 

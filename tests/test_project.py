@@ -110,7 +110,7 @@ def test_make_installs_again_only_when_the_set_changed(tmp_path, changed):
     later = (tmp_path/'.venv'/'.dev').stat().st_mtime + 10
     os.utime(tmp_path/changed, (later, later))
     out = sh('make', '-n', 'test', **where)[1]
-    assert out.index('-c constraints.txt torch') < out.index("-e '.[train,dev,judge]'") < out.index('.ci/check.py')
+    assert out.index('-c constraints.txt torch') < out.index("-e '.[train,dev,judge,environments]'") < out.index('.ci/check.py')
 
 def test_make_bench_names_the_benchmarks(tmp_path):
     where = makefile_in(tmp_path, installed=True)
