@@ -5,7 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from rlops_lab.environments.contract import call_tool
-from rlops_lab.environments.sql import FUNCTIONS, Database, Limits, TextToSQL, connect, copies, database, same_result, statements, tables_in, to_sqlite
+from rlops_lab.environments.sql import TextToSQL, same_result, statements, tables_in
+from rlops_lab.environments.sql_guard import FUNCTIONS, Database, Limits, connect, copies, database, to_sqlite
 from rlops_lab.environments.sql_clinic import ClinicSQL, clinic, draw_question, questions
 
 SHOP = "CREATE TABLE product(id INTEGER PRIMARY KEY, name TEXT, price REAL); CREATE TABLE sale(product_id, city, pieces); CREATE VIEW cheap AS SELECT * FROM product WHERE price<5;" \

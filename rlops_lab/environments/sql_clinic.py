@@ -6,14 +6,15 @@
 __all__ = ['SCHEMA', 'N_DOCTORS', 'N_PATIENTS', 'N_VISITS', 'VARIANTS', 'FAMILIES', 'PROMPT', 'samples', 'clinic', 'Family',
            'Question', 'draw_question', 'ClinicSQL', 'questions']
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #83ec74c4
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #d35b6aba
 import json, random
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
-from .sql import TextToSQL, database, schema
+from .sql import TextToSQL, schema
+from .sql_guard import database
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #fce9d9de
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #52ca47a5
 SCHEMA = '''CREATE TABLE doctor(id INTEGER PRIMARY KEY, name TEXT, field TEXT, city TEXT, fee INTEGER);
 CREATE TABLE patient(id INTEGER PRIMARY KEY, name TEXT, city TEXT, born INTEGER);
 CREATE TABLE visit(id INTEGER PRIMARY KEY, doctor_id INTEGER REFERENCES doctor(id), patient_id INTEGER REFERENCES patient(id), minutes INTEGER);
@@ -44,7 +45,7 @@ def clinic(
     def rows(table, values): return f"INSERT INTO {table} VALUES {', '.join(map(str, values))};\n"
     return SCHEMA+rows('doctor', doctors)+rows('patient', patients)+rows('visit', visits)
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #9309cf78
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #bfb7ec44
 class Family(NamedTuple):
     "A family of questions; blanks are filled from the clinic. An easy one is of level 1."
     level: int
@@ -73,7 +74,7 @@ FAMILIES = dict(
     never_came        =Family(5, "SELECT name FROM patient WHERE city = '{city}' AND id NOT IN (SELECT patient_id FROM visit)"),
     above_average     =Family(5, "SELECT name FROM doctor WHERE field = '{field}' AND fee > (SELECT avg(fee) FROM doctor)"))
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #5763714c
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #e95f09e2
 class Question(NamedTuple):
     "A question, its answer and where to look."
     text: str
@@ -114,7 +115,7 @@ def draw_question(
         if _telling(family, query, split): break
     return Question(r.choice(words['opener'])+r.choice(words[family]).format(**blanks), query, split)
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #929b34ec
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #5219afe1
 class ClinicSQL(TextToSQL):
     "Questions to a clinic: a TRL environment."
     def reset(self, family: str, seed: int, split: str='train', **_) -> str:

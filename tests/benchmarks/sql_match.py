@@ -14,7 +14,8 @@ from sqlglot.optimizer import optimize
 
 from _machine import processor
 from rlops_lab.core import git_state, wilson
-from rlops_lab.environments.sql import TextToSQL, connect, database, gold_results
+from rlops_lab.environments.sql import TextToSQL, gold_results
+from rlops_lab.environments.sql_guard import connect, database
 
 OTHER = {exp.Count: exp.Sum, exp.Sum: exp.Count, exp.Avg: exp.Max, exp.Max: exp.Min, exp.Min: exp.Max}
 
