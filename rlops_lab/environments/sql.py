@@ -6,7 +6,7 @@
 __all__ = ['MOST_GOLD', 'TABLE_CREDIT', 'REFUSED_PENALTY', 'OVER', 'same_result', 'order_groups', 'tables_in', 'Gold',
            'statements', 'gold_results', 'show_result', 'describe', 'schema', 'SQLEpisode', 'TextToSQL']
 
-# %% ../../nbs/03_environments/05_sql.ipynb #84c08db7
+# %% ../../nbs/03_environments/05_sql.ipynb #601cc30a
 import bisect, datetime, math, sqlite3
 from collections import Counter
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from .sql_guard import REFUSALS, Database, Limits, Result, database, sqlglot_module, to_sqlite
 
-# %% ../../nbs/03_environments/05_sql.ipynb #2b7ebf66
+# %% ../../nbs/03_environments/05_sql.ipynb #05a92b0e
 def _snap(rows, gold, tolerance):
     "`rows` with each number replaced by the gold result's nearest, where that is within the tolerance."
     known = sorted({v for row in gold for v in row if isinstance(v, (int, float))})
@@ -45,7 +45,7 @@ def _permuted(columns, gold):
 def same_result(
     rows: list, # tuples
     gold: list, # tuples
-    groups: list=None, # if the order counts: for each gold row the number of its group; order within a group does not count. None: it does not count
+    groups: list=None, # where the order counts: the number of each gold row's group, within which it does not
     tolerance: float=1e-6, # of numbers, relative, and absolute below 1
 ) -> bool:
     "Do two results hold the same rows, whatever the order of columns?"
@@ -55,7 +55,7 @@ def same_result(
     groups, rows = groups or [0]*len(gold), _snap(rows, gold, tolerance)
     return _permuted([groups, *zip(*rows)], [groups, *zip(*gold)])
 
-# %% ../../nbs/03_environments/05_sql.ipynb #589676e1
+# %% ../../nbs/03_environments/05_sql.ipynb #193527c3
 def _keyed(query):
     "The query with its sort keys as further columns, and their number; None where that would change its result."
     exp = sqlglot_module().exp
@@ -66,7 +66,8 @@ def _keyed(query):
     if tree.is_star: return None
     for key in (o.this for o in order.expressions):
         if isinstance(key, exp.Literal) and not key.is_string: key = tree.selects[int(key.this)-1].unalias()
-        elif isinstance(key, exp.Column) and not key.table and key.name.lower() in names: key = tree.selects[names.index(key.name.lower())].unalias()
+        elif isinstance(key, exp.Column) and not key.table and key.name.lower() in names:
+            key = tree.selects[names.index(key.name.lower())].unalias()
         elif tree.args.get('distinct'): return None
         keys.append(key)
     return tree.select(*(k.copy() for k in keys)).sql(dialect='sqlite'), width
@@ -83,7 +84,7 @@ def order_groups(
     keys = [r[width:] for r in longer]
     return list(accumulate((a != b for a, b in zip(keys, keys[1:])), initial=0))
 
-# %% ../../nbs/03_environments/05_sql.ipynb #ad419a10
+# %% ../../nbs/03_environments/05_sql.ipynb #97b51d54
 @lru_cache(10_000)
 def tables_in(
     query: str,
@@ -97,7 +98,7 @@ def tables_in(
     except (sqlglot_module().errors.SqlglotError, RecursionError): return None
     return frozenset(s.name.lower() for s in sources if isinstance(s, exp.Table) and isinstance(s.this, exp.Identifier))
 
-# %% ../../nbs/03_environments/05_sql.ipynb #8ddcabfb
+# %% ../../nbs/03_environments/05_sql.ipynb #ae5f02f2
 class Gold(NamedTuple):
     "A query known to be right, and what it gives."
     query: str
@@ -118,7 +119,7 @@ def statements(
         if sqlite3.complete_statement(open_part): found.append(open_part[:-1].strip()); open_part = ''
     return [s for s in [*found, open_part[:-1].strip()] if s]
 
-# %% ../../nbs/03_environments/05_sql.ipynb #1b298da3
+# %% ../../nbs/03_environments/05_sql.ipynb #50f74f2a
 def gold_results(
     db: Database,
     query, # a text of one statement or several, or a list of statements
@@ -140,7 +141,7 @@ def gold_results(
     db.gold[key] = found
     return found
 
-# %% ../../nbs/03_environments/05_sql.ipynb #ef3d7912
+# %% ../../nbs/03_environments/05_sql.ipynb #42e10cbf
 def show_result(
     r: Result,
     limits: Limits=Limits(),
@@ -175,7 +176,7 @@ def schema(
     "All tables in a line each, for a prompt."
     return '\n'.join(f"{name}({', '.join(c for c, *_ in columns)})" for name, columns in db.columns.items())
 
-# %% ../../nbs/03_environments/05_sql.ipynb #a563e2f2
+# %% ../../nbs/03_environments/05_sql.ipynb #736a3335
 TABLE_CREDIT = .1 # a wrong answer from the right tables: a little, since finding the tables comes first
 REFUSED_PENALTY = .2 # each attempt that is refused
 OVER = '(over)'
@@ -220,7 +221,7 @@ class SQLEpisode:
     @property
     def user(self): return self._answer
 
-# %% ../../nbs/03_environments/05_sql.ipynb #4d5aca26
+# %% ../../nbs/03_environments/05_sql.ipynb #6f744783
 @patch
 def _begin(self: SQLEpisode):
     "Begin a turn; True if the episode is over."
@@ -258,7 +259,7 @@ def _answer(self: SQLEpisode, text):
     for i in range(1, len(self.sources)): agree = agree and agree & self._right(query, i)[1]
     self.answered, self.done, self.matched = query, True, bool(agree)
 
-# %% ../../nbs/03_environments/05_sql.ipynb #4ef5ed4f
+# %% ../../nbs/03_environments/05_sql.ipynb #15122ed9
 class TextToSQL(SQLEpisode):
     "Text-to-SQL over a database that can only be read: a TRL environment."
     def list_tables(self) -> str:

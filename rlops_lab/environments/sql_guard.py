@@ -6,14 +6,14 @@
 __all__ = ['FUNCTIONS', 'REFUSALS', 'sqlglot_module', 'to_sqlite', 'connect', 'Limits', 'copies', 'Result', 'Database',
            'database']
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #9857b66d
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #1c00d2a3
 import math, os, sqlite3, sys, threading, time, warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #1bba7fb0
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #65c16393
 def sqlglot_module():
     "The parser of SQL; an optional package."
     try: import sqlglot, sqlglot.optimizer.scope
@@ -35,7 +35,7 @@ def to_sqlite(
     if left_out: warnings.warn(f"left out statements that SQLite has no use for: {', '.join(sorted(left_out))}")
     return ';\n'.join(kept)
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #6b136323
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #652582c2
 def _no_files(action, *_): return sqlite3.SQLITE_DENY if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH) else sqlite3.SQLITE_OK
 
 def _from_script(text):
@@ -45,7 +45,8 @@ def _from_script(text):
     try: db.executescript('BEGIN;'+text.rstrip().rstrip(';')+';COMMIT')
     except (sqlite3.Error, sqlite3.Warning) as e:
         db.close()
-        raise ValueError(f"the script does not make an SQLite database ({e}): mend it, or name its dialect, as in dialect='postgres'") from e
+        raise ValueError(f"the script does not make an SQLite database ({e}): mend it, or name its dialect, as in dialect='postgres'"
+                         ) from e
     return db
 
 def _is_script(source): return 'create table' in str(source).lower()
@@ -68,7 +69,7 @@ def connect(
                              f"Close that program, or copy the database with `sqlite3 {path.name} '.backup copy.sqlite'`")
     return sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro&immutable=1', uri=True, isolation_level=None, cached_statements=0)
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #3bae1d35
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #154c9f5f
 class Limits(NamedTuple):
     "What a query may cost, and how much of its result is shown."
     instructions: int = 5_000_000 # of SQLite's virtual machine; about 50,000,000 run in a second
@@ -76,18 +77,22 @@ class Limits(NamedTuple):
     memory: int = 2**28 # bytes by which the process may grow meanwhile
     value: int = 20_000 # bytes of the longest value, stored or computed
     query: int = 10_000 # characters
-    copies: int = 200 # of the query's WITH parts, each use of a part being one
+    copies: int = 2_000 # of the query's WITH parts, each use of a part being one
     rows: int = 20 # shown to the policy
     characters: int = 60 # of a value shown
 
-FUNCTIONS = frozenset('''abs acos acosh asin asinh atan atan2 atanh avg ceil ceiling char coalesce concat concat_ws cos cosh count cume_dist current_date current_time
-    current_timestamp date datetime degrees dense_rank exp first_value floor format glob group_concat hex if ifnull iif instr json json_array json_array_length json_each json_extract
-    json_group_array json_group_object json_insert json_object json_patch json_quote json_remove json_replace json_set json_type json_valid julianday lag last_value lead length like
-    likelihood likely ln log log10 log2 lower ltrim match max median min mod nth_value ntile nullif octet_length percent_rank percentile pi pow power printf quote radians rank replace round
-    row_number rtrim sign sin sinh sqrt strftime string_agg substr substring subtype sum tan tanh time timediff total trim trunc typeof unhex unicode unixepoch unlikely upper -> ->>'''.split())
+FUNCTIONS = frozenset('''
+    abs acos acosh asin asinh atan atan2 atanh avg ceil ceiling char coalesce concat concat_ws cos cosh count cume_dist
+    current_date current_time current_timestamp date datetime degrees dense_rank exp first_value floor format glob group_concat
+    hex if ifnull iif instr json json_array json_array_length json_each json_extract json_group_array json_group_object
+    json_insert json_object json_patch json_quote json_remove json_replace json_set json_type json_valid julianday lag last_value
+    lead length like likelihood likely ln log log10 log2 lower ltrim match max median min mod nth_value ntile nullif octet_length
+    percent_rank percentile pi pow power printf quote radians rank replace round row_number rtrim sign sin sinh sqrt strftime
+    string_agg substr substring subtype sum tan tanh time timediff total trim trunc typeof unhex unicode unixepoch unlikely upper
+    -> ->>'''.split())
 REFUSALS = ('write', 'attach', 'extension', 'pragma', 'statements', 'runaway')
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #3d395471
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #7eb92f24
 def copies(
     query: str, # in SQLite's dialect
 ) -> float: # inf where the query can't be parsed
@@ -109,7 +114,7 @@ def copies(
         return known[name]
     return sum(map(weight, uses(tree)))
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #5305b1d9
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #482ea599
 class Result(NamedTuple):
     "What a query gave. `more`: there are further rows. `refused`: one of REFUSALS."
     columns: list = ()
@@ -131,7 +136,7 @@ _ACTION_KIND = {sqlite3.SQLITE_ATTACH: 'attach', sqlite3.SQLITE_DETACH: 'attach'
 _TICK = 100 # instructions between two calls of the progress handler; one instruction may take long, as those of `trim`
 _WEIGH = 50 # ticks between two looks at the memory
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #92d2874f
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #b3a57811
 class Database:
     "A database that can be read, within limits, and nothing else."
     def __init__(self,
@@ -144,15 +149,18 @@ class Database:
             for setting in ('query_only=ON', 'temp_store=MEMORY', 'trusted_schema=OFF'): db.execute(f'PRAGMA {setting}')
             # SQLite makes these tables when they are first used, which would be refused
             for function in ('json_each', 'json_tree'): db.execute(f"SELECT * FROM {function}('[]')")
-            names = [n for n, in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name")]
+            names = [n for n, kind in db.execute('SELECT name, type FROM sqlite_master ORDER BY name')
+                     if kind in ('table', 'view') and not n.startswith('sqlite_')]
             self.columns = {n: db.execute('SELECT name, type, pk FROM pragma_table_info(?)', (n,)).fetchall() for n in names}
-            self.references = {n: db.execute('SELECT "from", "table", "to" FROM pragma_foreign_key_list(?)', (n,)).fetchall() for n in names}
+            links = 'SELECT "from", "table", "to" FROM pragma_foreign_key_list(?)'
+            self.references = {n: db.execute(links, (n,)).fetchall() for n in names}
         except sqlite3.DatabaseError as e: raise ValueError(f'the database cannot be read ({e}): is it complete, and not encrypted?') from e
         if not names: raise ValueError('the database has no tables: give one that has')
         self._readable = {n.lower() for n in names} | {'sqlite_master', 'sqlite_schema', 'json_each', 'json_tree'}
         widest = max(map(len, self.columns.values()))
         most = dict(LENGTH=limits.value, SQL_LENGTH=4*limits.query, COLUMN=max(100, 2*widest), EXPR_DEPTH=100, COMPOUND_SELECT=50,
-                    VDBE_OP=100_000, FUNCTION_ARG=100, ATTACHED=0, LIKE_PATTERN_LENGTH=1000, VARIABLE_NUMBER=100, TRIGGER_DEPTH=1, WORKER_THREADS=0)
+                    VDBE_OP=100_000, FUNCTION_ARG=100, ATTACHED=0, LIKE_PATTERN_LENGTH=1000, VARIABLE_NUMBER=100,
+                    TRIGGER_DEPTH=1, WORKER_THREADS=0)
         for name, value in most.items(): db.setlimit(getattr(sqlite3, f'SQLITE_LIMIT_{name}'), value)
         db.set_authorizer(self._allow); db.set_progress_handler(self._tick, _TICK)
 
@@ -177,7 +185,7 @@ class Database:
             if now-self._weight > self.limits.memory: self._why = 'runaway', 'the query takes too much memory: it was stopped'
         return self._why is not None
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #f5615252
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #53a9a882
 @patch
 def run(self: Database,
     query: str,
@@ -203,12 +211,12 @@ def run(self: Database,
         finally: cursor.close()
     except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as e:
         kind, text = self._why or ('', '')
-        if 'one statement at a time' in str(e): kind, text = 'statements', 'write one statement'
-        if 'may not be ' in str(e) or 'cannot modify' in str(e): kind, text = 'write', str(e)
-        if 'too big' in str(e) or isinstance(e, MemoryError): kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
+        if str(e).startswith('You can only execute one statement at a time'): kind, text = 'statements', 'write one statement'
+        if str(e).startswith(('table ', 'view ', 'cannot modify ')) and not self._why: kind, text = 'write', str(e)
+        if str(e) == 'string or blob too big' or isinstance(e, MemoryError): kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
         return Result(error=f'refused: {text}' if kind else text or str(e), refused=kind)
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #fe7b5704
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #9f07aa9a
 _OPEN, _KEPT = threading.local(), 32
 
 def database(
