@@ -6,7 +6,7 @@
 __all__ = ['MOST_GOLD', 'TABLE_CREDIT', 'REFUSED_PENALTY', 'OVER', 'same_result', 'order_groups', 'tables_in', 'Gold',
            'statements', 'gold_results', 'show_result', 'describe', 'schema', 'SQLEpisode', 'TextToSQL']
 
-# %% ../../nbs/03_environments/05_sql.ipynb #601cc30a
+# %% ../../nbs/03_environments/05_sql.ipynb #f981e804
 import bisect, datetime, math, sqlite3
 from collections import Counter
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from .sql_guard import REFUSALS, Database, Limits, Result, database, sqlglot_module, to_sqlite
 
-# %% ../../nbs/03_environments/05_sql.ipynb #05a92b0e
+# %% ../../nbs/03_environments/05_sql.ipynb #65f36ba6
 def _snap(rows, gold, tolerance):
     "`rows` with each number replaced by the gold result's nearest, where that is within the tolerance."
     known = sorted({v for row in gold for v in row if isinstance(v, (int, float))})
@@ -55,11 +55,12 @@ def same_result(
     groups, rows = groups or [0]*len(gold), _snap(rows, gold, tolerance)
     return _permuted([groups, *zip(*rows)], [groups, *zip(*gold)])
 
-# %% ../../nbs/03_environments/05_sql.ipynb #193527c3
+# %% ../../nbs/03_environments/05_sql.ipynb #3f12f921
 def _keyed(query):
     "The query with its sort keys as further columns, and their number; None where that would change its result."
     exp = sqlglot_module().exp
-    tree = sqlglot_module().parse_one(query, read='sqlite')
+    try: tree = sqlglot_module().parse_one(query, read='sqlite')
+    except (sqlglot_module().errors.SqlglotError, RecursionError): return None
     order = tree.args.get('order')
     if not isinstance(tree, exp.Select) or order is None: return None
     keys, width, names = [], len(tree.selects), [s.alias_or_name.lower() for s in tree.selects]
@@ -84,7 +85,7 @@ def order_groups(
     keys = [r[width:] for r in longer]
     return list(accumulate((a != b for a, b in zip(keys, keys[1:])), initial=0))
 
-# %% ../../nbs/03_environments/05_sql.ipynb #97b51d54
+# %% ../../nbs/03_environments/05_sql.ipynb #04408595
 @lru_cache(10_000)
 def tables_in(
     query: str,
@@ -98,7 +99,7 @@ def tables_in(
     except (sqlglot_module().errors.SqlglotError, RecursionError): return None
     return frozenset(s.name.lower() for s in sources if isinstance(s, exp.Table) and isinstance(s.this, exp.Identifier))
 
-# %% ../../nbs/03_environments/05_sql.ipynb #ae5f02f2
+# %% ../../nbs/03_environments/05_sql.ipynb #ef47ef7e
 class Gold(NamedTuple):
     "A query known to be right, and what it gives."
     query: str
@@ -119,7 +120,7 @@ def statements(
         if sqlite3.complete_statement(open_part): found.append(open_part[:-1].strip()); open_part = ''
     return [s for s in [*found, open_part[:-1].strip()] if s]
 
-# %% ../../nbs/03_environments/05_sql.ipynb #50f74f2a
+# %% ../../nbs/03_environments/05_sql.ipynb #1910f605
 def gold_results(
     db: Database,
     query, # a text of one statement or several, or a list of statements
@@ -141,7 +142,7 @@ def gold_results(
     db.gold[key] = found
     return found
 
-# %% ../../nbs/03_environments/05_sql.ipynb #42e10cbf
+# %% ../../nbs/03_environments/05_sql.ipynb #bfd6b441
 def show_result(
     r: Result,
     limits: Limits=Limits(),
@@ -176,7 +177,7 @@ def schema(
     "All tables in a line each, for a prompt."
     return '\n'.join(f"{name}({', '.join(c for c, *_ in columns)})" for name, columns in db.columns.items())
 
-# %% ../../nbs/03_environments/05_sql.ipynb #736a3335
+# %% ../../nbs/03_environments/05_sql.ipynb #84f46c80
 TABLE_CREDIT = .1 # a wrong answer from the right tables: a little, since finding the tables comes first
 REFUSED_PENALTY = .2 # each attempt that is refused
 OVER = '(over)'
@@ -221,7 +222,7 @@ class SQLEpisode:
     @property
     def user(self): return self._answer
 
-# %% ../../nbs/03_environments/05_sql.ipynb #6f744783
+# %% ../../nbs/03_environments/05_sql.ipynb #96e230e8
 @patch
 def _begin(self: SQLEpisode):
     "Begin a turn; True if the episode is over."
@@ -259,7 +260,7 @@ def _answer(self: SQLEpisode, text):
     for i in range(1, len(self.sources)): agree = agree and agree & self._right(query, i)[1]
     self.answered, self.done, self.matched = query, True, bool(agree)
 
-# %% ../../nbs/03_environments/05_sql.ipynb #15122ed9
+# %% ../../nbs/03_environments/05_sql.ipynb #933c8069
 class TextToSQL(SQLEpisode):
     "Text-to-SQL over a database that can only be read: a TRL environment."
     def list_tables(self) -> str:

@@ -6,7 +6,7 @@
 __all__ = ['SCHEMA', 'N_DOCTORS', 'N_PATIENTS', 'N_VISITS', 'VARIANTS', 'FAMILIES', 'PROMPT', 'samples', 'clinic', 'Family',
            'Question', 'draw_question', 'ClinicSQL', 'questions']
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #34f74270
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #b408a620
 import json, random
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .sql import TextToSQL, schema
 from .sql_guard import database
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #6bef209b
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #9393ef7d
 SCHEMA = '''CREATE TABLE doctor(id INTEGER PRIMARY KEY, name TEXT, field TEXT, city TEXT, fee INTEGER);
 CREATE TABLE patient(id INTEGER PRIMARY KEY, name TEXT, city TEXT, born INTEGER);
 CREATE TABLE visit(id INTEGER PRIMARY KEY, doctor_id INTEGER REFERENCES doctor(id), patient_id INTEGER REFERENCES patient(id),
@@ -46,7 +46,7 @@ def clinic(
     def rows(table, values): return f"INSERT INTO {table} VALUES {', '.join(map(str, values))};\n"
     return SCHEMA+rows('doctor', doctors)+rows('patient', patients)+rows('visit', visits)
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #e4e1b8b7
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #0d2e75ed
 class Family(NamedTuple):
     "A family of questions; blanks are filled from the clinic. An easy one is of level 1."
     level: int
@@ -76,7 +76,7 @@ FAMILIES = dict(
     never_came        =Family(5, "SELECT name FROM patient WHERE city = '{city}' AND id NOT IN (SELECT patient_id FROM visit)"),
     above_average     =Family(5, "SELECT name FROM doctor WHERE field = '{field}' AND fee > (SELECT avg(fee) FROM doctor)"))
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #70c5e634
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #4dcb83b3
 class Question(NamedTuple):
     "A question, its answer and where to look."
     text: str
@@ -117,7 +117,7 @@ def draw_question(
         if _telling(family, query, split): break
     return Question(r.choice(words['opener'])+r.choice(words[family]).format(**blanks), query, split)
 
-# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #08c33619
+# %% ../../nbs/03_environments/05b_sql_clinic.ipynb #b68cf788
 class ClinicSQL(TextToSQL):
     "Questions to a clinic: a TRL environment."
     def reset(self, family: str, seed: int, split: str='train', **_) -> str:

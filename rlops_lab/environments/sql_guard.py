@@ -6,14 +6,14 @@
 __all__ = ['FUNCTIONS', 'REFUSALS', 'sqlglot_module', 'to_sqlite', 'connect', 'Limits', 'copies', 'Result', 'Database',
            'database']
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #1c00d2a3
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #31de2ce3
 import math, os, sqlite3, sys, threading, time, warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #65c16393
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #95f65974
 def sqlglot_module():
     "The parser of SQL; an optional package."
     try: import sqlglot, sqlglot.optimizer.scope
@@ -27,7 +27,9 @@ def to_sqlite(
     "Tables, views, rows and queries in SQLite's dialect; names of schemas such as `public.` are dropped."
     if dialect == 'sqlite': return text
     exp, kept, left_out = sqlglot_module().exp, [], set()
-    for tree in sqlglot_module().parse(text, read=dialect):
+    try: trees = sqlglot_module().parse(text, read=dialect)
+    except sqlglot_module().errors.SqlglotError as e: raise ValueError(f'the text cannot be read as {dialect}: {e}') from e
+    for tree in trees:
         if isinstance(tree, exp.Create) and tree.kind in ('TABLE', 'VIEW', 'INDEX') or isinstance(tree, (exp.Insert, exp.Query)):
             for table in tree.find_all(exp.Table): table.set('db', None); table.set('catalog', None)
             kept.append(tree.sql(dialect='sqlite'))
@@ -35,14 +37,16 @@ def to_sqlite(
     if left_out: warnings.warn(f"left out statements that SQLite has no use for: {', '.join(sorted(left_out))}")
     return ';\n'.join(kept)
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #652582c2
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #96120249
 def _no_files(action, *_): return sqlite3.SQLITE_DENY if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH) else sqlite3.SQLITE_OK
 
 def _from_script(text):
     "A database in memory."
     db = sqlite3.connect(':memory:', isolation_level=None, cached_statements=0)
     db.set_authorizer(_no_files)
-    try: db.executescript('BEGIN;'+text.rstrip().rstrip(';')+';COMMIT')
+    try:
+        db.executescript(text)
+        if db.in_transaction: db.execute('COMMIT')
     except (sqlite3.Error, sqlite3.Warning) as e:
         db.close()
         raise ValueError(f"the script does not make an SQLite database ({e}): mend it, or name its dialect, as in dialect='postgres'"
@@ -69,7 +73,7 @@ def connect(
                              f"Close that program, or copy the database with `sqlite3 {path.name} '.backup copy.sqlite'`")
     return sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro&immutable=1', uri=True, isolation_level=None, cached_statements=0)
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #154c9f5f
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #a072c0c0
 class Limits(NamedTuple):
     "What a query may cost, and how much of its result is shown."
     instructions: int = 5_000_000 # of SQLite's virtual machine; about 50,000,000 run in a second
@@ -92,7 +96,7 @@ FUNCTIONS = frozenset('''
     -> ->>'''.split())
 REFUSALS = ('write', 'attach', 'extension', 'pragma', 'statements', 'runaway')
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #7eb92f24
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #c25fff0d
 def copies(
     query: str, # in SQLite's dialect
 ) -> float: # inf where the query can't be parsed
@@ -114,7 +118,7 @@ def copies(
         return known[name]
     return sum(map(weight, uses(tree)))
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #482ea599
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #b41c1f8f
 class Result(NamedTuple):
     "What a query gave. `more`: there are further rows. `refused`: one of REFUSALS."
     columns: list = ()
@@ -136,7 +140,7 @@ _ACTION_KIND = {sqlite3.SQLITE_ATTACH: 'attach', sqlite3.SQLITE_DETACH: 'attach'
 _TICK = 100 # instructions between two calls of the progress handler; one instruction may take long, as those of `trim`
 _WEIGH = 50 # ticks between two looks at the memory
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #b3a57811
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #01e0a251
 class Database:
     "A database that can be read, within limits, and nothing else."
     def __init__(self,
@@ -185,7 +189,7 @@ class Database:
             if now-self._weight > self.limits.memory: self._why = 'runaway', 'the query takes too much memory: it was stopped'
         return self._why is not None
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #53a9a882
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #4bf9b686
 @patch
 def run(self: Database,
     query: str,
@@ -216,7 +220,7 @@ def run(self: Database,
         if str(e) == 'string or blob too big' or isinstance(e, MemoryError): kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
         return Result(error=f'refused: {text}' if kind else text or str(e), refused=kind)
 
-# %% ../../nbs/03_environments/04b_sql_guard.ipynb #9f07aa9a
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #a4b52b71
 _OPEN, _KEPT = threading.local(), 32
 
 def database(
