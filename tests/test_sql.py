@@ -241,3 +241,13 @@ def test_gold_queries_that_sqlglot_cannot_read_still_count_in_order():
     env = TextToSQL(); env.reset('?', SHOP, "SELECT name FROM product NOT INDEXED WHERE name GLOB '[a-z]*' ORDER BY price", ordered=True)
     env.answer("SELECT name FROM product WHERE name GLOB '[a-z]*' ORDER BY price")
     assert env.kpis['verified_resolution']==1
+
+
+def test_plain_text_and_calls_reach_the_same_answer():
+    from rlops_lab.rollouts import hear, read_reply
+    for reply, says in (("SELECT name FROM product", None), ('answer(query="SELECT name FROM product")', '(over)'), ("SELECT nme FROM product", 'error: no such column: nme')):
+        env = TextToSQL(); env.reset('?', SHOP, 'SELECT name FROM product')
+        _, call, fault = read_reply(reply)
+        message, failed = hear(env, reply, call, fault)
+        assert (message and message['content'], failed)==(says, False)
+        assert env.done==(says in (None, '(over)')) and env.get_reward()==env.done

@@ -1,4 +1,4 @@
-"SupportDesk, as it is, in TRL's GRPOTrainer; and TRL's own tool loop beside our rollout, token by token."
+"Our environments, as they are, in TRL's GRPOTrainer; and TRL's own tool loop beside our rollout, token by token."
 import pytest
 
 trl = pytest.importorskip('trl')
@@ -6,6 +6,7 @@ trl = pytest.importorskip('trl')
 from datasets import Dataset
 from rlops_lab.environments.support_desk import SupportDesk
 from rlops_lab.environments.support_scenarios import demonstrate, scenarios
+from rlops_lab.environments.sql_clinic import ClinicSQL, draw_question, questions
 from rlops_lab.models import load
 from rlops_lab.rollouts import encoded, rollout
 from test_rollouts import Scripted
@@ -18,13 +19,13 @@ pytestmark = pytest.mark.filterwarnings('ignore::FutureWarning')                
 def quiet(monkeypatch): monkeypatch.setenv('TRL_EXPERIMENTAL_SILENCE', '1')
 
 
-def trainer(folder, rows, reward_funcs=None, **options):
+def trainer(folder, rows, reward_funcs=None, environment=SupportDesk, **options):
     model, tokenizer = load('tiny')
     defaults = dict(per_device_train_batch_size=2, max_completion_length=12)
     args = trl.GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True, max_steps=1,
                           num_generations=2, shuffle_dataset=False, learning_rate=1e-3, **defaults | options)
     return trl.GRPOTrainer(model=model, processing_class=tokenizer, args=args, reward_funcs=reward_funcs, train_dataset=Dataset.from_list(rows),
-                           environment_factory=SupportDesk)
+                           environment_factory=environment)
 
 
 def scripted(t, replies):
@@ -54,6 +55,16 @@ def test_support_desk_trains_one_step_under_grpo(tmp_path):
     assert [e.case.family for e in t.environments] == [rows[0]['family']]*2                  # `reset` was called with the row
     assert {type(e) for e in t.environments} == {SupportDesk} and 'SupportDesk' in t.reward_func_names
     assert any((v!=before[k]).any() for k, v in t.model.state_dict().items()), 'a step that changes nothing is none'
+
+
+def test_text_to_sql_is_played_and_trained_on_under_grpo(tmp_path):
+    rows = questions(2)
+    def one(prompts, **columns): return [1.]*len(prompts)
+    t = trainer(tmp_path, rows, [one], ClinicSQL, max_completion_length=300)
+    right = f'answer(query="{draw_question(rows[0]["family"], rows[0]["seed"]).query}")'
+    scripted(t, [['run(query="DROP TABLE doctor")', right], [right]])
+    t.train()
+    assert [e.get_reward() for e in t.environments] == [.8, 1.] and t.state.global_step == 1
 
 
 def played_by_trl(folder, rows, replies):
