@@ -6,9 +6,8 @@
 __all__ = ['ABSTAINS', 'pack', 'unpack', 'Limits', 'Verdict', 'Stopped', 'plain', 'InMonty', 'InBubblewrap', 'bubblewrap_fault',
            'run_code', 'run_tests']
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #df8b53bc
-import ast, atexit, builtins, functools, json, os, selectors, shutil, subprocess, sys, sysconfig, threading, time
-from collections import OrderedDict
+# %% ../../nbs/03_environments/06_sandbox.ipynb #99bbf5b5
+import ast, atexit, builtins, functools, json, os, reprlib, selectors, shutil, subprocess, sys, sysconfig, threading, time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,7 @@ class Limits:
             if not value>0: raise ValueError(f'Limits.{name}={value}: must be above 0')
         if self.memory<64*2**20: raise ValueError(f'Limits.memory={self.memory}: an interpreter alone needs 64 MB, give at least {64*2**20}')
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #8ced4a26
+# %% ../../nbs/03_environments/06_sandbox.ipynb #28265fe2
 ABSTAINS = ('unsupported', 'failed')
 
 @dataclass
@@ -51,7 +50,7 @@ class Verdict:
 
 class Stopped(Exception):
     "A program went no further"
-    def __init__(self, status: str, message: str): self.status, self.message = status, message
+    def __init__(self, status: str, message: str): self.status, self.message, self.output = status, message, ''
 
 # %% ../../nbs/03_environments/06_sandbox.ipynb #bef0715e
 _pools, _lock = {}, threading.Lock()
@@ -111,7 +110,7 @@ def plain(
         if len(seen)+len(stack)>most: return False
     return True
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #f86de5c6
+# %% ../../nbs/03_environments/06_sandbox.ipynb #74ae9009
 _DRIVER = """
 def _answers(calls):
     out = []
@@ -126,8 +125,8 @@ class InMonty:
     name = 'monty'
     def __init__(self, code: str, functions: list[str], limits: Limits, packages: tuple = ()):
         if packages: raise Stopped('unsupported', f'Monty has no packages: {", ".join(packages)}')
-        table = ', '.join(f'{f!r}: lambda *a, **k: {f}(*a, **k)' for f in functions)
-        self.source, self.limits, self.used, self.output = f'{code}\n{_DRIVER}\n_functions = {{{table}}}\n', limits, 0., ''
+        table = ', '.join(f'{f}={f}' for f in functions)
+        self.source, self.limits, self.used, self.output = f'{code}\n{_DRIVER}_functions = dict({table})\n', limits, 0., ''
         self.session = _pool('program').checkout(limits=dict(max_feed_duration_secs=limits.seconds, max_memory=limits.memory,
                                                              max_total_sleep_secs=limits.seconds))
         try: self.session.__enter__()
@@ -190,7 +189,7 @@ _codec = {}
 exec(_CODEC, _codec)
 pack, unpack = _codec['pack'], _codec['unpack']
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #ff26846a
+# %% ../../nbs/03_environments/06_sandbox.ipynb #47af9fea
 _RUNNER = _CODEC+"""
 import json, os, resource, sys
 def serve(read, write):
@@ -205,18 +204,18 @@ def serve(read, write):
     for name, value in job['limits'].items(): resource.setrlimit(getattr(resource, 'RLIMIT_'+name), (value, value))
     sys.set_int_max_str_digits(0)
     sys.path[:] = [p for p in sys.path if p]+['/site']
-    guard(job['readable'], job['alone'])
+    guard(job['readable'], job['alone'], job['bare'])
     send('ready')
     scope = {'__name__': 'program'}
-    if 'known' in job:
+    if job['tests']:
         def live(*call):
             send('live', pack(list(call)))
             return unpack(json.loads(read.readline()))
-        scope.update(_known=unpack(job['known']), _live=live)
+        scope['_live'] = live
     try: exec(compile(job['code'], 'program', 'exec'), scope)
     except SyntaxError as e: return send('stopped', 'syntax', str(e))
     except BaseException as e: return send('stopped', type(e).__name__, str(e))
-    if 'known' in job: return send('said', scope['_failed'])
+    if job['tests']: return send('said', scope['_failed'])
     send('loaded')
     for line in read:
         out = []
@@ -227,15 +226,18 @@ def serve(read, write):
             except BaseException as e: out.append(('raised', type(e).__name__, str(e)))
         send('answers', out)
 
-def guard(readable, alone):
+def guard(readable, alone, bare):
     nets = {'socket.connect', 'socket.bind', 'socket.getaddrinfo', 'socket.gethostbyname', 'socket.sendto', 'socket.sendmsg'}
-    reach = {'os.kill', 'os.killpg', 'signal.pthread_kill', 'ctypes.dlopen', 'os.system', 'os.exec'}
+    reach = {'os.kill', 'os.killpg', 'signal.pthread_kill', 'os.system', 'os.exec'}
+    if bare: reach.add('ctypes.dlopen')                 # numpy uses it
     if alone: reach |= {'os.fork', 'os.forkpty', 'os.posix_spawn', 'os.spawn', 'subprocess.Popen', 'pty.spawn'}
     def hook(event, args):
         if event in nets or event in reach: raise PermissionError(f'forbidden: {event}')
-        if event in ('open', 'os.listdir', 'os.scandir') and isinstance(args[0], (str, bytes)):
-            path = os.path.realpath(os.fsdecode(args[0]))
+        for path in [a for a in args[:paths.get(event, 0)] if isinstance(a, (str, bytes))]:
+            path = os.path.realpath(os.fsdecode(path))
             if not path.startswith(readable): raise PermissionError(f'forbidden: {event} {path}')
+    one = ['open', 'os.listdir', 'os.scandir', 'os.remove', 'os.rmdir', 'os.mkdir', 'os.truncate', 'os.chmod']
+    paths = dict.fromkeys(one, 1) | dict.fromkeys(['os.link', 'os.symlink', 'os.rename'], 2)
     readable = tuple(readable)
     sys.addaudithook(hook)
 """
@@ -268,14 +270,14 @@ def _bwrap(reader, writer, limits, packages):
              '--setenv', 'OMP_NUM_THREADS', '1', '--setenv', 'LC_ALL', 'C.UTF-8', '--chdir', '/tmp']
     return [*args, os.path.realpath(sys.executable), '-I', '-S', '-B', '-u', '-c', f'{_RUNNER}\nserve({reader}, {writer})']
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #3556f0b9
+# %% ../../nbs/03_environments/06_sandbox.ipynb #62bd689f
 _MOST_ANSWER = 2**23     # bytes of one message from a program
 
 class InBubblewrap:
     "A program in a process of its own namespaces"
     name = 'bubblewrap'
-    def __init__(self, code: str, functions: list[str], limits: Limits, packages: tuple = (), known: list|None = None):
-        self.limits, self.used, self.output, self.buffer = limits, 0., '', b''     # `known`: the code is tests, and these calls are answered
+    def __init__(self, code: str, functions: list[str], limits: Limits, packages: tuple = (), tests: bool = False):
+        self.limits, self.used, self.output, self.buffer = limits, 0., '', b''     # `tests`: the code is not a program but its tests
         inner, self.to = os.pipe(); self.back, outer = os.pipe()
         try:
             self.process = subprocess.Popen(_bwrap(inner, outer, limits, packages), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -288,14 +290,13 @@ class InBubblewrap:
         self.watch = selectors.DefaultSelector()
         for fd in (self.back, self.out): os.set_blocking(fd, False); self.watch.register(fd, selectors.EVENT_READ)
         seconds = int(limits.seconds)+2
-        job = dict(code=code) if known is None else dict(code=code, known=pack(known))
-        job |= dict(uid=2**30+self.process.pid, readable=[*(f'{r}/' for r in _roots()), '/tmp', '/site', '/dev/null', '/dev/urandom'],
+        job = dict(code=code, tests=tests, uid=2**30+self.process.pid, readable=[*(f'{r}/' for r in _roots()), '/tmp', '/site', '/dev/null', '/dev/urandom'],
                    limits=dict(AS=limits.memory, CPU=seconds, FSIZE=limits.disk, NOFILE=limits.files, CORE=0,
-                               NPROC=limits.processes+(os.getuid()!=0)), alone=limits.processes==1)   # in a user namespace, bubblewrap counts as one
+                               NPROC=limits.processes+(os.getuid()!=0)), alone=limits.processes==1, bare=not packages)   # +1: in a user namespace, bubblewrap counts, too
         try:
             if (first := self._ask(json.dumps(job), 'failed', 30.))!=['ready']: raise Stopped('failed', f'bubblewrap says {first}')
-            if known is None and (message := self._read('crashed', limits.seconds))!=['loaded']: raise self._stopped(*message[1:3])
-        except BaseException: self.close(); raise
+            if not tests and (message := self._read('crashed', limits.seconds))!=['loaded']: raise self._stopped(*message[1:3])
+        except BaseException as e: e.output = self.output; self.close(); raise
 
     def close(self):
         "End it, and all it started"
@@ -315,7 +316,7 @@ class InBubblewrap:
         except (ValueError, TypeError, KeyError, IndexError, RecursionError, MemoryError) as e:
             raise Stopped('crashed', 'the program answered nonsense') from e
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #da1e28a0
+# %% ../../nbs/03_environments/06_sandbox.ipynb #f9ddb0b1
 def _reply(line):
     "A line of the runner, or of a program that writes in its place"
     try: message = json.loads(line)
@@ -329,7 +330,7 @@ def _bubblewrap_status(name, message):
 
 @patch
 def said(self: InBubblewrap, live: Callable) -> list[tuple]:
-    "Tests that failed, (number, type of the exception, message); `live` answers the calls that were not known"
+    "Tests that failed, (number, type of the exception, message); `live` answers their calls"
     while True:
         kind, *rest = self._read('crashed', self.limits.seconds-self.used)
         if kind=='live': self._send(json.dumps(pack(live(*unpack(rest[0])))))
@@ -397,7 +398,7 @@ def bubblewrap_fault() -> str:
     except Stopped as e: return f'bubblewrap is installed but does not work here: {e.message[:300]}'
     finally: program.close()
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #9538d38e
+# %% ../../nbs/03_environments/06_sandbox.ipynb #c28c790c
 _SANDBOXES = dict(monty=InMonty, bubblewrap=InBubblewrap)
 
 def _retried(check, sandbox, packages):
@@ -425,87 +426,120 @@ def run_code(
             program = kind(code, [], limits, packages)
             program.answers([])
             return Verdict('passed', output=program.output, sandbox=kind.name)
-        except Stopped as e: return Verdict(e.status, e.message, getattr(program, 'output', ''), sandbox=kind.name)
+        except Stopped as e: return Verdict(e.status, e.message, program.output if program else e.output, sandbox=kind.name)
         finally:
             if program: program.close()
     return _retried(check, sandbox, packages)
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #e90c2062
-_ERRORS = """ArithmeticError AssertionError AttributeError Exception IndexError KeyError LookupError NotImplementedError OverflowError
-    RecursionError RuntimeError TypeError ValueError ZeroDivisionError""".split()
-_STAND_IN = f"""
-_errors = dict({', '.join(f'{e}={e}' for e in _ERRORS)})
-_at, _failed = [0], []
-def _call(name, args, kwargs):
-    i = _at[0]
-    _at[0] = i+1
-    if i<len(_known) and _known[i][0]==(name, args, kwargs): kind, *rest = _known[i][1]
-    else: kind, *rest = _live(name, args, kwargs)
-    if kind=='raised': raise _errors.get(rest[0], RuntimeError)(rest[1])
-    return rest[0]
+# %% ../../nbs/03_environments/06_sandbox.ipynb #0d638ab6
+_ERRORS = set("""ArithmeticError AssertionError AttributeError Exception IndexError KeyError LookupError NotImplementedError OverflowError
+    RecursionError RuntimeError TypeError ValueError ZeroDivisionError""".split())
+_STAND_IN = """
+_failed = []
+def _call(*call):
+    kind, value = _live(*call)
+    if kind=='value': return value
+    raise eval(kind)(value)
+def _fails(i, e): _failed.append((i, type(e).__name__, str(e)))
 """
+
+def _for_tests(answer):
+    "('value', result), or (one of the errors that tests may see, message)"
+    return answer if answer[0]=='value' else (answer[1] if answer[1] in _ERRORS else 'RuntimeError', answer[2])
 
 @functools.lru_cache(256)
 def _tests_program(tests, functions, setup):
     "The program that runs tests against stand-ins; raises ValueError if they are no Python"
-    source = [setup, _STAND_IN, *(f'def {f}(*args, **kwargs): return _call({f!r}, args, kwargs)' for f in functions)]
+    source = [setup, _STAND_IN, *(f'{f} = lambda *a, **k: _call({f!r}, a, k)' for f in functions)]
     if functions and 'candidate' not in functions: source.append(f'candidate = {functions[0]}')
     for i,test in enumerate(tests):
         try: body = ast.parse(test).body
         except SyntaxError as e: raise ValueError(f'test {i} is no Python: {e.msg} in {test!r}') from e
-        guarded = ast.parse(f'try:\n    pass\nexcept Exception as e:\n    _failed.append(({i}, type(e).__name__, str(e)))').body
+        guarded = ast.parse(f'try:\n    pass\nexcept Exception as e:\n    _fails({i}, e)').body
         guarded[0].body = body
         source.append(ast.unparse(guarded[0]))
     return '\n'.join([*source, '_failed'])
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #3b992f94
-_calls = OrderedDict()      # {tests program: calls it made}, the most recent sets of tests
-class _OffScript(Exception): pass
+# %% ../../nbs/03_environments/06_sandbox.ipynb #5b76dd27
+def _row(test, functions):
+    "(call, function that says whether its answer is right) of a test that compares one call with a literal; ValueError for others"
+    def call(node):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name): raise ValueError
+        name = functions[0] if node.func.id=='candidate' else node.func.id
+        if name not in functions or any(k.arg is None for k in node.keywords): raise ValueError
+        return name, tuple(map(ast.literal_eval, node.args)), {k.arg: ast.literal_eval(k.value) for k in node.keywords}
+    node, = ast.parse(test).body
+    if not isinstance(node, ast.Assert): raise ValueError
+    node = node.test
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not): return call(node.operand), lambda value: not value
+    if not isinstance(node, ast.Compare): return call(node), bool
+    (op,), (right,) = node.ops, node.comparators
+    expected = ast.literal_eval(right)
+    if isinstance(op, ast.Eq): return call(node.left), lambda value: value==expected
+    if isinstance(op, ast.Is) and (expected is None or isinstance(expected, bool)): return call(node.left), lambda value: value is expected
+    raise ValueError
 
-def _said_in_monty(source, known, live, limits):
+@functools.lru_cache(256)
+def _table(tests, functions):
+    "Rows of tests that all compare one call with a literal; None if any does more"
+    try: return [_row(t, functions) for t in tests]
+    except ValueError: return None
+
+# %% ../../nbs/03_environments/06_sandbox.ipynb #d925028b
+def _said_in_monty(source, live, limits):
     "Tests that failed, (number, type of the exception, message)"
     from pydantic_monty import MontyCrashedError, MontyError
     caps = dict(max_feed_duration_secs=limits.seconds, max_memory=limits.memory, max_suspensions=10**6, max_total_sleep_secs=limits.seconds)
     try:
         with _pool('tests').checkout(limits=caps, os_policy=dict(random_start=dict(seed=0))) as session:
-            return session.feed_run(source, inputs=dict(_known=known), external_lookup=dict(_live=live), print_callback=lambda *_: None)
+            return session.feed_run(source, external_lookup=dict(_live=live), print_callback=lambda *_: None)
     except MontyCrashedError as e: raise Stopped('timeout' if e.timed_out else 'failed', f'in the tests: {e}') from e
     except MontyError as e: return [(0, type(e.exception()).__name__, str(e.exception()))]
     except (TimeoutError, OSError) as e: raise Stopped('failed', f'no Monty worker for the tests: {e}') from e
 
-def _said_in_bubblewrap(source, known, live, limits):
-    tests = InBubblewrap(source, [], limits, known=known)
+def _said_in_bubblewrap(source, live, limits):
+    "The same, from the real Python"
+    tests = InBubblewrap(source, [], limits, tests=True)
     try: return tests.said(live)
     except Stopped as e:
         if e.status in ('error', 'forbidden', 'syntax'): return [(0, *e.message.partition(': ')[::2])]
         raise Stopped('timeout' if e.status=='timeout' else 'failed', f'in the tests: {e.message}') from e
     finally: tests.close()
 
-def _attempt(kind, tester, code, source, functions, limits, packages, known):
-    "(tests that failed, calls they made, what the program raised, what it printed); the calls in `known` are answered beforehand"
-    program, made, stop = kind(code, functions, limits, packages), [], []
-    try:
-        answers = program.answers(known or [])
-        raised = {a[2]: a[1] for a in answers if a[0]=='raised'}
-        def live(name, args, kwargs):
-            if known is not None: stop.append(_OffScript())
-            elif not plain((args, kwargs)): stop.append(Stopped('failed', 'a test calls the program with what is no plain value'))
-            if stop: raise RuntimeError('stopped')
-            try: answer, = program.answers([(name, args, kwargs)])
-            except Stopped as e: stop.append(e); raise RuntimeError('stopped') from e
-            made.append((name, args, kwargs))
-            if answer[0]=='raised': raised[answer[2]] = answer[1]
-            return answer
-        try: said = tester(source, [*zip(known or [], answers)], live, limits)
-        except RuntimeError:
-            if not stop: raise
-        if stop: raise stop[0]
-        return said, made, raised, program.output
-    finally: program.close()
+def _ask_all(program, tester, source, limits):
+    "(tests that failed, {message: type} of what the program raised) of tests that ask call by call"
+    stop, raised = [], {}
+    def live(name, args, kwargs):
+        if not stop and not plain((args, kwargs)): stop.append(Stopped('failed', 'a test calls the program with what is no plain value'))
+        if stop: raise RuntimeError('stopped')
+        try: answer, = program.answers([(name, args, kwargs)])
+        except Stopped as e: stop.append(e); raise RuntimeError('stopped') from e
+        if answer[0]=='raised': raised[answer[2]] = answer[1]
+        return _for_tests(answer)
+    try: said = tester(source, live, limits)
+    except RuntimeError:
+        if not stop: raise
+    if stop: raise stop[0]                 # whatever the tests made of it
+    return said, raised
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #9b736e3e
+# %% ../../nbs/03_environments/06_sandbox.ipynb #87e0685b
 class _TestsLack(Exception): pass
 _lacks = {}                 # {program of tests: what Monty lacks for it}
+
+def _status(kind, name, message): return (_monty_status if kind is InMonty else _bubblewrap_status)(name, message)
+
+def _compared(answers, table, tests, kind):
+    "Verdict of answers that are held against literals"
+    failures, first = [], ''
+    for i,(answer,(_,holds)) in enumerate(zip(answers, table)):
+        if answer[0]=='raised': status, said = _status(kind, *answer[1:]), f'{answer[1]}: {answer[2]}'
+        elif holds(answer[1]): continue
+        else:
+            try: got = reprlib.repr(answer[1])
+            except ValueError: got = 'a number with very many digits'
+            status, said = 'wrong', f'{tests[i]} does not hold: it gave {got}'
+        failures.append((i, said)); first = first or status
+    return Verdict(first or 'passed', failures[0][1] if failures else '', failures=failures, total=len(tests))
 
 def _verdict(said, raised, tests, kind, tester):
     "Verdict of what the tests said"
@@ -516,14 +550,14 @@ def _verdict(said, raised, tests, kind, tester):
     if name=='KeyError': message = message[1:-1]                       # a KeyError quotes its message
     if message in raised and name in (raised[message], 'RuntimeError'):
         failures[0] = said[0][0], f'{raised[message]}: {message}'
-        return verdict((_monty_status if kind is InMonty else _bubblewrap_status)(raised[message], message))
+        return verdict(_status(kind, raised[message], message))
     if tester is _said_in_monty and _monty_status(name, message)=='unsupported': raise _TestsLack(failures[0][1])
-    if name in ('TimeoutError', 'timeout'): return verdict('timeout', 'in the tests: ')
-    if name in ('NameError', 'ImportError', 'ModuleNotFoundError', 'SyntaxError', 'MemoryError', 'failed', 'PermissionError'):
+    if name=='TimeoutError': return verdict('timeout', 'in the tests: ')
+    if name in ('NameError', 'ImportError', 'ModuleNotFoundError', 'SyntaxError', 'MemoryError', 'PermissionError'):
         return verdict('failed', 'in the tests: ')
     return verdict('wrong')
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #ea7932d3
+# %% ../../nbs/03_environments/06_sandbox.ipynb #89ebac61
 def run_tests(
     code: str,                    # a Python program
     tests: list[str],             # pieces of Python with assertions
@@ -538,22 +572,21 @@ def run_tests(
     if not functions or not all(isinstance(f, str) and f.isidentifier() for f in functions):
         raise ValueError(f"functions={functions!r}: name the program's functions that the tests call, as a list")
     source = _tests_program(tuple(tests), tuple(functions), setup)
-    def attempt(kind, tester, known):
-        said, made, raised, output = _attempt(kind, tester, code, source, functions, limits, packages, known)
-        verdict = _verdict(said, raised, tests, kind, tester)
-        if known is None and len(made)>len(_calls.get(source, ())): _calls[source] = made
-        if len(_calls)>256: _calls.popitem(last=False)
-        verdict.output, verdict.sandbox = output, kind.name
+    table = None if setup else _table(tuple(tests), tuple(functions))
+    def attempt(kind, tester):
+        program = None
+        try:
+            program = kind(code, list(functions), limits, packages)
+            verdict = (_compared(program.answers([call for call,_ in table]), table, tests, kind) if table else
+                       _verdict(*_ask_all(program, tester, source, limits), tests, kind, tester))
+        except Stopped as e: verdict = Verdict(e.status, e.message, e.output, total=len(tests))
+        finally:
+            if program: program.close()
+        verdict.output, verdict.sandbox = program.output if program else verdict.output, kind.name
         return verdict
-    def with_tests_in(kind, tester):
-        if known := _calls.get(source):
-            try: return attempt(kind, tester, known)
-            except (_OffScript, Stopped): pass
-        try: return attempt(kind, tester, None)
-        except Stopped as e: return Verdict(e.status, e.message, sandbox=kind.name, total=len(tests))
     def check(kind):
         for tester in [_said_in_monty]*(source not in _lacks)+[_said_in_bubblewrap]*(sandbox!='monty' and not bubblewrap_fault()):
-            try: return with_tests_in(kind, tester)
+            try: return attempt(kind, tester)
             except _TestsLack as e: _lacks[source] = str(e)
         return Verdict('failed', f'the tests need what Monty lacks: {_lacks[source]}', sandbox=kind.name, total=len(tests))
     return _retried(check, sandbox, packages)
