@@ -220,19 +220,21 @@ def test_errors_arguments_and_helpers_reach_the_tests(kind):
     assert v.status=='error' and [i for i,_ in v.failures]==[0, 1, 2] and v.total==3 and v.message.startswith('KeyError')
 
 @pytest.mark.parametrize('kind', ['monty', pytest.param('bubblewrap', marks=with_bubblewrap)])
-def test_tests_that_are_compared_here_and_those_that_run_say_the_same(kind):
+def test_tests_that_are_compared_here_and_those_that_run_say_the_same(kind, monkeypatch):
     programs = [GOOD, 'def answer(x): return 0', 'def answer(x): return 1/0', 'def answer(x):\n    if x == 4: return "17"\n    return 10', 'answer = 3', 'x = 1',
                 'def answer(x): return [x]', 'def answer(x): raise KeyError("k")', 'n = [9, 17]\ndef answer(x):\n    n[0] += 1\n    return n[0]']
+    compare = sandbox._table
     for program in programs:
-        compared = run_tests(program, TESTS, ['answer'], sandbox=kind)
-        ran = run_tests(program, TESTS, ['answer'], 'nothing = None', sandbox=kind)          # a set-up means that the tests run
+        monkeypatch.setattr(sandbox, '_table', compare); compared = run_tests(program, TESTS, ['answer'], sandbox=kind)
+        monkeypatch.setattr(sandbox, '_table', lambda *a: None); ran = run_tests(program, TESTS, ['answer'], sandbox=kind)
         assert compared.status==ran.status and [i for i,_ in compared.failures]==[i for i,_ in ran.failures], (program, compared, ran)
 
 @pytest.mark.parametrize('kind', ['monty', pytest.param('bubblewrap', marks=with_bubblewrap)])
-def test_attacks_on_tests_that_run(kind, canary):
+def test_attacks_on_tests_that_run(kind, canary, monkeypatch):
     "The hostile programs that are over soon, against tests in a process"
     names = [n for n,(a,b,_) in HOSTILE.items() if 'timeout' not in a+b]
-    def one(name): return run_tests(HOSTILE[name][2].replace('CANARY', str(canary)), TESTS, ['answer'], 'nothing = None', LIMITS, kind)
+    def one(name): return run_tests(HOSTILE[name][2].replace('CANARY', str(canary)), TESTS, ['answer'], limits=LIMITS, sandbox=kind)
+    monkeypatch.setattr(sandbox, '_table', lambda *a: None)
     with ThreadPoolExecutor(6) as pool: found = dict(zip(names, pool.map(one, names)))
     assert len(found)>55 and not [n for n,v in found.items() if v.ok or v.status=='failed'], found
 

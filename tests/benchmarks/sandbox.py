@@ -2,10 +2,10 @@
 
     make bench BENCH=sandbox [ARGS="--data FOLDER/HumanEval.jsonl.gz --repeats 5"]
 
-Rate: the tasks of this project that Monty runs, their solutions checked against their tests one after the other on one core, by `run_tests` in Monty and by
-a fresh interpreter that runs program and tests in one file (no isolation at all), in turn, `--repeats` times. The first round, in which the calls
-of the tests are not yet known, is measured apart. With `--data`, HumanEval (openai/human-eval) in each sandbox. Attacks: those of `tests/test_sandbox.py`."""
-import argparse, gzip, json, os, statistics, subprocess, sys, tempfile, time
+Rate: the solutions of this project's tasks against their tests, one after the other on one core, by `run_tests` in Monty and by a fresh interpreter that
+runs program and tests in one file (no isolation at all), in turn, `--repeats` times, by the clock and by processor time: all tasks, those whose tests are
+compared, and those whose tests run. With `--data`, HumanEval (openai/human-eval) in each sandbox. Attacks: those of `tests/test_sandbox.py`."""
+import argparse, gzip, json, os, resource, statistics, subprocess, sys, tempfile, time
 from collections import Counter
 from pathlib import Path
 from rlops_lab.core import git_state
@@ -20,37 +20,54 @@ PATIENT = Limits(seconds=30.)      # a busy machine is no reason for a wrong pro
 def subprocess_check(row):
     "Program and tests in one file, in an interpreter of their own"
     with tempfile.NamedTemporaryFile('w', suffix='.py') as f:
-        f.write('\n'.join([row['solution'], *row['tests']])); f.flush()
+        f.write('\n'.join([row['solution'], f"candidate = {row['functions'][0]}", *row['tests']])); f.flush()
         return subprocess.run([sys.executable, f.name], capture_output=True).returncode==0
 
 
-def rate(check, rows):
-    "Checks a second; every one of them must pass"
-    begin = time.perf_counter()
+def cpu_seconds():
+    "Processor time of this process, its workers and everything that has ended; unlike wall time, it does not depend on who else is at work"
+    def used(p):
+        try: return sum(int(t.read_text().split()[0]) for t in Path(p).glob('task/*/schedstat'))/1e9
+        except OSError: return 0.
+    me = os.getpid()
+    workers = [p for p in Path('/proc').glob('[0-9]*') if parent(p)==me]
+    done = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(map(used, [f'/proc/{me}', *workers]))+done.ru_utime+done.ru_stime
+
+
+def parent(p):
+    try: return int((p/'stat').read_text().rsplit(')', 1)[1].split()[1])
+    except OSError: return 0
+
+
+def measured(check, rows):
+    "(checks a second, milliseconds of processor time a check); every check must pass"
+    begin, cpu = time.perf_counter(), cpu_seconds()
     assert all([check(r) for r in rows])
-    return len(rows)/(time.perf_counter()-begin)
+    return len(rows)/(time.perf_counter()-begin), 1e3*(cpu_seconds()-cpu)/len(rows)
 
 
-def rates(repeats, passes):
-    "Both rates in turn, and the ratio of each pair"
-    rows = coding_tasks()+coding_tasks('eval')
-    def ours(row): return run_tests(row['solution'], row['tests'], row['functions'], limits=PATIENT, sandbox='monty').ok
-    rate(ours, rows[:1])                                                # the pool starts
-    sandbox._calls.clear()
-    first = rate(ours, rows)
-    pairs = [(rate(ours, rows*passes), rate(subprocess_check, rows)) for _ in range(repeats)]
-    ratios = [a/b for a,b in pairs]
-    return dict(ours=round(statistics.median(a for a,_ in pairs)), subprocess=round(statistics.median(b for _,b in pairs), 1),
-                ratio=round(statistics.median(ratios), 1), lowest=round(min(ratios), 1), highest=round(max(ratios), 1), n=repeats,
-                checks_each=[len(rows)*passes, len(rows)], first_round=round(first), first_ratio=round(first/statistics.median(b for _,b in pairs), 1))
+def rates(rows, repeats, passes):
+    "Both in turn, and the ratio of each pair, by the clock and by processor time"
+    def ours(row): return run_tests(row['solution'], row['tests'], row['functions'], row.get('setup', ''), PATIENT, 'monty').ok
+    rows = [r for r in rows if ours(r)]                                 # the pool starts, and what Monty lacks is left out
+    pairs = [(*measured(ours, rows*passes), *measured(subprocess_check, rows)) for _ in range(repeats)]
+    def middle(values): return round(statistics.median(values), 2)
+    ratios, cpu = [a/b for a,_,b,_ in pairs], [b/a for _,a,_,b in pairs]
+    return dict(ours_per_s=middle(p[0] for p in pairs), subprocess_per_s=middle(p[2] for p in pairs), ratio=middle(ratios), range=[middle([min(ratios)]), middle([max(ratios)])],
+                ours_cpu_ms=middle(p[1] for p in pairs), subprocess_cpu_ms=middle(p[3] for p in pairs), cpu_ratio=middle(cpu), n=repeats, tasks=len(rows))
+
+
+def humaneval_rows(path):
+    return [dict(r, solution=r['prompt']+r['canonical_solution'], setup=r['prompt'], tests=[r['test']+'\ncheck(candidate)'], functions=[r['entry_point']])
+            for r in map(json.loads, gzip.open(path, 'rt'))]
 
 
 def human_eval(path, kind):
     "HumanEval's own solutions in one sandbox: passed, seconds, what did not pass"
-    rows = [json.loads(line) for line in gzip.open(path, 'rt')]
+    rows = humaneval_rows(path)
     begin = time.perf_counter()
-    found = {r['task_id']: run_tests(r['prompt']+r['canonical_solution'], [r['test']+'\ncheck(candidate)'], [r['entry_point']], r['prompt'],
-                                     PATIENT, kind) for r in rows}
+    found = {r['task_id']: run_tests(r['solution'], r['tests'], r['functions'], r['setup'], PATIENT, kind) for r in rows}
     return dict(passed=sum(v.ok for v in found.values()), of=len(rows), seconds=round(time.perf_counter()-begin, 1),
                 others={k: f'{v.status}: {v.message[:90]}' for k,v in found.items() if not v.ok})
 
@@ -70,11 +87,20 @@ def attacks(kind):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', help='HumanEval.jsonl.gz')
-    for name, default in {'repeats': 5, 'passes': 20}.items(): parser.add_argument(f'--{name}', type=int, default=default)
+    for name, default in {'repeats': 5, 'passes': 5}.items(): parser.add_argument(f'--{name}', type=int, default=default)
     args = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])        # one core for both: checks are counted, not cores
-    figures = dict(rates=rates(args.repeats, args.passes))
-    print(f"rates {figures['rates']}", flush=True)
+    ours = coding_tasks()+coding_tasks('eval')
+    compared = [r for r in ours if sandbox._table(tuple(r['tests']), tuple(r['functions']))]
+    sets = {'our tasks': ours, 'our tasks, tests compared': compared, 'our tasks, tests that run': [r for r in ours if r not in compared]}
+    if args.data:
+        every_fourth = humaneval_rows(args.data)[::4]
+        sets['HumanEval, every fourth'] = every_fourth
+        sets['of these, tests compared'] = [r for r in every_fourth if sandbox._table(tuple(r['tests']), tuple(r['functions']))]
+    figures = dict(rates={})
+    for name,rows in sets.items():
+        figures['rates'][name] = rates(rows, args.repeats, args.passes)
+        print(f"rates, {name}: {figures['rates'][name]}", flush=True)
     kinds = ['monty']+['bubblewrap']*(not bubblewrap_fault())
     if bubblewrap_fault(): print(bubblewrap_fault())
     if args.data: figures['human_eval'] = {kind: human_eval(args.data, kind) for kind in [*kinds, 'auto']}
@@ -83,7 +109,7 @@ def main():
     for kind,found in figures['attacks'].items(): print(f'attacks in {kind}: {found}', flush=True)
     passed = {kind: f['passed'] for kind,f in figures.get('human_eval', {}).items()}
     goal = 'at least 30x the rate of a bare subprocess; HumanEval 162 of 164 in Monty and 164 in bubblewrap; no attack passes or harms'
-    holds = (figures['rates']['ratio']>=30 and not any(a['passed'] or a['harmed'] for a in figures['attacks'].values())
+    holds = (figures['rates']['our tasks']['ratio']>=30 and not any(a['passed'] or a['harmed'] for a in figures['attacks'].values())
              and (not args.data or passed['monty']>=162 and passed.get('bubblewrap', 164)>=164))
     print(json.dumps(dict(name='sandbox', figures=figures, goal=goal, holds=holds, machine=f'{processor()}, one core, Python {sys.version.split()[0]}',
                           commit=git_state()[0])))
