@@ -242,7 +242,7 @@ def guard(readable, alone, bare):
     sys.addaudithook(hook)
 """
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #6d7d592b
+# %% ../../nbs/03_environments/06_sandbox.ipynb #96c39ddb
 def _roots():
     "Folders with the Python installation and the system's libraries"
     base = os.path.realpath(sys.base_prefix)
@@ -265,12 +265,13 @@ def _bwrap(reader, writer, limits, packages):
         for part in {f.parts[0] for f in files(package) if f.parts[0]!='..'}:
             args += ['--ro-bind', str(Path(sysconfig.get_path('platlib'))/part), f'/site/{part}']
     here = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) if '__file__' in globals() else ''
-    if here.startswith(tuple(r+'/' for r in _roots())): args += ['--perms', '0555', '--tmpfs', here, '--remount-ro', here]   # our tasks' answers
+    if here.startswith(tuple(r+'/' for r in _roots())):                              # the package holds the tests of our own tasks
+        args += ['--perms', '0555', '--tmpfs', here, '--remount-ro', here]
     args += ['--remount-ro', '/', '--clearenv', '--setenv', 'PATH', '/usr/bin', '--setenv', 'HOME', '/tmp', '--setenv', 'OPENBLAS_NUM_THREADS', '1',
              '--setenv', 'OMP_NUM_THREADS', '1', '--setenv', 'LC_ALL', 'C.UTF-8', '--chdir', '/tmp']
     return [*args, os.path.realpath(sys.executable), '-I', '-S', '-B', '-u', '-c', f'{_RUNNER}\nserve({reader}, {writer})']
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #62bd689f
+# %% ../../nbs/03_environments/06_sandbox.ipynb #c3a49a93
 _MOST_ANSWER = 2**23     # bytes of one message from a program
 
 class InBubblewrap:
@@ -292,7 +293,8 @@ class InBubblewrap:
         seconds = int(limits.seconds)+2
         job = dict(code=code, tests=tests, uid=2**30+self.process.pid, readable=[*(f'{r}/' for r in _roots()), '/tmp', '/site', '/dev/null', '/dev/urandom'],
                    limits=dict(AS=limits.memory, CPU=seconds, FSIZE=limits.disk, NOFILE=limits.files, CORE=0,
-                               NPROC=limits.processes+(os.getuid()!=0)), alone=limits.processes==1, bare=not packages)   # +1: in a user namespace, bubblewrap counts, too
+                               # +1: in a user namespace, bubblewrap's own process counts
+                               NPROC=limits.processes+(os.getuid()!=0)), alone=limits.processes==1, bare=not packages)
         try:
             if (first := self._ask(json.dumps(job), 'failed', 30.))!=['ready']: raise Stopped('failed', f'bubblewrap says {first}')
             if not tests and (message := self._read('crashed', limits.seconds))!=['loaded']: raise self._stopped(*message[1:3])
@@ -316,7 +318,7 @@ class InBubblewrap:
         except (ValueError, TypeError, KeyError, IndexError, RecursionError, MemoryError) as e:
             raise Stopped('crashed', 'the program answered nonsense') from e
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #f9ddb0b1
+# %% ../../nbs/03_environments/06_sandbox.ipynb #1e3a681a
 def _reply(line):
     "A line of the runner, or of a program that writes in its place"
     try: message = json.loads(line)
@@ -340,6 +342,7 @@ def said(self: InBubblewrap, live: Callable) -> list[tuple]:
 @patch
 def _stopped(self: InBubblewrap, name='', message=''): return Stopped(_bubblewrap_status(str(name), str(message)), f'{name}: {message}')
 
+# %% ../../nbs/03_environments/06_sandbox.ipynb #0e1a5b62
 @patch
 def _send(self: InBubblewrap, line):
     try:
@@ -460,7 +463,7 @@ def _tests_program(tests, functions, setup):
         source.append(ast.unparse(guarded[0]))
     return '\n'.join([*source, '_failed'])
 
-# %% ../../nbs/03_environments/06_sandbox.ipynb #8b1afacf
+# %% ../../nbs/03_environments/06_sandbox.ipynb #6c2f7e00
 def _asserts(test):
     "The assertions that a test consists of, those in HumanEval's `check(candidate)` included; ValueError for other tests"
     found, inner = [], []
@@ -486,9 +489,11 @@ def _row(node, functions):
     expected = ast.literal_eval(right)
     if isinstance(op, ast.Eq): return call(left), lambda value: value==expected
     if isinstance(op, ast.Is) and (expected is None or isinstance(expected, bool)): return call(left), lambda value: value is expected
-    if isinstance(op, ast.Lt) and isinstance(left, ast.Call) and ast.unparse(left.func)=='abs' and isinstance(left.args[0], ast.BinOp) and isinstance(left.args[0].op, ast.Sub):
-        middle = ast.literal_eval(left.args[0].right)
-        return call(left.args[0].left), lambda value: isinstance(value, (int, float)) and abs(value-middle)<expected
+    if isinstance(op, ast.Lt) and isinstance(left, ast.Call) and ast.unparse(left.func)=='abs':
+        (inner,) = left.args
+        if not isinstance(inner, ast.BinOp) or not isinstance(inner.op, ast.Sub): raise ValueError
+        middle = ast.literal_eval(inner.right)
+        return call(inner.left), lambda value: isinstance(value, (int, float)) and abs(value-middle)<expected
     raise ValueError
 
 @functools.lru_cache(256)

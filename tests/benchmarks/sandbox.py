@@ -54,7 +54,8 @@ def rates(rows, repeats, passes):
     pairs = [(*measured(ours, rows*passes), *measured(subprocess_check, rows)) for _ in range(repeats)]
     def middle(values): return round(statistics.median(values), 2)
     ratios, cpu = [a/b for a,_,b,_ in pairs], [b/a for _,a,_,b in pairs]
-    return dict(ours_per_s=middle(p[0] for p in pairs), subprocess_per_s=middle(p[2] for p in pairs), ratio=middle(ratios), range=[middle([min(ratios)]), middle([max(ratios)])],
+    return dict(ours_per_s=middle(p[0] for p in pairs), subprocess_per_s=middle(p[2] for p in pairs), ratio=middle(ratios),
+                range=[round(min(ratios), 2), round(max(ratios), 2)],
                 ours_cpu_ms=middle(p[1] for p in pairs), subprocess_cpu_ms=middle(p[3] for p in pairs), cpu_ratio=middle(cpu), n=repeats, tasks=len(rows))
 
 
