@@ -14,7 +14,6 @@ from itertools import groupby
 import ipywidgets as widgets
 from IPython.display import HTML, display
 from ..core import Trajectory
-from ..rollouts import decoded
 
 # %% ../../nbs/13_widgets/01_tokens.ipynb #4da6e6dd
 def token_texts(
@@ -22,6 +21,7 @@ def token_texts(
     tokenizer,
 ) -> list[str]:      # one text a token; '' where a character is not complete yet
     "What each token adds to the text"
+    from rlops_lab.rollouts import decoded              # here, since it loads torch, which `widgets.labels` does without
     out, begin, at = [], 0, 0                           # ids[:at] have their text, ids[begin:at] are context
     for i in range(len(ids)):
         before, now = decoded(tokenizer, ids[begin:at]), decoded(tokenizer, ids[begin:i+1])
