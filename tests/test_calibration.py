@@ -1,36 +1,61 @@
 "Agreement and corrected pass rates: invariances, other libraries as oracles, coverage where it is hardest, and bad input."
+import warnings
+import krippendorff
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats
+from sklearn.metrics import cohen_kappa_score
 from rlops_lab.core import wilson
-from rlops_lab.judges.calibration import calibrate, calibrate_slices, codes, confusion, corrected_rate, inverted_interval, rate_interval
+from rlops_lab.judges.calibration import (calibrate, calibrate_slices, codes, cohen_kappa, confusion, corrected_rate, inverted_interval,
+                                          krippendorff_alpha, rate_interval)
 from rlops_lab.judges.consistency import position_bias, rater_alpha, self_consistency
 
 verdict = st.sampled_from(['pass', 'fail', None])
 pairs = st.lists(st.tuples(verdict, verdict), min_size=1, max_size=60)
 
 
-def test_sklearn_kappas():
-    metrics = pytest.importorskip('sklearn.metrics')
-    r = np.random.default_rng(0)
-    labels = r.integers(1, 6, 200)
-    verdicts = np.clip(labels+r.integers(-1, 2, 200), 1, 5)
-    for weights in ('nominal', 'linear', 'quadratic'):
-        ours = calibrate(verdicts.tolist(), labels.tolist(), 'random', levels=(1, 2, 3, 4, 5), weights=weights).kappa
-        theirs = metrics.cohen_kappa_score(labels, verdicts, weights=None if weights=='nominal' else weights)
-        assert ours.value==pytest.approx(theirs) and ours.low<theirs<ours.high
+METRICS, WEIGHTS = ('nominal', 'ordinal', 'interval'), ('nominal', 'linear', 'quadratic')
+place = st.one_of(st.none(), st.integers(0, 3))
+ratings = st.integers(2, 4).flatmap(lambda raters: st.lists(st.lists(place, min_size=raters, max_size=raters), min_size=1, max_size=30))
 
 
-def test_krippendorff_package():
-    krippendorff = pytest.importorskip('krippendorff')
-    r = np.random.default_rng(1)
-    ratings = np.clip(r.integers(0, 5, (40, 1))+r.integers(-1, 2, (40, 4)), 0, 4).astype(float)
-    ratings[r.random(ratings.shape)<.2] = np.nan
-    rows = [[None if np.isnan(x) else int(x) for x in row] for row in ratings]
-    for metric in ('nominal', 'ordinal', 'interval'):
-        theirs = krippendorff.alpha(ratings.T, level_of_measurement=metric, value_domain=range(5))
-        assert rater_alpha(rows, tuple(range(5)), metric).value==pytest.approx(theirs)
+@settings(deadline=None, max_examples=200)
+@given(ratings, st.sampled_from(METRICS))
+def test_alpha_is_that_of_the_krippendorff_package(rows, metric):
+    "Any number of raters, any gaps; where one item or level alone is left, alpha is not defined, and neither invents one"
+    paired = [[x for x in row if x is not None] for row in rows if sum(x is not None for x in row)>1]
+    if not paired:
+        with pytest.raises(ValueError, match='no item has two ratings'): rater_alpha(rows, tuple(range(4)), metric)
+        return
+    ours = rater_alpha(rows, tuple(range(4)), metric)
+    if len({x for row in paired for x in row})<2: assert np.isnan(ours.value); return
+    theirs = krippendorff.alpha(np.array(rows, float).T, level_of_measurement=metric, value_domain=range(4))
+    assert ours.value==pytest.approx(theirs, abs=1e-9) and ours.low<=theirs+1e-9 and theirs<=ours.high+1e-9
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40), st.sampled_from(WEIGHTS), st.sampled_from(METRICS))
+def test_kappa_and_alpha_of_two_are_those_of_the_libraries(rows, weights, metric):
+    verdicts, labels = map(list, zip(*rows))
+    ours = calibrate(verdicts, labels, 'random', levels=tuple(range(4)), weights=weights, metric=metric)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')                                     # theirs warns where kappa is not defined
+        theirs = cohen_kappa_score(labels, verdicts, labels=range(4), weights=None if weights=='nominal' else weights)
+    assert ours.kappa.value==pytest.approx(theirs, abs=1e-9, nan_ok=True)
+    if len({*verdicts, *labels})<2: assert np.isnan(ours.alpha.value); return
+    assert ours.alpha.value==pytest.approx(krippendorff.alpha([verdicts, labels], level_of_measurement=metric, value_domain=range(4)), abs=1e-9)
+
+
+def test_many_tables_in_one_call_are_those_of_the_libraries_one_by_one():
+    "What neither library does, and what the intervals are made of: a posterior's worth of tables at once"
+    tables = np.random.default_rng(0).integers(0, 12, (50, 4, 4))
+    for weights, metric in zip(WEIGHTS, METRICS):
+        kappas, alphas = cohen_kappa(tables, weights), krippendorff_alpha(tables+tables.swapaxes(1, 2), metric)
+        for table, kappa, alpha in zip(tables, kappas, alphas):
+            labels, verdicts = np.repeat(np.indices((4, 4)).reshape(2, -1), table.ravel(), 1)
+            assert kappa==pytest.approx(cohen_kappa_score(labels, verdicts, weights=None if weights=='nominal' else weights))
+            assert alpha==pytest.approx(krippendorff.alpha([labels, verdicts], level_of_measurement=metric, value_domain=range(4)))
 
 
 @settings(deadline=None)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rlops_lab.core import Usage, read_jsonl
 from rlops_lab.judges.comparisons import Panel, compare, fixtures, flips, pairwise, rank, unanimity
-from rlops_lab.judges.judge import Endpoint, Judge, Reply, Verdict, background, pooled, run_here, vote
+from rlops_lab.judges.judge import Endpoint, Judge, Reply, Verdict, background, combined, pooled, run_here, verdicts_html, vote
 from rlops_lab.judges.questions import Unparsed, as_text, fenced, messages_for, plain, read_choice, read_probabilities
 from rlops_lab.judges.rubrics import Criterion, Rubric, load_rubric
 from rlops_lab.rewards import Gate, Sequential, WeightedSum
@@ -180,6 +180,57 @@ def test_in_a_running_loop_and_from_it():
     assert [v.score for v in a+b]==[1.]*6 and all(v.cached for v in b)
     async def inside(): return Judge(honest, RUBRIC).grade(items(1))
     with pytest.raises(RuntimeError, match='use `await judge.grade_async'): run_here(inside())
+
+@pytest.fixture
+def bars(monkeypatch):
+    "What progress bars show; two seconds are a tenth of one"
+    from rlops_lab.judges import judge as module
+    shown, wait = [], module.wait
+    class FakeBar:
+        def __init__(self, total, desc, unit): self.n, self.total = 0, total; shown.append(self)
+        def update(self, n): self.n += n
+        def __enter__(self): return self
+        def __exit__(self, *error): pass
+    monkeypatch.setattr(module, 'tqdm', FakeBar)
+    monkeypatch.setattr(module, 'wait', lambda futures, seconds: wait(futures, seconds/20))
+    return shown
+
+async def unhurried(messages, **how):
+    await asyncio.sleep(.15)
+    return Reply(verdict())
+
+def test_a_long_run_shows_how_far_it_is(bars):
+    judge = Judge(unhurried, RUBRIC, concurrency=2)
+    judge.grade(items(6))
+    judge.grade(items(6))                                                  # all in memory: no bar
+    assert [(bar.n, bar.total) for bar in bars]==[(6, 6)]
+    judge.grade(items(9))                                                  # counts this run alone
+    assert (bars[-1].n, bars[-1].total)==(9, 9)
+    Panel([Judge(unhurried, RUBRIC, concurrency=2, seed=s) for s in (0, 1)]).grade(items(4))
+    assert (bars[-1].n, bars[-1].total, len(bars))==(4, 4, 3)
+
+def test_a_bar_belongs_to_a_cell_and_not_to_a_thread(bars):
+    thread = threading.Thread(target=lambda: Judge(unhurried, RUBRIC).grade(items(2)))
+    thread.start(); thread.join()
+    quiet = Judge(unhurried, RUBRIC)
+    quiet.progress = False
+    quiet.grade(items(2))
+    assert not bars
+
+def test_an_error_in_a_long_run_is_its_own(bars):
+    class Breaks(Judge):
+        async def _grade_all(self, items): await asyncio.sleep(.2); raise TimeoutError('mine')
+    with pytest.raises(TimeoutError, match='mine'): Breaks(honest, RUBRIC).grade(items(1))
+    assert len(bars)==1
+
+def test_verdicts_show_themselves():
+    nasty = '<script>alert(1)</script>'
+    part = Verdict(nasty, 1., nasty, rubric='r', model=nasty)
+    page = combined(RUBRIC, dict(helps=part))._repr_html_()+verdicts_html([combined(RUBRIC, dict(helps=part)), Verdict(unscored=nasty)], [nasty, 'b'])
+    assert '<script' not in page and not re.search(r'<style|<svg|href=| id=', page) and '&lt;script' in page
+    assert '0 items' in verdicts_html([]) and 'unscored' in verdicts_html([Verdict(unscored='down')])
+    voted = combined(RUBRIC, dict(helps=Verdict('yes', 1., parts={0: Verdict('yes', 1.), 1: Verdict('no', 0.)})))
+    assert '0: <b>yes</b>' in voted._repr_html_()
 
 def test_ctrl_c_loses_nothing(tmp_path):
     asked = []

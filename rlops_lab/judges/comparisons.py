@@ -135,6 +135,8 @@ class Panel(Grader):
 
     @property
     def usage(self): return sum(j.usage for j in self.judges)
+    @property
+    def graded(self): return min(j.graded for j in self.judges)
 
     async def _grade_all(self, items):
         graded = await asyncio.gather(*(j._grade_all(items) for j in self.judges))

@@ -19,7 +19,7 @@ from ..judges.judge import vote
 from ..judges.labels import next_labels
 from ..judges.rubrics import Criterion, Rubric, load_rubric
 
-# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #06fb9c03
+# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #cd52a446
 KEY = ('annotator', 'item', 'hash', 'rubric', 'criterion')      # what a click is about
 
 class LabelFile:
@@ -41,7 +41,8 @@ class LabelFile:
             f.seek(max(size-1, 0))
             torn = size and f.read(1)!=b'\n'
             line = b'\n'*bool(torn)+json.dumps(row).encode()+b'\n'
-            if f.write(line)!=len(line): raise OSError(f'{file}: a label was written in part only. Is the disk full? Make room, and label it again')
+            if f.write(line)!=len(line):
+                raise OSError(f'{file}: a label was written in part only. Is the disk full? Make room, and label it again')
             os.fsync(f.fileno())
 
 # %% ../../nbs/13_widgets/02b_label_sheets.ipynb #d63d6c13
@@ -64,11 +65,11 @@ def read_labels(
             elif n<len(lines): warnings.warn(f'{file}, line {n} is damaged and left out: a click that a crash has cut short', stacklevel=2)
     return rows
 
-# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #c2b5e6a0
+# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #e2b0ca38
 def replayed(
     rows: list[dict],    # clicks, as of `read_labels`
-) -> tuple[dict, dict, dict]:   # {key: answers, the last one holds}, {annotator: keys in the order of clicks}, {annotator: items whose verdict was seen}
-    "What clicks come to"
+) -> tuple[dict, dict, dict]:
+    "What clicks come to: {key: answers, the last one holds}, {annotator: keys in their order}, {annotator: items whose verdict was seen}"
     stacks, clicks, seen = {}, {}, {}
     for row in rows:
         order = clicks.setdefault(row['annotator'], [])
@@ -83,7 +84,7 @@ def replayed(
             del order[len(order)-1-order[::-1].index(key)]
     return {key: stack for key, stack in stacks.items() if stack}, clicks, seen
 
-# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #47a4d5b2
+# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #58708620
 def shown(
     item: str|dict|Trajectory,
     columns=None,           # of a dict; None: all but its `id`
@@ -91,16 +92,19 @@ def shown(
     "What an annotator may see of an item: nothing that grades it"
     if isinstance(item, str): return {'text': item}
     if isinstance(item, Trajectory): return {'transcript': item.messages}
-    if not isinstance(item, dict): raise TypeError(f'an item is a {type(item).__name__}: give a text, a dict of texts or messages, or a Trajectory')
+    if not isinstance(item, dict):
+        raise TypeError(f'an item is a {type(item).__name__}: give a text, a dict of texts or messages, or a Trajectory')
     names = list(columns or (k for k in item if k!='id'))
     for k in names:
-        if k not in item: raise ValueError(f'an item has no {k!r}, it has {sorted(item)}: name the columns that annotators read, columns=[…]')
+        if k not in item:
+            raise ValueError(f'an item has no {k!r}, it has {sorted(item)}: name the columns that annotators read, columns=[…]')
         text = isinstance(item[k], str) or isinstance(item[k], list) and all(isinstance(m, dict) and 'role' in m for m in item[k])
-        if not text: raise TypeError(f'{k!r} of an item is a {type(item[k]).__name__}, not a text or messages. Name the columns that annotators '
-                                     'read, columns=[…]: none that holds a verdict')
+        if not text:
+            raise TypeError(f'{k!r} of an item is a {type(item[k]).__name__}, not a text or messages. Name the columns that annotators read, '
+                            'columns=[…]: none that holds a verdict')
     return {k: item[k] for k in names}
 
-# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #fd6ae165
+# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #94848d1b
 def label_order(
     n: int,                  # rows
     k: int|None = None,      # rows to label; None: all
@@ -113,12 +117,12 @@ def label_order(
     if not 0<k<=n: raise ValueError(f'k={k} of {n} rows: label at least one and at most all')
     if drawn=='random': return r.permutation(n)[:k].tolist()
     if drawn!='verdict':
-        raise ValueError(f"drawn={drawn!r}: rows can be drawn 'random' or by 'verdict'. Labels are not known before they are given, so rows of "
-                         'balanced labels must come from elsewhere: give their `order`')
+        raise ValueError(f"drawn={drawn!r}: rows can be drawn 'random' or by 'verdict'. Labels are not known before they are given, so "
+                         'rows of balanced labels must come from elsewhere: give their `order`')
     if verdicts is None: raise ValueError("drawn='verdict' needs the judge's verdicts, one a row")
     return r.permutation(next_labels(list(verdicts), [None]*n, k, seed=seed)).tolist()
 
-# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #0f6a0023
+# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #353a12cb
 PASS_FAIL = Rubric('pass_fail', 'You label one item.', 1., (Criterion('passes', 'Does it pass?', BINARY),))
 
 class Sheet:
@@ -135,20 +139,24 @@ class Sheet:
         seed: int = 0,
     ):
         if not len(items): raise ValueError('there is nothing to label: `items` is empty')
-        if drawn is None and order is not None: raise ValueError(f'an order was given: say how its rows were drawn, drawn={" or ".join(map(repr, DRAWN))}')
-        if verdicts is not None and len(verdicts)!=len(items): raise ValueError(f'{len(verdicts)} verdicts on {len(items)} items: give one of each')
+        if drawn is None and order is not None:
+            raise ValueError(f'an order was given: say how its rows were drawn, drawn={" or ".join(map(repr, DRAWN))}')
+        if verdicts is not None and len(verdicts)!=len(items):
+            raise ValueError(f'{len(verdicts)} verdicts on {len(items)} items: give one of each')
         self.rubric = PASS_FAIL if rubric is None else rubric if isinstance(rubric, Rubric) else load_rubric(rubric)
         self.items, self.columns = list(items), columns or (self.rubric.sees if rubric is not None else None)
         self.hashes = [digest(shown(x, self.columns), n=16) for x in self.items]
+        if ids is not None and len(ids)!=len(items): raise ValueError(f'{len(ids)} ids of {len(items)} items: give one of each')
         named = [x.get('id') if isinstance(x, dict) else None for x in self.items] if ids is None else list(ids)
-        self.ids = [h if name is None else str(name) for name, h in zip(named, self.hashes, strict=True)]
+        self.ids = [h if name is None else str(name) for name, h in zip(named, self.hashes)]
         if twice := [i for i, count in Counter(self.ids).items() if count>1]:
             raise ValueError(f'{len(twice)} ids are given twice, such as {twice[0]!r}: equal texts need ids of their own, ids=[…]')
         self.verdicts = None if verdicts is None else [getattr(v, 'choice', v) for v in verdicts]
         self.drawn = drawn or 'random'
         self.order = label_order(len(items), k, self.drawn, self.verdicts, seed) if order is None else [int(i) for i in order]
-        if self.drawn not in DRAWN or not self.order or len(set(self.order))<len(self.order) or not set(self.order)<=set(range(len(items))):
-            raise ValueError(f'drawn={self.drawn!r}, order={self.order[:5]}…: rows of the {len(items)} items, each once, and drawn one of {DRAWN}')
+        if self.drawn not in DRAWN: raise ValueError(f'drawn={self.drawn!r}: one of {", ".join(DRAWN)}')
+        if not self.order or len(set(self.order))<len(self.order) or not set(self.order)<=set(range(len(items))):
+            raise ValueError(f'order={self.order[:5]}…: rows of the {len(items)} items, each once')
         self.units = [(i, c) for i in self.order for c in self.rubric.criteria]
 
     def key(self, annotator: str, i: int, criterion: Criterion) -> tuple:
@@ -186,7 +194,7 @@ def label_column(
         return None if total is None else BINARY[total>=sheet.rubric.pass_at]
     return [judged(i) for i in range(len(sheet.items))]
 
-# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #0655ad9f
+# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #94f8e955
 class Labels(NamedTuple):
     "What `calibrate` and `corrected_rate` take beside the verdicts"
     labels: list      # [n] level, None: not labelled
@@ -198,7 +206,8 @@ def drawn_together(
     "How labels were drawn that were drawn in several ways"
     if len(ways)==1: return next(iter(ways))
     if ways=={'random', 'verdict'}: return 'verdict'
-    raise ValueError(f'labels were drawn in ways that do not mix: {", ".join(sorted(ways)) or "none is labelled yet"}. Keep those of each in a file of its own')
+    if not ways: raise ValueError('nothing is labelled yet, so there is nothing to export')
+    raise ValueError(f'labels were drawn in ways that do not mix: {", ".join(sorted(ways))}. Keep those of each in a file of its own')
 
 def majority(
     columns: list,        # [annotators][n] labels
@@ -206,7 +215,7 @@ def majority(
     "The label that most gave; None where nobody did, and on a tie"
     return [vote(given)[0] if (given := [x for x in row if x is not None]) else None for row in zip(*columns)]
 
-# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #5620f0cf
+# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #1f7ff2f7
 class Agreement(NamedTuple):
     "Annotators with each other"
     annotators: tuple
@@ -224,5 +233,6 @@ def agreement(
     shared = sum(sum(x is not None for x in row)>1 for row in rows)
     if shared<LEAST: return Agreement(tuple(columns), shared, None, None)
     ordered = len(levels)>2
-    kappa = calibrate(*columns.values(), 'random', levels=levels, weights='linear' if ordered else 'nominal').kappa if len(columns)==2 else None
-    return Agreement(tuple(columns), shared, kappa, rater_alpha(rows, levels, 'ordinal' if ordered else 'nominal'))
+    weights, metric = ('linear', 'ordinal') if ordered else ('nominal', 'nominal')
+    kappa = calibrate(*columns.values(), 'random', levels=levels, weights=weights).kappa if len(columns)==2 else None
+    return Agreement(tuple(columns), shared, kappa, rater_alpha(rows, levels, metric))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KEYS', 'item_html', 'agreement_html', 'question_html', 'progress_html', 'comparison_html', 'Labeler']
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #76250695
+# %% ../../nbs/13_widgets/03_labels.ipynb #78f9132d
 import html, re, warnings
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,11 +15,11 @@ from IPython.display import HTML, Javascript, display
 from fastcore.basics import patch
 from ..core import Trajectory, transcript_html
 from ..judges.calibration import BINARY, calibrate, corrected_rate
-from .label_sheets import (KEY, LEAST, Agreement, LabelFile, Labels, Sheet, agreement, answers, drawn_together, label_column, majority,
-                                            read_labels, replayed, shown)
+from .label_sheets import (KEY, LEAST, Agreement, LabelFile, Labels, Sheet, agreement, answers, drawn_together, label_column,
+                                            majority, read_labels, replayed, shown)
 from .tokens import PlainOutput, error_html, tokens_html
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #26180777
+# %% ../../nbs/13_widgets/03_labels.ipynb #a97b4aad
 def item_html(
     item: str|dict|Trajectory,
     columns=None,           # as in `shown`
@@ -31,8 +31,9 @@ def item_html(
         return tokens_html(said, tokenizer, title='transcript, coloured by how likely the policy found each token')
     def part(name, x):
         if isinstance(x, list): return transcript_html(x, name)
+        look = 'white-space:pre-wrap;padding:6px 10px;border-radius:6px;background:rgba(128,128,128,.12)'
         return (f'<div style="margin:6px 0"><b style="font-size:85%;opacity:.75">{html.escape(name)}</b>'
-                f'<div style="white-space:pre-wrap;padding:6px 10px;border-radius:6px;background:rgba(128,128,128,.12)">{html.escape(x)}</div></div>')
+                f'<div style="{look}">{html.escape(x)}</div></div>')
     return ''.join(part(*pair) for pair in shown(item, columns).items())
 
 # %% ../../nbs/13_widgets/03_labels.ipynb #5b828df2
@@ -46,7 +47,7 @@ def agreement_html(a: Agreement) -> str:
     few = '. Few labels: read the interval, not the figure' if a.alpha.width>.4 else ''
     return f'{html.escape(who)}: {figures}{few}'
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #fb2f3c0a
+# %% ../../nbs/13_widgets/03_labels.ipynb #a0800668
 def question_html(
     sheet: Sheet,
     unit: int,              # which of `sheet.units`
@@ -72,9 +73,9 @@ def progress_html(
 ) -> str:
     "Who has come how far, and do they agree"
     def bar(name, labelled, skipped):
-        full = 100*(labelled+skipped)/of
+        full = f'<div style="width:{100*(labelled+skipped)/of:.0f}%;height:8px;background:#1a73e8"></div>'
         return (f'<div style="display:flex;gap:8px;align-items:center"><span style="min-width:90px">{html.escape(name)}</span>'
-                f'<div style="width:160px;height:8px;background:rgba(128,128,128,.25)"><div style="width:{full:.0f}%;height:8px;background:#1a73e8"></div></div>'
+                f'<div style="width:160px;height:8px;background:rgba(128,128,128,.25)">{full}</div>'
                 f'<span>{labelled} of {of}{f", {skipped} skipped" if skipped else ""}</span></div>')
     bars = ''.join(bar(name, *counts) for name, counts in done.items())
     file = f'<div style="opacity:.75">each click is a line in {html.escape(where)}</div>' if where else ''
@@ -99,7 +100,7 @@ def comparison_html(
     n = sum(y is not None for y in labels)
     return f'<h4>Labels and the judge</h4>{head}<p>{len(apart)} of {n} labelled items differ</p>{"".join(map(row, apart))}'
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #3c07e744
+# %% ../../nbs/13_widgets/03_labels.ipynb #28e7080a
 KEYS = """
 if (!window.rlopsLabelKeys) {
   window.rlopsLabelKeys = true
@@ -107,6 +108,12 @@ if (!window.rlopsLabelKeys) {
   const shown = root => (root.querySelector('[data-shown]') || {dataset: {}}).dataset.shown
   const typing = e => e.target.matches('input, textarea, select, [contenteditable="true"]')
   const stop = e => { e.preventDefault(); e.stopImmediatePropagation() }
+  const prepare = e => document.querySelectorAll('.rlops-labels').forEach(root => {
+    root.tabIndex = 0
+    root.setAttribute('role', 'group'); root.setAttribute('aria-label', 'labels: keys are on the buttons')
+    root.querySelector('.rlops-says')?.setAttribute('aria-live', 'polite')
+    root.style.outline = root.contains(e.target) ? '2px solid #1a73e8' : ''
+  })
   addEventListener('keydown', e => {
     const root = rootOf(e)
     if (!root || e.isComposing || e.ctrlKey || e.metaKey || e.altKey) return
@@ -121,9 +128,8 @@ if (!window.rlopsLabelKeys) {
   }, true)
   addEventListener('click', e => {
     const root = rootOf(e), button = root && e.target.closest('button')
-    if (!button) return
-    if (e.detail) setTimeout(() => root.focus({preventScroll: true}))
-    if (!button.matches('.rlops-acts')) return
+    if (root && e.detail && !typing(e)) { prepare(e); setTimeout(() => root.focus({preventScroll: true})) }
+    if (!button || !button.matches('.rlops-acts')) return
     const before = shown(root)
     if (root.dataset.acted === before) return stop(e)
     root.dataset.acted = before
@@ -134,17 +140,12 @@ if (!window.rlopsLabelKeys) {
       if (says) says.textContent = 'The kernel has not answered: this click may not be saved. Wait, or run the cell again.'
     }, 5000)
   }, true)
-  addEventListener('focusin', e => {
-    document.querySelectorAll('.rlops-labels').forEach(root => {
-      root.setAttribute('role', 'group'); root.setAttribute('aria-label', 'labels: keys are on the buttons')
-      root.querySelector('.rlops-says')?.setAttribute('aria-live', 'polite')
-      root.style.outline = root.contains(e.target) ? '2px solid #1a73e8' : ''
-    })
-  })
+  addEventListener('focusin', prepare)
+  setTimeout(() => prepare({target: document.body}), 1000)
 }
 """
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #f76e53bc
+# %% ../../nbs/13_widgets/03_labels.ipynb #0e531a9b
 class Labeler:
     "Items to label by key or mouse; every click is on disk before the next item is shown"
     def __init__(self,
@@ -165,11 +166,12 @@ class Labeler:
         self.note.observe(lambda _: None if self.filling else self._loudly(self.write_note, self.note.value), 'value')
         most = max(len(c.menu) for c in self.sheet.rubric.criteria)
         self.choices = [self._button('', str(j+1), lambda j=j: self.choose(j), True) for j in range(most)]
-        self.tools = dict(previous=self._button('previous', 'k', lambda: self.move(-1)), next=self._button('next', 'j', lambda: self.move(1)),
+        self.tools = dict(previous=self._button('previous', 'k', lambda: self.move(-1)),
+                          next=self._button('next', 'j', lambda: self.move(1)),
                           skip=self._button('skip', 's', self.skip, True), undo=self._button('undo', 'u', self.undo, True),
                           compare=self._button('compare with the judge', 'c', self.compare))
-        rows = widgets.HBox(self.choices, layout={'flex_flow': 'row wrap'}), widgets.HBox(list(self.tools.values()), layout={'flex_flow': 'row wrap'})
-        self.box = widgets.VBox([self.question, rows[0], self.note, rows[1], self.says], tabbable=True, layout={'padding': '6px'})
+        choices, tools = (widgets.HBox(list(x), layout={'flex_flow': 'row wrap'}) for x in (self.choices, self.tools.values()))
+        self.box = widgets.VBox([self.question, choices, self.note, tools, self.says], layout={'padding': '6px'})
         self.box.add_class('rlops-labels')
         self.read()
         self.at = self.first_open(0)
@@ -222,14 +224,15 @@ def done(self: Labeler) -> bool:
     "Is every question labelled or skipped?"
     return sum(self.counts())==len(self.sheet.units)
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #5ab8882a
+# %% ../../nbs/13_widgets/03_labels.ipynb #1b290c18
+def _now(): return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
 @patch
 def _write(self: Labeler, unit, label, skip, note, **more):
     i, _ = self.sheet.units[unit]
     blind = self.sheet.ids[i] not in self.seen.get(self.annotator, ())
     key = dict(zip(KEY, self.sheet.key(self.annotator, *self.sheet.units[unit])))
-    self.file.append(key | dict(label=label, skip=skip, note=note, drawn=self.sheet.drawn, blind=blind,
-                                time=datetime.now(timezone.utc).isoformat(timespec='seconds')) | more)
+    self.file.append(key | dict(label=label, skip=skip, note=note, drawn=self.sheet.drawn, blind=blind, time=_now()) | more)
 
 @patch
 def choose(self: Labeler,
@@ -347,16 +350,17 @@ def _ipython_display_(self: Labeler):
     display(self.box, Javascript(KEYS))
     self.plain.show(HTML(self.html()))
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #fc31171a
+# %% ../../nbs/13_widgets/03_labels.ipynb #55678f4c
 @patch
 def compare(self: Labeler):
     "Show the judge's verdicts, and note in the file that they were seen"
     if self.sheet.verdicts is None: raise ValueError('there are no verdicts to compare with: give verdicts=… to the labeler')
     self.read()
     labelled, skipped = self.counts()
-    if not self.done: raise RuntimeError(f'{len(self.sheet.units)-labelled-skipped} questions have neither label nor skip: the verdicts are shown when all have')
-    self.file.append(dict(annotator=self.annotator, revealed=[self.sheet.ids[i] for i in self.sheet.order], rubric=self.sheet.rubric.version,
-                          time=datetime.now(timezone.utc).isoformat(timespec='seconds')))
+    if left := len(self.sheet.units)-labelled-skipped:
+        raise RuntimeError(f'{left} questions have neither label nor skip: the verdicts are shown when all have')
+    seen = [self.sheet.ids[i] for i in self.sheet.order]
+    self.file.append(dict(annotator=self.annotator, revealed=seen, rubric=self.sheet.rubric.version, time=_now()))
     mine, first = self.export(self.annotator), self.sheet.rubric.criteria[0]
     notes = {i: row['note'] for i, row in enumerate(answers(self.sheet, self.stacks, self.annotator, first)) if row}
     self.comparison = comparison_html(self.sheet, mine.labels, self.sheet.verdicts, mine.drawn, notes)
@@ -372,10 +376,14 @@ def export(self: Labeler,
     who = self.annotators if annotator is None else (annotator,)
     columns = [label_column(self.sheet, self.stacks, a, criterion) for a in who]
     labels = majority(columns)
-    ways = {row['drawn'] for a in who for c in self.sheet.rubric.criteria for row in answers(self.sheet, self.stacks, a, c) if row and row['label']}
-    tied = sum(y is None and any(x is not None for x in row) for y, row in zip(labels, zip(*columns)))
-    reached = [labels[i] is not None for i in self.sheet.order]
-    over = sum(not x for x in reached[:max((n for n, x in enumerate(reached, 1) if x), default=0)])
-    if over: warnings.warn(f'{over} of the first {len(reached)-reached[::-1].index(True)} items have no label ({tied} of them a tie between annotators): if that is '
-                           'for what is in them, the others are no random sample', stacklevel=2)
+    asked = [c for c in self.sheet.rubric.criteria if criterion in (None, c.name)]
+    rows = {a: [answers(self.sheet, self.stacks, a, c) for c in asked] for a in who}
+    labelled = lambda row: row is not None and row['label'] is not None
+    ways = {row['drawn'] for given in rows.values() for column in given for row in column if labelled(row)}
+    reached = [any(all(labelled(column[i]) for column in given) for given in rows.values()) for i in self.sheet.order]
+    first = max((n for n, x in enumerate(reached, 1) if x), default=0)
+    tied = sum(y is None and any(given) for y, given in zip(labels, zip(*columns)))
+    for n, why in ((first-sum(reached), f'of the first {first} items were passed over or skipped'),
+                   (tied, 'items have as many labels of one kind as of another')):
+        if n: warnings.warn(f'{n} {why}, and are left out: if that is for what is in them, the others are no random sample', stacklevel=2)
     return Labels(labels, drawn_together(ways))
