@@ -100,7 +100,7 @@ def comparison_html(
     n = sum(y is not None for y in labels)
     return f'<h4>Labels and the judge</h4>{head}<p>{len(apart)} of {n} labelled items differ</p>{"".join(map(row, apart))}'
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #28e7080a
+# %% ../../nbs/13_widgets/03_labels.ipynb #40d3a287
 KEYS = """
 if (!window.rlopsLabelKeys) {
   window.rlopsLabelKeys = true
@@ -135,7 +135,6 @@ if (!window.rlopsLabelKeys) {
     root.dataset.acted = before
     setTimeout(() => {
       if (shown(root) !== before) return
-      delete root.dataset.acted
       const says = root.querySelector('.rlops-says .widget-html-content')
       if (says) says.textContent = 'The kernel has not answered: this click may not be saved. Wait, or run the cell again.'
     }, 5000)
