@@ -231,6 +231,9 @@ def test_verdicts_show_themselves():
     assert '0 items' in verdicts_html([]) and 'unscored' in verdicts_html([Verdict(unscored='down')])
     voted = combined(RUBRIC, dict(helps=Verdict('yes', 1., parts={0: Verdict('yes', 1.), 1: Verdict('no', 0.)})))
     assert '0: <b>yes</b>' in voted._repr_html_()
+    assert page.count('&lt;script&gt;alert(1)&lt;/script&gt;</span>')==2            # the reason once a page, and not the item's as well
+    both = dict(given=Verdict('answer_1', 1.), swapped=Verdict('answer_1', 1.))
+    assert 'contradict' in Verdict('tie', .5, 'the two orders contradict one another', parts=both)._repr_html_()
 
 def test_ctrl_c_loses_nothing(tmp_path):
     asked = []

@@ -143,7 +143,7 @@ def test_a_line_cut_anywhere_loses_that_click_alone(path):
     a = labeler(path)
     for j in (1, 0, 1): click(a.choices[j])
     whole, ends = path.read_bytes(), [m.end() for m in re.finditer(b'\n', path.read_bytes())]
-    for cut in range(ends[1], ends[2]):
+    for cut in [*range(ends[1], ends[2], 9), ends[2]-2, ends[2]-1]:
         path.write_bytes(whole[:cut])
         again = labeler(path)
         kept = 3 if cut==ends[2]-1 else 2                     # all but the newline is a whole click
@@ -251,6 +251,11 @@ def test_levels_and_an_answer_that_does_not_apply(path):
     with warnings.catch_warnings(action='error'): a.export(criterion='right')          # an answer is not a gap
     assert a.export(criterion='right').labels==['yes', None, 'no'] and a.export(criterion='polite').labels==['yes', 'no', 'yes']
     assert a.export().labels==['pass', 'fail', 'fail']
+    b = labeler(path, 'ben', items=TEXTS[:3], rubric=LEVELS)
+    b.choose('yes')
+    assert 'pass or fail: ben, ada: 0 items' in b.html() and 'polite: ben, ada: 0 items' in b.html()
+    b.choose('yes')
+    assert 'pass or fail: ben, ada: 1 item labelled' in b.html() and 'right: ben, ada: 1 item labelled' in b.html()
     with pytest.raises(ValueError, match='one of right, polite'): a.export(criterion='rude')
 
 def test_design_goes_with_the_labels(path):
@@ -263,6 +268,14 @@ def test_design_goes_with_the_labels(path):
     labeler(path, order=[5], drawn='label').choose('pass')
     with pytest.raises(ValueError, match='do not mix'), warnings.catch_warnings(action='ignore'): labeler(path).export()
     with pytest.raises(ValueError, match='nothing is labelled yet'): labeler(path, 'new').export('new')
+
+def test_labels_by_one_judge_are_no_sample_within_anothers_verdicts(path):
+    one, other = ['pass', 'fail']*4, ['pass']*4+['fail']*4
+    a = Labeler(TEXTS, annotator='ada', path=path, verdicts=one, drawn='verdict', k=4)
+    while not a.done: a.choose('pass')
+    assert a.export().drawn=='verdict'
+    b = Labeler(TEXTS, annotator='ada', path=path, verdicts=other, drawn='verdict', k=4)
+    with pytest.raises(ValueError, match='drawn by other verdicts'): b.export()
 
 def test_what_was_passed_over_is_said(path):
     a = labeler(path)

@@ -99,21 +99,26 @@ def combined(
 def _line(v):
     "A verdict in a line: choice, score and reason, or why there is none"
     import html
-    said = f'<i>unscored: {html.escape(v.unscored)}</i>' if v.score is None and v.choice is None else f'<b>{html.escape(str(v.choice))}</b>'
+    said = f'<i>unscored: {html.escape(v.unscored)}</i>' if v.choice is None else f'<b>{html.escape(str(v.choice))}</b>'
     score = '' if v.score is None else f' {v.score:.2f}'
-    return f'{said}{score}'+(f' <span style="opacity:.8;white-space:pre-wrap">{html.escape(v.reason)}</span>' if v.reason and not v.parts else '')
+    told = '\n'.join(f'{name}: {part.reason}' for name, part in v.parts.items() if part.reason)       # an item's reason: its criteria's
+    why = '' if v.reason==told else html.escape(v.reason)
+    return f'{said}{score}'+(f' <span style="opacity:.8;white-space:pre-wrap">{why}</span>' if why else '')
+
+def _paid(u): return f'{u.calls} calls, {u.prompt_tokens+u.completion_tokens} tokens'+(f', ${u.usd:.4f}' if u.usd else '')
 
 def _parts(v):
     "The criteria of a verdict, one below the other"
     import html
-    return ''.join(f'<div style="margin-left:1.2em">{html.escape(str(name))}: {_line(part)}{_parts(part)}</div>' for name, part in v.parts.items())
+    def one(name, part): return f'<div style="margin-left:1.2em">{html.escape(str(name))}: {_line(part)}{_parts(part)}</div>'
+    return ''.join(one(*pair) for pair in v.parts.items())
 
 @patch
 def _repr_html_(self: Verdict):
     "Choice and score, with criteria and reasons folded in"
     import html
-    u, more = self.usage, f' · {html.escape(self.model)}' if self.model else ''
-    small = f'<div style="font-size:85%;opacity:.7">rubric {self.rubric}{more} · {u.calls} calls, {u.prompt_tokens+u.completion_tokens} tokens</div>'
+    by = f' · {html.escape(self.model)}' if self.model else ''
+    small = f'<div style="font-size:85%;opacity:.7">rubric {html.escape(self.rubric)}{by} · {_paid(self.usage)}</div>'
     return f'<details open><summary>{_line(self)}</summary>{_parts(self)}{small}</details>'
 
 # %% ../../nbs/06_judges/01_judge.ipynb #c02520f7
@@ -128,13 +133,14 @@ def verdicts_html(
     def short(v): return '' if v is None else html.escape(str(v.choice)) if v.choice is not None else '<i>unscored</i>'
     def row(name, v):
         opened = f'<details><summary>{_line(v)}</summary>{_parts(v)}</details>' if v.parts else _line(v)
-        return f'<tr>{cell(html.escape(str(name)))}{cell(opened, ";min-width:160px")}{"".join(cell(short(v.parts.get(a))) for a in asked)}</tr>'
+        answers = ''.join(cell(short(v.parts.get(a))) for a in asked)
+        return f'<tr>{cell(html.escape(str(name)))}{cell(opened, ";min-width:160px")}{answers}</tr>'
     counts = Counter('unscored' if v.choice is None else v.choice for v in verdicts)
     head = ''.join(f'<th style="text-align:left">{html.escape(str(h))}</th>' for h in ('item', 'verdict', *asked))
     rows = ''.join(map(row, range(len(verdicts)) if names is None else names, verdicts))
     usage = sum((v.usage for v in verdicts), Usage())
     told = ', '.join(f'{n} {html.escape(str(what))}' for what, n in counts.most_common())
-    return f'<table><tr>{head}</tr>{rows}</table><small>{len(verdicts)} items: {told} · {usage.calls} calls, ${usage.usd:.4f}</small>'
+    return f'<table><tr>{head}</tr>{rows}</table><small>{len(verdicts)} items: {told} · {_paid(usage)}</small>'
 
 # %% ../../nbs/06_judges/01_judge.ipynb #2d288800
 def vote(

@@ -122,7 +122,7 @@ def label_order(
     if verdicts is None: raise ValueError("drawn='verdict' needs the judge's verdicts, one a row")
     return r.permutation(next_labels(list(verdicts), [None]*n, k, seed=seed)).tolist()
 
-# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #353a12cb
+# %% ../../nbs/13_widgets/02b_label_sheets.ipynb #7f4e5624
 PASS_FAIL = Rubric('pass_fail', 'You label one item.', 1., (Criterion('passes', 'Does it pass?', BINARY),))
 
 class Sheet:
@@ -157,6 +157,7 @@ class Sheet:
         if self.drawn not in DRAWN: raise ValueError(f'drawn={self.drawn!r}: one of {", ".join(DRAWN)}')
         if not self.order or len(set(self.order))<len(self.order) or not set(self.order)<=set(range(len(items))):
             raise ValueError(f'order={self.order[:5]}…: rows of the {len(items)} items, each once')
+        self.by = digest(self.verdicts) if self.drawn=='verdict' and self.verdicts is not None else ''    # which verdicts drew them
         self.units = [(i, c) for i in self.order for c in self.rubric.criteria]
 
     def key(self, annotator: str, i: int, criterion: Criterion) -> tuple:

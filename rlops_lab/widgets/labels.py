@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KEYS', 'item_html', 'agreement_html', 'question_html', 'progress_html', 'comparison_html', 'Labeler']
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #78f9132d
+# %% ../../nbs/13_widgets/03_labels.ipynb #b4d57559
 import html, re, warnings
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import ipywidgets as widgets
 from IPython.display import HTML, Javascript, display
 from fastcore.basics import patch
-from ..core import Trajectory, transcript_html
+from ..core import Trajectory, digest, transcript_html
 from ..judges.calibration import BINARY, calibrate, corrected_rate
 from .label_sheets import (KEY, LEAST, Agreement, LabelFile, Labels, Sheet, agreement, answers, drawn_together, label_column,
                                             majority, read_labels, replayed, shown)
@@ -36,18 +36,18 @@ def item_html(
                 f'<div style="{look}">{html.escape(x)}</div></div>')
     return ''.join(part(*pair) for pair in shown(item, columns).items())
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #5b828df2
+# %% ../../nbs/13_widgets/03_labels.ipynb #cd143c37
 def agreement_html(a: Agreement) -> str:
     "Agreement in words"
     if len(a.annotators)<2: return 'one annotator so far: agreement needs two'
-    who = f'{", ".join(a.annotators)}: {a.shared} items labelled by more than one'
+    who = f'{", ".join(a.annotators)}: {a.shared} item{"s"*(a.shared!=1)} labelled by more than one'
     if a.alpha is None: return html.escape(f'{who}; agreement is shown from {LEAST} on')
     if a.alpha.value!=a.alpha.value: return html.escape(f'{who}, all with the same label: that says nothing about agreement beyond chance')
     figures = ' · '.join(f'{name} <b>{e.value:.2f}</b> [{e.low:.2f}, {e.high:.2f}]' for name, e in (('κ', a.kappa), ('α', a.alpha)) if e)
     few = '. Few labels: read the interval, not the figure' if a.alpha.width>.4 else ''
     return f'{html.escape(who)}: {figures}{few}'
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #a0800668
+# %% ../../nbs/13_widgets/03_labels.ipynb #498a0b3a
 def question_html(
     sheet: Sheet,
     unit: int,              # which of `sheet.units`
@@ -68,7 +68,7 @@ def question_html(
 def progress_html(
     done: dict,             # {annotator: (labelled, skipped)} questions
     of: int,                # questions
-    agreed: Agreement,
+    agreed: dict,           # {what the labels are: Agreement}
     where: str = '',        # the file
 ) -> str:
     "Who has come how far, and do they agree"
@@ -79,7 +79,8 @@ def progress_html(
                 f'<span>{labelled} of {of}{f", {skipped} skipped" if skipped else ""}</span></div>')
     bars = ''.join(bar(name, *counts) for name, counts in done.items())
     file = f'<div style="opacity:.75">each click is a line in {html.escape(where)}</div>' if where else ''
-    return f'<div style="font-size:13px;line-height:1.5">{bars}<div>{agreement_html(agreed)}</div>{file}</div>'
+    figures = ''.join(f'<div>{html.escape(what)}: {agreement_html(a)}</div>' for what, a in agreed.items())
+    return f'<div style="font-size:13px;line-height:1.5">{bars}{figures}{file}</div>'
 
 # %% ../../nbs/13_widgets/03_labels.ipynb #08d023a8
 def comparison_html(
@@ -100,7 +101,7 @@ def comparison_html(
     n = sum(y is not None for y in labels)
     return f'<h4>Labels and the judge</h4>{head}<p>{len(apart)} of {n} labelled items differ</p>{"".join(map(row, apart))}'
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #40d3a287
+# %% ../../nbs/13_widgets/03_labels.ipynb #c437d086
 KEYS = """
 if (!window.rlopsLabelKeys) {
   window.rlopsLabelKeys = true
@@ -113,6 +114,7 @@ if (!window.rlopsLabelKeys) {
     root.setAttribute('role', 'group'); root.setAttribute('aria-label', 'labels: keys are on the buttons')
     root.querySelector('.rlops-says')?.setAttribute('aria-live', 'polite')
     root.style.outline = root.contains(e.target) ? '2px solid #1a73e8' : ''
+    root.style.outlineOffset = '-2px'
   })
   addEventListener('keydown', e => {
     const root = rootOf(e)
@@ -223,7 +225,7 @@ def done(self: Labeler) -> bool:
     "Is every question labelled or skipped?"
     return sum(self.counts())==len(self.sheet.units)
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #1b290c18
+# %% ../../nbs/13_widgets/03_labels.ipynb #5ee8f4e1
 def _now(): return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 @patch
@@ -231,7 +233,8 @@ def _write(self: Labeler, unit, label, skip, note, **more):
     i, _ = self.sheet.units[unit]
     blind = self.sheet.ids[i] not in self.seen.get(self.annotator, ())
     key = dict(zip(KEY, self.sheet.key(self.annotator, *self.sheet.units[unit])))
-    self.file.append(key | dict(label=label, skip=skip, note=note, drawn=self.sheet.drawn, blind=blind, time=_now()) | more)
+    self.file.append(key | dict(label=label, skip=skip, note=note, drawn=self.sheet.drawn, by=self.sheet.by,
+                                blind=blind, time=_now()) | more)
 
 @patch
 def choose(self: Labeler,
@@ -318,7 +321,7 @@ def told(self: Labeler) -> str:
     nth = self.at//len(self.sheet.rubric.criteria)+1
     return f'Item {nth}. '+(f'{left} to go.' if left else 'All done: undo and previous still work.')+old
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #247cdf23
+# %% ../../nbs/13_widgets/03_labels.ipynb #bd2ed415
 @patch
 def columns(self: Labeler, criterion: str|None = None) -> dict:
     "{annotator: labels}, of those who have any"
@@ -333,9 +336,11 @@ def agreement(self: Labeler, criterion: str|None = None) -> Agreement:
 
 @patch
 def html(self: Labeler) -> str:
-    "Progress and agreement, and the comparison once it was asked for"
-    done = {a: self.counts(a) for a in self.annotators}
-    return progress_html(done, len(self.sheet.units), self.agreement(), self.file.path.name)+self.comparison
+    "Progress, agreement on pass and fail and on the question that is shown, and the comparison once it was asked for"
+    done, asked = {a: self.counts(a) for a in self.annotators}, self.sheet.units[self.at][1].name
+    agreed = {'pass or fail': self.agreement()}
+    if len(self.sheet.rubric.criteria)>1: agreed[asked] = self.agreement(asked)
+    return progress_html(done, len(self.sheet.units), agreed, self.file.path.name)+self.comparison
 
 @patch
 def static(self: Labeler) -> HTML:
@@ -349,7 +354,7 @@ def _ipython_display_(self: Labeler):
     display(self.box, Javascript(KEYS))
     self.plain.show(HTML(self.html()))
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #55678f4c
+# %% ../../nbs/13_widgets/03_labels.ipynb #76cbbd78
 @patch
 def compare(self: Labeler):
     "Show the judge's verdicts, and note in the file that they were seen"
@@ -378,7 +383,10 @@ def export(self: Labeler,
     asked = [c for c in self.sheet.rubric.criteria if criterion in (None, c.name)]
     rows = {a: [answers(self.sheet, self.stacks, a, c) for c in asked] for a in who}
     labelled = lambda row: row is not None and row['label'] is not None
-    ways = {row['drawn'] for given in rows.values() for column in given for row in column if labelled(row)}
+    ways, by = ({row.get(k) for given in rows.values() for column in given for row in column if labelled(row)} for k in ('drawn', 'by'))
+    if self.sheet.verdicts is not None and (other := by-{'', None, digest(self.sheet.verdicts)}):
+        raise ValueError(f'labels were drawn by other verdicts ({", ".join(sorted(other))}) than those of this labeler. Give it the verdicts that '
+                         'drew them, and other ones to `corrected_rate` with strata=those verdicts')
     reached = [any(all(labelled(column[i]) for column in given) for given in rows.values()) for i in self.sheet.order]
     first = max((n for n, x in enumerate(reached, 1) if x), default=0)
     tied = sum(y is None and any(given) for y, given in zip(labels, zip(*columns)))
