@@ -101,7 +101,7 @@ def comparison_html(
     n = sum(y is not None for y in labels)
     return f'<h4>Labels and the judge</h4>{head}<p>{len(apart)} of {n} labelled items differ</p>{"".join(map(row, apart))}'
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #c437d086
+# %% ../../nbs/13_widgets/03_labels.ipynb #3fe67fd0
 KEYS = """
 if (!window.rlopsLabelKeys) {
   window.rlopsLabelKeys = true
@@ -126,7 +126,7 @@ if (!window.rlopsLabelKeys) {
     const key = e.key.toLowerCase()
     if (key === 'n') return root.querySelector('.rlops-note input').focus()
     const button = /^[a-z0-9]$/.test(key) && root.querySelector('button.rlops-key-' + key)
-    if (button && !(e.repeat && button.matches('.rlops-acts'))) button.click()
+    if (button && button.offsetParent && !(e.repeat && button.matches('.rlops-acts'))) button.click()
   }, true)
   addEventListener('click', e => {
     const root = rootOf(e), button = root && e.target.closest('button')
@@ -260,10 +260,11 @@ def write_note(self: Labeler, text: str):
     self._write(self.at, row['label'], row['skip'], text)
     self.go(self.at)
 
-# %% ../../nbs/13_widgets/03_labels.ipynb #cdbfd623
+# %% ../../nbs/13_widgets/03_labels.ipynb #c9624fc2
 @patch
 def undo(self: Labeler):
     "Take back the last click, by one more line, and show its question again"
+    self.read()
     mine = {self.sheet.key(self.annotator, *u): n for n, u in enumerate(self.sheet.units)}
     key = next((k for k in reversed(self.clicks.get(self.annotator, ())) if k in mine), None)
     if key is None: raise ValueError('there is nothing to undo here')
