@@ -6,7 +6,7 @@
 __all__ = ['OVER', 'TextGame', 'text_game', 'reasoning_gym_rows', 'ReasoningGym', 'reasoning_gym_answer', 'VerifiersTask',
            'from_verifiers', 'to_verifiers']
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #c01313ee
+# %% ../../nbs/03_environments/00b_adapters.ipynb #cbc1781f
 import asyncio, copy, inspect, json, random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,21 +14,21 @@ from functools import lru_cache
 
 from .contract import call_tool, settled, tools_of
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #0d20bfb4
+# %% ../../nbs/03_environments/00b_adapters.ipynb #366e7769
 OVER = 'The episode is over.'
 
 class TextGame:
-    "A game with Gymnasium's `reset` and `step`. Subclasses say `make`, and perhaps `read` and `show`."
-    make = None
-    read = staticmethod(str.strip)
-    show = staticmethod(lambda game, obs, info: str(obs))
+    "A game with Gymnasium's `reset` and `step`. Subclasses say `_make`, and perhaps `_read` and `_show`, whose underscores keep them from being tools."
+    _make = None
+    _read = staticmethod(str.strip)
+    _show = staticmethod(lambda game, obs, info: str(obs))
 
     def reset(self, seed: int = 0, options: dict|None = None, **_) -> str:
         "Start the game that the seed names."
-        if not hasattr(self, 'game'): self.game = type(self).make()
+        if not hasattr(self, 'game'): self.game = type(self)._make()
         obs, info = self.game.reset(seed=seed, options=options)
         self.total, self.turn_reward, self.done, self.truncated, self.moves, self.bad_moves = 0., 0., False, False, 0, 0
-        return self.show(self.game, obs, info)
+        return self._show(self.game, obs, info)
 
     def act(self, action: str) -> str:
         """Make a move.
@@ -38,12 +38,12 @@ class TextGame:
         """
         self.turn_reward = 0.
         if self.done: return OVER
-        try: move = self.read(action)
+        try: move = self._read(action)
         except ValueError as e: self.bad_moves += 1; return str(e)
         obs, reward, terminated, truncated, info = self.game.step(move)
         self.moves += 1; self.turn_reward = float(reward); self.total += self.turn_reward
         self.done, self.truncated = bool(terminated or truncated), bool(truncated and not terminated)
-        return self.show(self.game, obs, info)
+        return self._show(self.game, obs, info)
 
     def get_reward(self) -> float: return self.total
     @property
@@ -51,7 +51,7 @@ class TextGame:
     @property
     def kpis(self): return dict(moves=float(self.moves), bad_moves=float(self.bad_moves))
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #b8e6d46d
+# %% ../../nbs/03_environments/00b_adapters.ipynb #d102baef
 def text_game(
     make: Callable,               # makes a game
     moves: list|None = None,      # names of moves 0, 1, 2, …; None: the game takes text
@@ -63,20 +63,20 @@ def text_game(
         word = text.strip().strip('.!').lower()
         if word not in moves: raise ValueError(f"no move {text.strip()[:40]!r}; moves: {', '.join(moves)}")
         return moves.index(word)
-    methods = dict(make=staticmethod(make), __doc__=f'{name}, a game to play by text.')
-    if moves is not None: methods['read'] = staticmethod(read)
-    if show: methods['show'] = staticmethod(show)
+    methods = dict(_make=staticmethod(make), __doc__=f'{name}, a game to play by text.')
+    if moves is not None: methods['_read'] = staticmethod(read)
+    if show: methods['_show'] = staticmethod(show)
     return type(name, (TextGame,), methods)
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #62d62b19
+# %% ../../nbs/03_environments/00b_adapters.ipynb #3b81b04d
 @lru_cache(maxsize=None)
 def _dataset(task: str, seed: int, config: str):
     "A data set of reasoning-gym"
     try: import reasoning_gym
-    except ImportError as e: raise ImportError("reasoning-gym's tasks need its package: pip install 'rlops_lab[gym]'") from e
+    except ImportError as e: raise ImportError("reasoning-gym's tasks need its package: pip install 'rlops_lab[environments]'") from e
     from reasoning_gym.composite import DatasetSpec
     options = json.loads(config)
-    if 'datasets' in options: options['datasets'] = [DatasetSpec(**spec) for spec in options['datasets']]
+    if 'datasets' in options: options['datasets'] = [DatasetSpec(**dict(config={}) | spec) for spec in options['datasets']]
     if task not in reasoning_gym.factory.DATASETS:
         raise ValueError(f'reasoning-gym has no data set {task!r}; it has {", ".join(sorted(reasoning_gym.factory.DATASETS))}')
     return reasoning_gym.create_dataset(task, seed=seed, **options)
@@ -89,7 +89,7 @@ def _entry(task: str, seed: int, index: int, config: str) -> dict:
     try: return _dataset(task, seed, config)[index]
     finally: random.setstate(before)
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #1a836a96
+# %% ../../nbs/03_environments/00b_adapters.ipynb #b4590c38
 def reasoning_gym_rows(
     tasks,                # name of a data set, or several
     n: int,               # rows, spread evenly over the data sets
@@ -127,7 +127,7 @@ class ReasoningGym:
     def user(self): return self._hear
     def _hear(self, text): self.answer(text)
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #f743a326
+# %% ../../nbs/03_environments/00b_adapters.ipynb #f6af690e
 def reasoning_gym_answer(
     env: ReasoningGym,    # after `reset`
 ) -> str|None:            # None: the data set gives none
@@ -137,7 +137,7 @@ def reasoning_gym_answer(
     found = entry['answer'] if entry['answer'] is not None else next((x for x in examples if x is not None), None)
     return found if found is None or isinstance(found, str) else json.dumps(found)
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #15c6643f
+# %% ../../nbs/03_environments/00b_adapters.ipynb #89182bec
 class _Seat:
     "Stands where verifiers expects an agent: what is said to it waits for the policy"
     trainable = True
@@ -186,7 +186,7 @@ class _Talk:
         await self.task.finalize(self.trace, None)
         await self.task.score(self.trace, None)
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #ca2a4528
+# %% ../../nbs/03_environments/00b_adapters.ipynb #827dbf3d
 class _Agents:
     "The one seat, under whatever name the environment gives it"
     def __init__(self, seat): self._seat, self._name = seat, None
@@ -206,18 +206,17 @@ def _check_task(taskset, task):
         p = inspect.signature(f).parameters.get('runtime')
         if p and p.default is p.empty: raise ValueError(f'{name}.{f.__name__} looks into a container, and there is none here: play it in verifiers')
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #254a32a9
+# %% ../../nbs/03_environments/00b_adapters.ipynb #10de7d00
 class VerifiersTask:
     "One task of a `verifiers` taskset; made by `from_verifiers`."
-    taskset, tasks, play = None, [], None
-    loop = None
+    tasks, _play, loop = [], None, None
 
     def reset(self, index: int = 0, **_) -> str:
         "Start the task with this index."
         self._close()
         self.index, self.score, self.done, self.kpis, self.said = int(index), 0., False, {}, []
         self.loop, self.seat = asyncio.new_event_loop(), _Seat()
-        self.playing = self.loop.create_task(type(self).play(self.tasks[self.index], _Agents(self.seat)))
+        self.playing = self.loop.create_task(type(self)._play(self.tasks[self.index], _Agents(self.seat)))
         return self._advance()
 
     def say(self, text: str) -> str:
@@ -269,7 +268,7 @@ class VerifiersTask:
             for text in self.said: new._hear(text)
         return new
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #b5250f5a
+# %% ../../nbs/03_environments/00b_adapters.ipynb #2cc1aa4e
 def from_verifiers(
     taskset,              # of `verifiers.v1`, with its config; a view such as `taskset.take(100)` too
     env = None,           # `verifiers.v1.Env` whose `run` conducts the episode; None: the task is asked and answered once
@@ -283,9 +282,9 @@ def from_verifiers(
         await env.setup(agents)
         agents._name = None
         await env.run(task, agents)
-    return type(type(tasks[0]).__name__, (VerifiersTask,), dict(taskset=taskset, tasks=tasks, play=staticmethod(play)))
+    return type(type(tasks[0]).__name__, (VerifiersTask,), dict(tasks=tasks, _play=staticmethod(play)))
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #592dc324
+# %% ../../nbs/03_environments/00b_adapters.ipynb #d3e05769
 def _signatures(env) -> str:
     "The tools as a policy writes them, for a system prompt"
     lines = []
@@ -302,7 +301,7 @@ def _answer(env, text: str, read: Callable) -> tuple:
     user = getattr(env, 'user', None)
     return (settled(user(text)) if user else None), False
 
-# %% ../../nbs/03_environments/00b_adapters.ipynb #25e7357b
+# %% ../../nbs/03_environments/00b_adapters.ipynb #914adf01
 def to_verifiers(
     factory: Callable,        # an environment of ours
     rows: list[dict],         # its data set; values as JSON has them

@@ -6,7 +6,7 @@
 __all__ = ['PROPERTIES', 'Moment', 'act', 'look', 'replay', 'random_action', 'Script', 'write_script', 'Case', 'Fault', 'Faults',
            'check_environment']
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #0374d05d
+# %% ../../nbs/03_environments/00c_checking.ipynb #95114c22
 import contextlib, copy, inspect, math, random, re, sys, types, typing
 from collections import Counter, deque
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from .contract import call_tool, check_tool, fork, settled, tools_of, validate_environment
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #690aebc4
+# %% ../../nbs/03_environments/00c_checking.ipynb #ff1e400b
 class Moment(NamedTuple):
     "What can be seen of an environment after an action"
     text: str
@@ -41,7 +41,7 @@ def look(env, text, failed: bool = False) -> Moment:
     kpis = getattr(env, 'kpis', None)
     return Moment(text, failed, reward, getattr(env, 'turn_reward', None), getattr(env, 'done', False), dict(kpis) if isinstance(kpis, dict) else kpis)
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #15b7e288
+# %% ../../nbs/03_environments/00c_checking.ipynb #b94acebd
 @contextlib.contextmanager
 def _noise(seed: int):
     "Global random generators start from `seed` inside, and are put back after"
@@ -68,7 +68,7 @@ def replay(
         for action in actions: moments.append(look(env, *act(env, action)))
         return moments
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #fe73269e
+# %% ../../nbs/03_environments/00c_checking.ipynb #656be0a6
 def _value(hint, r: random.Random, words: list):
     "A value of a type, from words that were heard"
     hint = getattr(hint, '__supertype__', hint)
@@ -94,7 +94,7 @@ def random_action(env, r: random.Random, words: list):
     params = [p for p in inspect.signature(tools[name]).parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     return name, {p.name: _value(hints.get(p.name, str), r, words) for p in params if p.default is p.empty or r.random()<.5}
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #602e2617
+# %% ../../nbs/03_environments/00c_checking.ipynb #a4d861d6
 class Script(NamedTuple):
     "An episode to play: a row, its actions, how many of them the oracle's, and what went wrong with the oracle"
     row: dict
@@ -118,7 +118,7 @@ def write_script(factory, row: dict, oracle, share: float, max_turns: int, seed:
             heard.append(act(env, action)[0])
     return Script(row, actions, share, fault)
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #cc6a2385
+# %% ../../nbs/03_environments/00c_checking.ipynb #60202172
 class Case(NamedTuple):
     "What the probes look at"
     factory: Callable
@@ -127,13 +127,14 @@ class Case(NamedTuple):
     best: float            # what the oracle must earn
     max_turns: int
 
+_AS_PROPERTY = 'put @property above it'
 PROPERTIES = ('user', 'done', 'kpis', 'turn_reward', 'truncated')
 
 def _static(factory, rows):
     "Tools without words, properties written as methods, columns that are missing"
     cls = type(factory())
     methods = [name for name in PROPERTIES if inspect.isfunction(getattr(cls, name, None))]
-    for name in methods: yield f'`{name}` is a method, so the model sees it as a tool, and its value is always true: put @property above it'
+    for name in methods: yield f'`{name}` is a method, so the model sees it as a tool, and its value is always true: {_AS_PROPERTY}'
     for name, tool in tools_of(factory()).items():
         if name in methods: continue
         try: check_tool(name, tool)
@@ -146,7 +147,7 @@ def _static(factory, rows):
         try: validate_environment(factory, list(columns))
         except ValueError as e: yield str(e)
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #8b1e6b62
+# %% ../../nbs/03_environments/00c_checking.ipynb #af6fec80
 def _differ(a, b) -> bool: return [repr(x) for x in a]!=[repr(x) for x in b]
 
 def _where(a, b) -> str:
@@ -189,7 +190,7 @@ def _repeatable(case):
                                 'the clock, the order of a set, a file, or an outside service')
     yield from kinds.values()
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #7ae8f277
+# %% ../../nbs/03_environments/00c_checking.ipynb #37770a12
 def _attributes(env) -> dict:
     "Attributes as text, without those that only an address tells apart"
     return {k: t for k, v in vars(env).items() if ' at 0x' not in (t := repr(v))}
@@ -223,7 +224,7 @@ def _side_by_side(case):
                    f"{names or 'Something on the class or in the module'} changed: keep it on `self`")
             return
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #b7f9f33c
+# %% ../../nbs/03_environments/00c_checking.ipynb #944cb46d
 def _uncopyable(env) -> str:
     "Attributes that deepcopy refuses"
     names = []
@@ -253,7 +254,7 @@ def _forks(case):
         else: continue
         return
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #fd43433f
+# %% ../../nbs/03_environments/00c_checking.ipynb #0df76b1d
 def _number(x) -> bool: return isinstance(x, (bool, int, float)) and math.isfinite(x) or hasattr(x, 'item') and math.isfinite(x.item())
 
 def _rewards(case):
@@ -289,8 +290,13 @@ def _after_the_end(case):
                     yield f'the episode goes on after its end: {again[0]} changed the reward from {end.reward} to {then.reward}, turn reward {then.turn_reward}, done {then.done}. When `done`, let every tool only say so'
                     return
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #f525126e
+# %% ../../nbs/03_environments/00c_checking.ipynb #7f7216a3
 _BUGS = TypeError, AttributeError, NameError, KeyError, IndexError, ZeroDivisionError, AssertionError, NotImplementedError, RecursionError
+
+def _rows_tell(case) -> bool:
+    "Do the same actions lead elsewhere on another row?"
+    rows = {repr(s.row): s.row for s in case.scripts}.values()
+    return any(len({repr(replay(case.factory(), row, s.actions)) for row in rows})>1 for s in case.scripts)
 
 def _starts(case):
     "Does `reset` return text, read its row, and leave it alone?"
@@ -303,7 +309,7 @@ def _starts(case):
         if getattr(env, 'done', False): yield '`done` is true right after `reset`: the episode is over before it starts'; return
         rows.append({k: v for k, v in row.items() if k not in ('prompt', 'environment')})
         states.add(repr((text, vars(env), getattr(env, 'kpis', None))))
-    if len({repr(r) for r in rows})>1 and len(states)==1: yield f'every row starts the same episode: `reset` uses none of the columns {sorted(rows[0])}'
+    if len({repr(r) for r in rows})>1 and len(states)==1 and not _rows_tell(case): yield f'every row starts the same episode: `reset` uses none of the columns {sorted(rows[0])}'
 
 def _words(case):
     "Do tools return text, and stand what a model may ask of them?"
@@ -319,7 +325,7 @@ def _words(case):
                 if not isinstance(result, str):
                     yield f'tool {action[0]!r} returned a {type(result).__name__}, and the model reads {str(result)[:40]!r}: return text'; return
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #c1f3bdec
+# %% ../../nbs/03_environments/00c_checking.ipynb #e0657e03
 def _figures(case):
     "Are the figures finite numbers, the same ones in each episode?"
     names = set()
@@ -331,7 +337,7 @@ def _figures(case):
         names.add(tuple(sorted(kpis)))
     if len(names)>1: yield f"kpis differ from episode to episode ({', '.join(sorted(set.union(*map(set, names))-set.intersection(*map(set, names))))} is there at times): give all of them always"
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #23bfa888
+# %% ../../nbs/03_environments/00c_checking.ipynb #fc0a2aa3
 def _solved(case):
     "Does the oracle end every episode with the best reward?"
     worth, own = {}, [s for s in case.scripts if s.share==1]
@@ -353,7 +359,7 @@ def _worth(moments):
 
 def _short(x) -> str: return repr({k: v for k, v in x.items() if k!='prompt'} if isinstance(x, dict) else x)[:120]
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #9157b32c
+# %% ../../nbs/03_environments/00c_checking.ipynb #c7559062
 class Fault(NamedTuple):
     "What is wrong with an environment"
     probe: str
@@ -370,7 +376,7 @@ _PROBES = dict(repeatable=_repeatable, start=_starts, reuse=_reused, sharing=_si
                words=_words, figures=_figures, oracle=_solved)
 _NEED_REPEATABLE = 'reuse', 'sharing', 'fork', 'reward', 'end'
 
-# %% ../../nbs/03_environments/00c_checking.ipynb #5955064d
+# %% ../../nbs/03_environments/00c_checking.ipynb #1e7a3908
 def check_environment(
     factory: Callable,            # class, or a callable without arguments that makes an environment
     rows: list|None = None,       # some rows of its data set; None: one without columns
@@ -379,7 +385,7 @@ def check_environment(
     bounds: tuple = (-1., 1.),    # lowest and highest reward of an episode
     best: float|None = None,      # what the oracle must earn; None: the highest
     max_turns: int = 20,
-    episodes: int = 4,            # with random calls, beside the oracle's one per row
+    episodes: int = 8,            # with random calls, beside the oracle's one per row
     seed: int = 0,
     progress: bool = True,        # a bar, if it takes over two seconds
 ) -> Faults:                      # empty if nothing is wrong; shows itself as text
@@ -390,7 +396,8 @@ def check_environment(
         try: found.extend(Fault(probe, m) for m in messages if m not in [f.message for f in found])
         except Exception as e: found.append(Fault(probe, f'raised {type(e).__name__}: {e}'))
         return len(found)>before
-    if note('contract', _static(factory, rows)) and not hasattr(type(factory()), 'reset'): return found
+    note('contract', _static(factory, rows))
+    if not hasattr(type(factory()), 'reset') or any(f.message.endswith(_AS_PROPERTY) for f in found): return found    # it can't be played
     plans = [(row, 1., 0) for row in rows if oracle]+[(rows[i%len(rows)], .6*(i%2) if oracle else 0., i) for i in range(episodes)]
     try: scripts = [write_script(factory, row, oracle, share, max_turns, seed+i) for row, share, i in plans]
     except Exception as e:

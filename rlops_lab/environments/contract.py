@@ -9,14 +9,17 @@ __all__ = ['tools_of', 'tool_schemas', 'call_text', 'settled', 'call_tool', 'che
 # %% ../../nbs/03_environments/00_contract.ipynb #ecc9f63b
 import asyncio, copy, inspect, json, typing
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 # %% ../../nbs/03_environments/00_contract.ipynb #74ec18ce
 def tools_of(
     env, # environment instance
 ) -> dict: # {name: bound method}
     "The tools of an environment: every public method of its class except `reset` and `get_reward`."
-    names = [name for name, _ in inspect.getmembers(type(env), inspect.isfunction)]
-    return {name: getattr(env, name) for name in names if name not in ('reset', 'get_reward') and not name.startswith('_')}
+    return {name: getattr(env, name) for name, _ in inspect.getmembers(type(env), inspect.isfunction) if _is_tool(env, name)}
+
+def _is_tool(env, name) -> bool:
+    return not name.startswith('_') and name not in ('reset', 'get_reward') and inspect.isfunction(getattr(type(env), name, None))
 
 # %% ../../nbs/03_environments/00_contract.ipynb #f8545364
 def tool_schemas(
@@ -59,14 +62,20 @@ def _required(function):
     params = inspect.signature(function).parameters.values()
     return [p.name for p in params if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
 
+@lru_cache(maxsize=1024)
+def _told(function, bound: bool):
+    "Parameters, type hints and required names of a tool, without `self`."
+    params = dict(list(inspect.signature(function).parameters.items())[bound:])
+    return params, typing.get_type_hints(function), [k for k in _required(function) if k in params]
+
 def _bind(tool, arguments):
     "Arguments fit for `tool`, or a ValueError that says what is wrong with them."
     if not isinstance(arguments, dict): raise ValueError('arguments must be written name=value')
-    params, hints = inspect.signature(tool).parameters, typing.get_type_hints(tool)
+    params, hints, required = _told(getattr(tool, '__func__', tool), hasattr(tool, '__self__'))
     if not any(p.kind is p.VAR_KEYWORD for p in params.values()):
         extra = [k for k in arguments if k not in params]
         if extra: raise ValueError(f"unknown argument {extra[0]}; takes {', '.join(params) or 'none'}")
-    missing = [k for k in _required(tool) if k not in arguments]
+    missing = [k for k in required if k not in arguments]
     if missing: raise ValueError(f"missing argument {', '.join(missing)}")
     bound = {}
     for k, v in arguments.items():
@@ -88,11 +97,11 @@ def call_tool(
     arguments: dict, # {argument: value} as the model wrote them
 ) -> tuple: # (text for the model, whether it is an error)
     "Call a tool with a model's arguments; what goes wrong comes back as text, not as an exception."
-    tools = tools_of(env)
-    if name not in tools: return f"no tool {name}; tools: {', '.join(tools)}", True
-    try: bound = _bind(tools[name], arguments)
+    if not _is_tool(env, name): return f"no tool {name}; tools: {', '.join(tools_of(env))}", True
+    tool = getattr(env, name)
+    try: bound = _bind(tool, arguments)
     except ValueError as e: return f"{name}: {e}", True
-    try: result = settled(tools[name](**bound))
+    try: result = settled(tool(**bound))
     except Exception as e: return f"{name} failed: {type(e).__name__}: {e}", True
     return '' if result is None else str(result), False
 
