@@ -232,7 +232,22 @@ def test_nothing_is_found_where_nothing_is_wrong():
 
 
 def test_nothing_is_found_at_the_support_desk():
-    found = check_environment(SupportDesk, scenarios(18, 'train', seed=1)[:9]+scenarios(18, 'eval', seed=2)[9:], oracle_step, progress=False)
+    rows = scenarios(18, 'train', seed=1)[:9]+scenarios(18, 'eval', seed=2)[9:]
+    found = check_environment(SupportDesk, rows, oracle_step, progress=False)
+    assert not found, found
+
+
+def test_nothing_is_found_in_a_clinics_questions():
+    from rlops_lab.environments.sql_clinic import ClinicSQL, questions
+    found = check_environment(ClinicSQL, questions(12), lambda env: ('answer', dict(query=env.wanted[0])), progress=False)
+    assert not found, found
+
+
+def test_nothing_is_found_in_coding_tasks():
+    from rlops_lab.environments.code import Coding, coding_tasks
+    rows = coding_tasks('train')[:6]
+    solutions = {tuple(row['tests']): row['solution'] for row in rows}
+    found = check_environment(Coding, rows, lambda env: ('submit', dict(code=solutions[tuple(env.tests)])), episodes=4, progress=False)
     assert not found, found
 
 

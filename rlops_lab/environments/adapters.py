@@ -18,7 +18,7 @@ from .contract import call_tool, settled, tools_of
 OVER = 'The episode is over.'
 
 class TextGame:
-    "A game with Gymnasium's `reset` and `step`. Subclasses say `_make`, and perhaps `_read` and `_show`, whose underscores keep them from being tools."
+    "A game with Gymnasium's `reset` and `step`. Subclasses say `_make`, and perhaps `_read` and `_show` (no tools, hence the underscores)."
     _make = None
     _read = staticmethod(str.strip)
     _show = staticmethod(lambda game, obs, info: str(obs))
@@ -98,7 +98,8 @@ def reasoning_gym_rows(
 ) -> list[dict]:
     "Rows that each name a task"
     tasks = [tasks] if isinstance(tasks, str) else list(tasks)
-    return [dict(task=tasks[i%len(tasks)], seed=seed, index=i//len(tasks)) | (dict(config=json.dumps(config)) if config else {}) for i in range(n)]
+    more = dict(config=json.dumps(config)) if config else {}
+    return [dict(task=tasks[i%len(tasks)], seed=seed, index=i//len(tasks)) | more for i in range(n)]
 
 class ReasoningGym:
     "One question of reasoning-gym."
@@ -193,7 +194,8 @@ class _Agents:
     def __getattr__(self, name):
         if name.startswith('_'): raise AttributeError(name)
         if self._name not in (None, name):
-            raise ValueError(f'this environment of verifiers seats several agents ({self._name!r}, {name!r}), and only one policy plays here: train it in verifiers')
+            raise ValueError(f'this environment of verifiers seats several agents ({self._name!r}, {name!r}), and only one policy '
+                             'plays here: train it in verifiers')
         self._name = name
         return self._seat
 
@@ -204,7 +206,8 @@ def _check_task(taskset, task):
         raise ValueError(f'{name} has tools in a server of their own (MCP), which an environment here cannot call: play it in verifiers')
     for f in task.hooks('reward')+task.hooks('metric'):
         p = inspect.signature(f).parameters.get('runtime')
-        if p and p.default is p.empty: raise ValueError(f'{name}.{f.__name__} looks into a container, and there is none here: play it in verifiers')
+        if p and p.default is p.empty:
+            raise ValueError(f'{name}.{f.__name__} looks into a container, and there is none here: play it in verifiers')
 
 # %% ../../nbs/03_environments/00b_adapters.ipynb #10de7d00
 class VerifiersTask:
@@ -289,8 +292,8 @@ def _signatures(env) -> str:
     "The tools as a policy writes them, for a system prompt"
     lines = []
     for name, tool in tools_of(env).items():
-        arguments = ', '.join(f"{p.name}: {getattr(p.annotation, '__name__', p.annotation)}" for p in inspect.signature(tool).parameters.values())
-        lines.append(f"{name}({arguments})  # {(inspect.getdoc(tool) or '').splitlines()[0]}")
+        hints = {p.name: getattr(p.annotation, '__name__', p.annotation) for p in inspect.signature(tool).parameters.values()}
+        lines.append(f"{name}({', '.join(f'{k}: {t}' for k, t in hints.items())})  # {(inspect.getdoc(tool) or '').splitlines()[0]}")
     return 'One call per turn, each argument by name:\n'+'\n'.join(lines) if lines else ''
 
 def _answer(env, text: str, read: Callable) -> tuple:
@@ -311,7 +314,8 @@ def to_verifiers(
 ) -> tuple:                   # (Taskset, Env), classes of `verifiers.v1`
     "An environment of ours as a taskset and an environment of `verifiers`"
     try: import verifiers.v1 as vf
-    except ImportError as e: raise ImportError('this needs verifiers 0.4 or later: pip install verifiers, in an environment of its own') from e
+    except ImportError as e:
+        raise ImportError('this needs verifiers 0.4 or later: pip install verifiers, in an environment of its own') from e
     if read is None: from rlops_lab.models import parse_call as read
 
     class RowData(vf.TaskData):
@@ -322,14 +326,16 @@ def to_verifiers(
         def load(self):
             for row in rows:
                 env, messages = factory(), row.get('prompt') or []
-                text = (messages[-1]['content'] or '' if messages and messages[-1]['role']=='user' else '')+(env.reset(**copy.deepcopy(row)) or '')
+                asked = messages[-1]['content'] or '' if messages and messages[-1]['role']=='user' else ''
+                text = asked+(env.reset(**copy.deepcopy(row)) or '')
                 system = '\n'.join([m['content'] for m in messages if m['role']=='system']+[_signatures(env)])
                 yield RowTask(RowData(prompt=text or 'Begin.', system_prompt=system.strip() or None, row=row), self.config.task)
     class PlayConfig(vf.EnvConfig):
         player: vf.AgentConfig = vf.AgentConfig()
     class Play(vf.Env[PlayConfig]):
         async def run(self, task, agents):
-            async with agents.player.interaction(task) as talk: reward, kpis = await _conduct(factory(), task.data.row, talk, read, max_turns)
+            async with agents.player.interaction(task) as talk:
+                reward, kpis = await _conduct(factory(), task.data.row, talk, read, max_turns)
             talk.trace.record_reward('reward', reward)
             talk.trace.record_metrics(kpis)
     return Rows, Play

@@ -39,7 +39,8 @@ def look(env, text, failed: bool = False) -> Moment:
     "Note what can be seen"
     reward = settled(env.get_reward()) if hasattr(type(env), 'get_reward') else None
     kpis = getattr(env, 'kpis', None)
-    return Moment(text, failed, reward, getattr(env, 'turn_reward', None), getattr(env, 'done', False), dict(kpis) if isinstance(kpis, dict) else kpis)
+    if isinstance(kpis, dict): kpis = dict(kpis)
+    return Moment(text, failed, reward, getattr(env, 'turn_reward', None), getattr(env, 'done', False), kpis)
 
 # %% ../../nbs/03_environments/00c_checking.ipynb #b94acebd
 @contextlib.contextmanager
@@ -155,13 +156,15 @@ def _where(a, b) -> str:
     for k, (x, y) in enumerate(zip(a, b)):
         for name in Moment._fields:
             if repr(getattr(x, name))!=repr(getattr(y, name)):
-                return f"{name} {'after `reset`' if k==0 else f'after action {k}'} was {str(getattr(x, name))[:60]!r} and {str(getattr(y, name))[:60]!r}"
+                when, one, two = f'after action {k}' if k else 'after `reset`', *(str(getattr(m, name))[:60] for m in (x, y))
+                return f'{name} {when} was {one!r} and {two!r}'
 
 _DATA = (list, dict, set, bytearray, int, float, str, tuple, deque, Counter, type(None))
 
 def _shared_state(cls) -> dict:
     "Plain data that all instances see: class attributes, and variables of the module that its methods use"
-    found = {f'{c.__name__}.{k}': v for c in cls.__mro__[:-1] for k, v in vars(c).items() if isinstance(v, _DATA) and not k.startswith('__')}
+    found = {f'{c.__name__}.{k}': v for c in cls.__mro__[:-1] for k, v in vars(c).items()
+             if isinstance(v, _DATA) and not k.startswith('__')}
     for c in cls.__mro__[:-1]:
         for f in filter(inspect.isfunction, vars(c).values()):
             found |= {k: f.__globals__[k] for k in f.__code__.co_names if k in f.__globals__ and isinstance(f.__globals__[k], _DATA)}
@@ -184,10 +187,14 @@ def _repeatable(case):
         seen = f'the same actions on the same row gave two episodes: {_where(first, again)}'
         names = _changed(before, _shared_state(type(case.factory())))
         if not _differ(again, third):
-            kinds['random'] = f'unseeded randomness: {seen}. Draw from a generator of your own, `random.Random(seed)` with the seed in the row'
-        elif names: kinds['shared'] = f'state shared by all instances: the same actions on the same row gave two episodes: {_where(again, third)}. {names} changed during an episode: set it on `self` in `reset`'
-        else: kinds['other'] = (f'not repeatable: {seen}, with the global generators in the same state too. Look for a generator made without a seed, '
-                                'the clock, the order of a set, a file, or an outside service')
+            kinds['random'] = (f'unseeded randomness: {seen}. Draw from a generator of your own, '
+                               '`random.Random(seed)` with the seed in the row')
+        elif names:
+            kinds['shared'] = ('state shared by all instances: the same actions on the same row gave two episodes: '
+                               f'{_where(again, third)}. {names} changed during an episode: set it on `self` in `reset`')
+        else:
+            kinds['other'] = (f'not repeatable: {seen}, with the global generators in the same state too. Look for a generator '
+                              'made without a seed, the clock, the order of a set, a file, or an outside service')
     yield from kinds.values()
 
 # %% ../../nbs/03_environments/00c_checking.ipynb #37770a12
@@ -211,7 +218,8 @@ def _reused(case):
 def _side_by_side(case):
     "Do two running instances see each other?"
     for one, two in zip(case.scripts, case.scripts[1:]):
-        alone, before, envs = replay(case.factory(), one.row, one.actions), _shared_state(type(case.factory())), [case.factory(), case.factory()]
+        envs, before = [case.factory(), case.factory()], _shared_state(type(case.factory()))
+        alone = replay(case.factory(), one.row, one.actions)
         with _noise(0):
             mixed = [look(envs[0], envs[0].reset(**copy.deepcopy(one.row)))]
             envs[1].reset(**copy.deepcopy(two.row))
@@ -242,15 +250,19 @@ def _forks(case):
         replay(env, row, actions[:k])
         try: twin, *others = fork(env), fork(env), fork(env)
         except Exception as e:
-            yield f'not forkable ({type(e).__name__}: {e}): {_uncopyable(env)} cannot be copied; say how in `__deepcopy__`, or make it in `reset` from plain data'
+            yield (f'not forkable ({type(e).__name__}: {e}): {_uncopyable(env)} cannot be copied; say how in `__deepcopy__`, or make '
+                   f'it in `reset` from plain data')
             return
         with _noise(0):
             for other, order in zip(others, (actions, actions[::-1])):
                 for action in order: act(other, action)
             after = [look(env, *act(env, action)) for action in actions[k:]]
             copied = [look(twin, *act(twin, action)) for action in actions[k:]]
-        if _differ(after, alone[k+1:]): yield f'a copy shares state with its original: after the copy had played on, {_where(after, alone[k+1:])} (counted from the copy). Copy it in `__deepcopy__`'
-        elif _differ(copied, alone[k+1:]): yield f'a copy goes another way than its original: {_where(copied, alone[k+1:])} (counted from the copy)'
+        if _differ(after, alone[k+1:]):
+            yield (f'a copy shares state with its original: after the copy had played on, {_where(after, alone[k+1:])} (counted from '
+                   f'the copy). Copy it in `__deepcopy__`')
+        elif _differ(copied, alone[k+1:]):
+            yield f'a copy goes another way than its original: {_where(copied, alone[k+1:])} (counted from the copy)'
         else: continue
         return
 
@@ -267,15 +279,26 @@ def _rewards(case):
             for name, value in (('get_reward', m.reward), ('turn_reward', m.turn_reward if k else None)):
                 if value is None: continue
                 if not _number(value): yield f'{name} gave {value!r} after action {k}: return a finite number'; return
-                if name=='get_reward' and not low-1e-6<=value<=high+1e-6: yield f'reward outside bounds: {value:.4g} after action {k}, and bounds={case.bounds}. Scale it, or say `bounds=` if it is meant'; return
+                if name=='get_reward' and not low-1e-6<=value<=high+1e-6:
+                    yield (f'reward outside bounds: {value:.4g} after action {k}, and bounds={case.bounds}. Scale it, or say '
+                           f'`bounds=` if it is meant')
+                    return
         if moments[0].reward is None and moments[-1].turn_reward is None: return
         if moments[-1].reward is not None:
             with _noise(7): again = [settled(env.get_reward()) for _ in range(2)]
-            if any(x!=moments[-1].reward for x in again): yield f'get_reward has a side effect or draws at random: asked again it gave {again[0]!r}, not {moments[-1].reward!r}'; return
+            if any(x!=moments[-1].reward for x in again):
+                yield f'get_reward has a side effect or draws at random: asked again it gave {again[0]!r}, not {moments[-1].reward!r}'
+                return
             if any(m.turn_reward is not None for m in moments) and abs(paid-moments[-1].reward)>1e-6:
-                yield f'turn rewards add up to {paid:.4g}, get_reward says {moments[-1].reward:.4g}: TRL would train on one and our PPO on the other'; return
-            if actions and moments[0].reward>=case.best-1e-6: yield f'the full reward, {moments[0].reward:.4g}, is there before anything is done'; return
-        elif not low-1e-6<=paid<=high+1e-6: yield f'reward outside bounds: turns add up to {paid:.4g}, and bounds={case.bounds}. Scale it, or say `bounds=` if it is meant'; return
+                yield (f'turn rewards add up to {paid:.4g}, get_reward says {moments[-1].reward:.4g}: TRL would train on one and our PPO '
+                       'on the other')
+                return
+            if actions and moments[0].reward>=case.best-1e-6:
+                yield f'the full reward, {moments[0].reward:.4g}, is there before anything is done'
+                return
+        elif not low-1e-6<=paid<=high+1e-6:
+            yield f'reward outside bounds: turns add up to {paid:.4g}, and bounds={case.bounds}. Scale it, or say `bounds=` if it is meant'
+            return
 
 def _after_the_end(case):
     "Does a call after the end change what the episode was worth?"
@@ -287,7 +310,8 @@ def _after_the_end(case):
             for again in ([action] if seed else actions+[action]):
                 then = look(env, *act(env, again))
                 if repr(then.reward)!=repr(end.reward) or not then.done or not then.failed and then.turn_reward:
-                    yield f'the episode goes on after its end: {again[0]} changed the reward from {end.reward} to {then.reward}, turn reward {then.turn_reward}, done {then.done}. When `done`, let every tool only say so'
+                    yield (f'the episode goes on after its end: {again[0]} changed the reward from {end.reward} to {then.reward}, turn '
+                           f'reward {then.turn_reward}, done {then.done}. When `done`, let every tool only say so')
                     return
 
 # %% ../../nbs/03_environments/00c_checking.ipynb #7f7216a3
@@ -305,11 +329,14 @@ def _starts(case):
         env, given = case.factory(), copy.deepcopy(row)
         with _noise(0): text = env.reset(**given)
         if text is not None and not isinstance(text, str): yield f'`reset` returned a {type(text).__name__}: return text, or None'; return
-        if repr(given)!=repr(row): yield '`reset` changes the data set row it is given, so the next epoch gets another task: copy what you change'; return
+        if repr(given)!=repr(row):
+            yield '`reset` changes the data set row it is given, so the next epoch gets another task: copy what you change'
+            return
         if getattr(env, 'done', False): yield '`done` is true right after `reset`: the episode is over before it starts'; return
         rows.append({k: v for k, v in row.items() if k not in ('prompt', 'environment')})
         states.add(repr((text, vars(env), getattr(env, 'kpis', None))))
-    if len({repr(r) for r in rows})>1 and len(states)==1 and not _rows_tell(case): yield f'every row starts the same episode: `reset` uses none of the columns {sorted(rows[0])}'
+    if len({repr(r) for r in rows})>1 and len(states)==1 and not _rows_tell(case):
+        yield f'every row starts the same episode: `reset` uses none of the columns {sorted(rows[0])}'
 
 def _words(case):
     "Do tools return text, and stand what a model may ask of them?"
@@ -320,10 +347,14 @@ def _words(case):
             for action in actions:
                 if not isinstance(action, tuple) or action[0] not in tools: act(env, action); continue
                 try: result = settled(tools[action[0]](**copy.deepcopy(action[1])))
-                except _BUGS as e: yield f'tool {action[0]!r} raised {type(e).__name__}: {e}, called with {action[1]}. Say in text what is wrong with a call'; return
+                except _BUGS as e:
+                    yield (f'tool {action[0]!r} raised {type(e).__name__}: {e}, called with {action[1]}. Say in text what is wrong with a '
+                           f'call')
+                    return
                 except Exception: continue
                 if not isinstance(result, str):
-                    yield f'tool {action[0]!r} returned a {type(result).__name__}, and the model reads {str(result)[:40]!r}: return text'; return
+                    yield f'tool {action[0]!r} returned a {type(result).__name__}, and the model reads {str(result)[:40]!r}: return text'
+                    return
 
 # %% ../../nbs/03_environments/00c_checking.ipynb #e0657e03
 def _figures(case):
@@ -333,9 +364,13 @@ def _figures(case):
         kpis = replay(case.factory(), row, actions)[-1].kpis
         if kpis is None: return
         if not isinstance(kpis, dict): yield f'`kpis` is a {type(kpis).__name__}: make it a dict, name to number'; return
-        if bad := [k for k, v in kpis.items() if not _number(v)]: yield f'kpis[{bad[0]!r}] is {kpis[bad[0]]!r}: give a finite number'; return
+        if bad := [k for k, v in kpis.items() if not _number(v)]:
+            yield f'kpis[{bad[0]!r}] is {kpis[bad[0]]!r}: give a finite number'
+            return
         names.add(tuple(sorted(kpis)))
-    if len(names)>1: yield f"kpis differ from episode to episode ({', '.join(sorted(set.union(*map(set, names))-set.intersection(*map(set, names))))} is there at times): give all of them always"
+    if len(names)>1:
+        some = sorted(set.union(*map(set, names))-set.intersection(*map(set, names)))
+        yield f"kpis differ from episode to episode ({', '.join(some)} is there at times): give all of them always"
 
 # %% ../../nbs/03_environments/00c_checking.ipynb #fc0a2aa3
 def _solved(case):
@@ -345,17 +380,24 @@ def _solved(case):
         if s.fault: yield f'the oracle raised {s.fault}, on the row {_short(s.row)}'; return
         env = case.factory(); moments = replay(env, s.row, s.actions)
         ended = moments[-1].done or len(s.actions)<case.max_turns or moments[-1].text is None
-        if not ended: yield f'the oracle did not end the episode in {case.max_turns} turns, on the row {_short(s.row)}: raise max_turns, or see why `done` stays false'; return
+        if not ended:
+            yield (f'the oracle did not end the episode in {case.max_turns} turns, on the row {_short(s.row)}: raise max_turns, or '
+                   f'see why `done` stays false')
+            return
         worth[repr(s.row)] = got = _worth(moments)
         if got is not None and got<case.best-1e-6:
-            yield f'the oracle earned {got:.4g} of {case.best:.4g} on the row {_short(s.row)}; its last call {_short(s.actions[-1:])} came back with {str(moments[-1].text)[:80]!r}'; return
+            yield (f'the oracle earned {got:.4g} of {case.best:.4g} on the row {_short(s.row)}; its last call {_short(s.actions[-1:])} '
+                   f'came back with {str(moments[-1].text)[:80]!r}')
+            return
     others = {_worth(replay(case.factory(), s.row, s.actions)) for s in case.scripts if s.share<1}
-    if own and len(others)==1 and others==set(worth.values()): yield f'random calls earned {others.pop()} in every episode, and so did the oracle: the reward tells nothing apart'
+    if own and len(others)==1 and others==set(worth.values()):
+        yield f'random calls earned {others.pop()} in every episode, and so did the oracle: the reward tells nothing apart'
 
 def _worth(moments):
     "Reward of an episode"
     last = moments[-1]
-    return last.reward if last.reward is not None else None if last.turn_reward is None else sum(m.turn_reward for m in moments[1:] if not m.failed)
+    if last.reward is not None: return last.reward
+    return None if last.turn_reward is None else sum(m.turn_reward for m in moments[1:] if not m.failed)
 
 def _short(x) -> str: return repr({k: v for k, v in x.items() if k!='prompt'} if isinstance(x, dict) else x)[:120]
 
@@ -372,8 +414,8 @@ class Faults(list):
         if not self: return f'no fault found in {self.episodes} episodes'
         return '\n'.join(f'{f.probe:11} {f.message}' for f in self)
 
-_PROBES = dict(repeatable=_repeatable, start=_starts, reuse=_reused, sharing=_side_by_side, fork=_forks, reward=_rewards, end=_after_the_end,
-               words=_words, figures=_figures, oracle=_solved)
+_PROBES = dict(repeatable=_repeatable, start=_starts, reuse=_reused, sharing=_side_by_side, fork=_forks, reward=_rewards,
+               end=_after_the_end, words=_words, figures=_figures, oracle=_solved)
 _NEED_REPEATABLE = 'reuse', 'sharing', 'fork', 'reward', 'end'
 
 # %% ../../nbs/03_environments/00c_checking.ipynb #1e7a3908
