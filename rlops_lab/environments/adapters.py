@@ -235,30 +235,6 @@ class VerifiersTask:
         self.said.append(text); self.seat.replies.put_nowait(text)
         return self._advance()
 
-    def _advance(self):
-        "Let verifiers go on until it waits for the policy, or is through"
-        async def on():
-            heard = self.loop.create_task(self.seat.heard.get())
-            await asyncio.wait({heard, self.playing}, return_when=asyncio.FIRST_COMPLETED)
-            if heard.done(): return heard.result()
-            heard.cancel()
-            self.playing.result()
-        with ThreadPoolExecutor(1) as pool: heard = pool.submit(self.loop.run_until_complete, on()).result()
-        if heard is None: self._end()
-        return heard
-
-    def _end(self):
-        self.done, self.score = True, float(self.seat.trace.reward)
-        self.kpis = {k: float(v) for k, v in self.seat.trace.metrics.items() if v is not None}
-        self._close()
-
-    def _close(self):
-        if self.loop is None or self.loop.is_closed(): return
-        if not self.playing.done():
-            self.playing.cancel()
-            with ThreadPoolExecutor(1) as pool: pool.submit(self.loop.run_until_complete, asyncio.wait({self.playing})).result()
-        self.loop.close()
-
     def get_reward(self) -> float: return self.score
     @property
     def user(self): return self._hear
@@ -270,6 +246,33 @@ class VerifiersTask:
             new.reset(self.index)
             for text in self.said: new._hear(text)
         return new
+
+# %% ../../nbs/03_environments/00b_adapters.ipynb #2e26a386
+def _advance(self: VerifiersTask):
+    "Let verifiers go on until it waits for the policy, or is through"
+    async def on():
+        heard = self.loop.create_task(self.seat.heard.get())
+        await asyncio.wait({heard, self.playing}, return_when=asyncio.FIRST_COMPLETED)
+        if heard.done(): return heard.result()
+        heard.cancel()
+        self.playing.result()
+    with ThreadPoolExecutor(1) as pool: heard = pool.submit(self.loop.run_until_complete, on()).result()
+    if heard is None: self._end()
+    return heard
+
+def _end(self: VerifiersTask):
+    self.done, self.score = True, float(self.seat.trace.reward)
+    self.kpis = {k: float(v) for k, v in self.seat.trace.metrics.items() if v is not None}
+    self._close()
+
+def _close(self: VerifiersTask):
+    if self.loop is None or self.loop.is_closed(): return
+    if not self.playing.done():
+        self.playing.cancel()
+        with ThreadPoolExecutor(1) as pool: pool.submit(self.loop.run_until_complete, asyncio.wait({self.playing})).result()
+    self.loop.close()
+
+VerifiersTask._advance, VerifiersTask._end, VerifiersTask._close = _advance, _end, _close
 
 # %% ../../nbs/03_environments/00b_adapters.ipynb #2cc1aa4e
 def from_verifiers(
