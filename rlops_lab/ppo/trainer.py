@@ -40,7 +40,7 @@ class PPOTrainer:
         args: PPOConfig,                        # settings; may be edited between updates
         environment_factory: Callable|dict|None = None,  # makes environments, as TRL's GRPOTrainer takes it; several as {name: factory}
         reward_funcs=None,                      # one or several `f(prompts, completions, **columns)`, added to the environment's reward
-        train_dataset=None,                     # rows for `reset`: a Dataset or a list of dicts
+        train_dataset=None,                     # rows for `reset`: a Dataset, a list of dicts, or a `curriculum.Curriculum` of them
         processing_class=None,                  # tokenizer
         peft_config=None,                       # LoraConfig; None: the whole model is trained
         reward_model: str|Path|None = None,     # `adapter_dir` of `finetune.reward_model`: its score, and not the environment's reward, is what is optimised
@@ -51,6 +51,7 @@ class PPOTrainer:
         self.args, self.environment_factory, self.rollout_options, self.sampler = args, environment_factory, rollout_options or {}, sampler
         self.reward_funcs = reward_funcs if isinstance(reward_funcs, (list, tuple)) else [reward_funcs] if reward_funcs else []
         self.rows = [dict(r) for r in train_dataset] if train_dataset is not None else []
+        self.curriculum = train_dataset if hasattr(train_dataset, 'observe') else None
         self.eval_rows = [dict(r) for r in eval_dataset] if eval_dataset is not None else []
         self.n_updates, self.trajectories, self.tracker, self.history, self.stopped = 0, [], None, [], None
         self._check_data()
@@ -98,7 +99,8 @@ class PPOTrainer:
 def batch_rows(self:PPOTrainer,
     update: int,         # counted from 0
 ) -> list[dict]:
-    "Rows of an update; each pass over the data has its own order"
+    "Rows of an update; each pass over the data has its own order, unless a curriculum draws them"
+    if self.curriculum is not None: return self.curriculum.draw(self.args.episodes_per_update, update)
     n, size, orders = len(self.rows), self.args.episodes_per_update, {}
     def row(i):
         epoch, at = divmod(i, n)
@@ -410,6 +412,7 @@ def step(self:PPOTrainer,
     self._spread()
     a, start = self.args, time.perf_counter()
     self.trajectories = self.collect_all(self.batch_rows(self.n_updates) if rows is None else rows)
+    if self.curriculum is not None: self.curriculum.observe(self.trajectories)
     seconds = time.perf_counter()-start
     record = self.update(self.trajectories)
     record |= dict(seconds_rollout=seconds, tokens_per_s_rollout=sum(t.n_actions for t in self.trajectories)/seconds,
@@ -452,9 +455,10 @@ def _identity(self:PPOTrainer):
 
 @patch
 def _remembering(self:PPOTrainer):
-    "Factories with a state of their own, a curriculum for instance"
+    "Factories with a state of their own, and a curriculum"
     f = self.environment_factory
-    return {name: each for name,each in (f if isinstance(f, dict) else {'': f}).items() if hasattr(each, 'state_dict')}
+    each = (f if isinstance(f, dict) else {'': f}) | ({'train_dataset': self.curriculum} if self.curriculum is not None else {})
+    return {name: x for name,x in each.items() if hasattr(x, 'state_dict')}
 
 @patch
 def _optimizer_state(self:PPOTrainer, change):
