@@ -207,7 +207,7 @@ def __call__(self: PersonaUser, message: str) -> str|None:
 
 PersonaUser._unfit, PersonaUser.word, PersonaUser.__call__ = _unfit, word, __call__
 
-# %% ../../nbs/03_environments/07b_simulators.ipynb #cb207f87
+# %% ../../nbs/03_environments/07b_simulators.ipynb #acbe1b24
 def persona_desk(
     sampler, tokenizer,      # of the customer
     seed: int = 0,
@@ -216,13 +216,14 @@ def persona_desk(
     "The support desk with customers worded by a model"
     class PersonaDesk(SupportDesk):
         def reset(self, family: str, seed: int, split: str = 'train', **_) -> str:
+            self._voice = None                    # the expert's copy, which says what is secret, needs no model
             first = super().reset(family, seed, split)
             self._voice = PersonaUser(sampler, tokenizer, self.case.persona, script=lambda m: None, secrets=desk_secrets(self), seed=customer_seed,
                                       number=[family, int(seed), split], **how)
             return first
         def _say(self, message):
             line = super()._say(message)
-            return line if line is None else self._voice.word(str(message), line)
+            return line if line is None or self._voice is None else self._voice.word(str(message), line)
         @property
         def kpis(self):
             c = self._voice.counts
