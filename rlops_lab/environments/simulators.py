@@ -6,8 +6,8 @@
 __all__ = ['ROLE', 'PERSONAS', 'ScriptedUser', 'Secret', 'identifier', 'amount', 'call', 'answer', 'Leak', 'leaks',
            'desk_secrets', 'PersonaUser', 'word', 'persona_desk']
 
-# %% ../../nbs/03_environments/07b_simulators.ipynb #55960c99
-import re
+# %% ../../nbs/03_environments/07b_simulators.ipynb #389dfae4
+import copy, re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ def desk_secrets(
         getattr(future, name)(**arguments)
     return [*(identifier(n, _asked) for n in sorted(numbers)), *map(amount, sorted(money)), *map(call, tools), ROLE, *(s for text in said for s in answer(text, own=case.wish['address']))]
 
-# %% ../../nbs/03_environments/07b_simulators.ipynb #72bd2f8e
+# %% ../../nbs/03_environments/07b_simulators.ipynb #e56d7933
 PERSONAS = dict(polite='polite and patient', terse='in a hurry, using few words', rude='angry and rude', rambling='talkative, drifting off the subject')
 _REWORD = [('polite and patient', 'And now?', 'Could you please tell me what happens next?'),
            ('angry and rude', 'It is order 1357, zip 24680.', 'Fine! Order 1357, zip 24680. Hurry up!'),
@@ -146,8 +146,7 @@ class PersonaUser:
     def __deepcopy__(self, memo):
         "A copy for a forked episode; the model is shared"
         new = object.__new__(type(self)); memo[id(self)] = new
-        from copy import deepcopy
-        new.__dict__ = {k: v if k in ('sampler', 'tokenizer') else deepcopy(v, memo) for k,v in self.__dict__.items()}
+        new.__dict__ = {k: v if k in ('sampler', 'tokenizer') else copy.deepcopy(v, memo) for k,v in self.__dict__.items()}
         return new
 
 # %% ../../nbs/03_environments/07b_simulators.ipynb #b6d2f801
@@ -172,7 +171,7 @@ def _draw(self: PersonaUser, messages, attempt):
 
 PersonaUser._prompt, PersonaUser._draw = _prompt, _draw
 
-# %% ../../nbs/03_environments/07b_simulators.ipynb #3f24d4ed
+# %% ../../nbs/03_environments/07b_simulators.ipynb #c171b42b
 def _unfit(self: PersonaUser, text, ended, line):
     "Why a reply can't be said, or ''"
     if not text or not ended: return 'unfinished'
@@ -185,7 +184,7 @@ def word(self: PersonaUser,
     line: str|None = None,    # what to say, in plain words; None: the model decides
 ) -> str:
     "A reply that passes the checks"
-    if not self.heard or self.heard[-1]!=message: self.heard.append(message)
+    self.heard.append(message)
     self.counts['replies'] += 1
     for attempt in range(self.tries):
         text, ended = self._draw(self._prompt(line), attempt)
