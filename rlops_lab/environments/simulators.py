@@ -56,7 +56,7 @@ def amount(cents: int) -> Secret:
     figure = whole+(rf'\.{rest:02}' if rest else r'(?:\.00)?')
     return Secret('amount', rf'\$\s?{figure}(?![\d]|\.\d)|(?<![\d.]){figure}(?![\d]|\.\d)\s?(?:dollars|usd)'+(rf'|(?<![\d.]){figure}(?!\d)' if rest else ''))
 
-# %% ../../nbs/03_environments/07b_simulators.ipynb #d09dc115
+# %% ../../nbs/03_environments/07b_simulators.ipynb #a0bde9b8
 def call(tool: str) -> Secret:
     "A tool's name, written as a call or, where it can be no plain word, at all"
     name = re.escape(tool.lower())
@@ -73,7 +73,7 @@ def answer(
     runs = [w[i:i+words] for i in range(len(w)-words+1)]
     return [Secret('answer', r'\b'+r'\W+'.join(re.escape(x).lstrip(r'\$') for x in run)+r'\b') for run in runs if sum(x in known for x in run)<words/2]
 
-ROLE = Secret('role', r"\bhow (?:can|may) (?:i|we) (?:help|assist)|\bthank(?:s| you) for (?:contacting|reaching out|your (?:order|purchase|patience))"
+ROLE = Secret('role', r"\bhow (?:can|may) (?:i|we) (?:help|assist)|\b(?:i|we)(?:'m| am|'re| are) (?:\w+ )?here (?:to help|for you)|\b(?:i|we) can (?:\w+ )?(?:help|assist) you|\bthank(?:s| you) for (?:contacting|reaching out|your (?:order|purchase|patience))"
     r"|\b(?:i|we)(?:'ve| have| will|'ll)? (?:now |just |already )?(?:refunded|cancelled|escalated|processed|issued|updated|refund|cancel|escalate|process|issue) (?:your|the|you)\b"
     r"|\byour (?:refund|order|request|address) (?:has been|was|is being|will be)\b|\b(?:our|the) (?:customer service|support) team (?:will|can)\b"
     r"|\b(?:give|tell|send|provide) (?:me|us) (?:with )?your\b", lambda heard: False)
