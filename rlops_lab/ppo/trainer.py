@@ -412,7 +412,7 @@ def step(self:PPOTrainer,
     self._spread()
     a, start = self.args, time.perf_counter()
     self.trajectories = self.collect_all(self.batch_rows(self.n_updates) if rows is None else rows)
-    if self.curriculum is not None: self.curriculum.observe(self.trajectories)
+    if self.curriculum is not None and rows is None: self.curriculum.observe(self.trajectories)
     seconds = time.perf_counter()-start
     record = self.update(self.trajectories)
     record |= dict(seconds_rollout=seconds, tokens_per_s_rollout=sum(t.n_actions for t in self.trajectories)/seconds,
