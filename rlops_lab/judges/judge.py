@@ -52,7 +52,8 @@ class Endpoint:
         loop, began = asyncio.get_running_loop(), time.perf_counter()
         if loop not in self.calls: self.calls[loop] = self.connect().chat.completions.with_raw_response.create
         if top: how |= dict(logprobs=True, top_logprobs=top)
-        if schema: how['response_format'] = dict(type='json_schema', json_schema=dict(name='verdict', strict=True, schema=schema))
+        if schema and 'enum' in schema: how['extra_body'] = dict(structured_outputs=dict(choice=schema['enum']))      # vLLM's
+        elif schema: how['response_format'] = dict(type='json_schema', json_schema=dict(name='verdict', strict=True, schema=schema))
         request = {k: v for k, v in (how | self.settings).items() if v is not None}
         r = (await self.calls[loop](model=self.model, messages=messages, **request)).http_response.json()
         said, u = r['choices'][0], r.get('usage') or {}
@@ -258,7 +259,7 @@ class Judge(Grader):
         samples: int = 1,               # votes on each criterion; above 1 needs a temperature
         temperature: float = 0.,
         max_tokens: int = 512,          # of an answer
-        structured: bool = False,       # ask the server to enforce the JSON schema; some answer with nothing when they can't
+        structured: bool = False,       # ask the server to enforce the JSON schema, or the letters; some answer with nothing when they can't
         timeout: float = 60.,           # seconds of one attempt
         attempts: int = 3,
         pause: float = .5,              # seconds before the second attempt, doubled before each further one
@@ -362,7 +363,8 @@ async def _criterion(self: Judge, block, criterion, tag):
         return choice, criterion.score(choice), reason, {}
     text, choices = dict(type='string'), dict(type='string', enum=criterion.menu)
     schema = dict(type='object', properties=dict(reason=text, choice=choices), required=['reason', 'choice'], additionalProperties=False)
-    def ask(i): return self._answer(messages, read, tag, i, schema if self.mode=='reason' else None)
+    if self.mode=='logprobs': schema = dict(type='string', enum=[chr(65+i) for i in range(len(criterion.menu))])
+    def ask(i): return self._answer(messages, read, tag, i, schema)
     if self.samples==1: return self._verdict(*await ask(0))
     return pooled([self._verdict(*row) for row in await asyncio.gather(*map(ask, range(self.samples)))])
 
