@@ -246,8 +246,11 @@ def test_ctrl_c_loses_nothing(tmp_path):
     def interrupt():
         while len(asked)<25 or len(judge.rows)<20: time.sleep(.05)
         os.kill(os.getpid(), signal.SIGINT)
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt): judge.grade(items(50))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)        # pytest that a shell started in the background ignores Ctrl-C
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt): judge.grade(items(50))
+    finally: signal.signal(signal.SIGINT, before)
     assert len(read_jsonl(tmp_path/'log.jsonl'))==20
     asked.clear()
     verdicts = judge.grade(items(40)[:20]+items(40)[:20])

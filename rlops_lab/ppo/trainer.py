@@ -210,7 +210,7 @@ def score(self:PPOTrainer,
     b, a, out, states_of = self.backbone, self.args, defaultdict(dict), {}
     untouched = gather({rank_and_world()[0]: b.policy_is_reference()})
     alike = a.old_logprobs=='recompute' and all(untouched.values())          # before the first step: one forward pass is enough
-    for done,(micro,ours) in enumerate(m for part in plan for m in in_step(part)):
+    for micro,ours in (m for part in plan for m in in_step(part)):
         counts = [trajectories[i].n_actions for i in micro.rows]
         def keep(name, flat): out[name].update(zip(micro.rows, flat.float().cpu().split(counts)) if ours else ())
         def states(role): return b.hidden(micro.input_ids, role, micro.trunk, micro.lengths).flatten(0, 1)
@@ -223,7 +223,7 @@ def score(self:PPOTrainer,
         if a.critic_epochs and ours: states_of.update(zip(micro.rows, hidden[micro.index].clone().split(counts)))
         if ours: out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
         del hidden
-        if done%2: release_memory()
+        release_memory()
     out['states'] = states_of
     found = gather({(name, i): x for name,d in out.items() for i,x in d.items()})
     out, states_of = defaultdict(dict), {}
@@ -289,7 +289,7 @@ def optimize(self:PPOTrainer,
     fields = [k for k in ('old', 'reference', 'advantages', 'weights', 'keep', 'values', 'returns') if k in s]
     share = 1-self.n_updates/a.num_updates if a.lr_scheduler_type=='linear' else 1.
     for group,lr in zip(self.optimizer.param_groups, (a.learning_rate, a.critic_learning_rate)): group['lr'] = share*lr
-    groups, passes = dict(policy=b.policy_parameters(), critic=b.critic_parameters()), 0
+    groups = dict(policy=b.policy_parameters(), critic=b.critic_parameters())
     for epoch in range(a.num_ppo_epochs):
         for k in rng(a.seed, 'epoch', self.n_updates, epoch).permutation(len(plan)):
             at = [place[i] for micro in plan[k] for i in micro.rows]
@@ -299,8 +299,7 @@ def optimize(self:PPOTrainer,
                 at = [place[i] for i in micro.rows]
                 flat = {name: s[name][at][s['mask'][at]].to(b.device) for name in fields}
                 self._backward(micro, flat, n_kept, n_all, train_policy, here if ours else defaultdict(float, steps=log['steps']), float(ours))
-                passes += 1
-                if passes%2==0: release_memory()                                  # it takes 3% of a micro-batch's time
+                release_memory()                                                  # it takes 3% of a micro-batch's time; without, holes of other shapes add up
             here = add_up_log(dict.fromkeys(_SUMS, 0.) | here, b.device)
             for name,x in here.items(): log[name] = max(log[name], x) if name.endswith(('_max', '_error')) else log[name]+x*(name!='steps')
             log['mini_batches'] += 1; log['episodes'] += sum(len(micro.rows) for micro in plan[k])
