@@ -1,5 +1,5 @@
 "`check_environment` on environments with one planted fault each, and on those that have none."
-import copy, random, threading, time
+import copy, json, random, threading, time
 import pytest
 from rlops_lab.environments.checking import check_environment
 from rlops_lab.environments.support_desk import SupportDesk
@@ -248,6 +248,20 @@ def test_nothing_is_found_in_coding_tasks():
     rows = coding_tasks('train')[:6]
     solutions = {tuple(row['tests']): row['solution'] for row in rows}
     found = check_environment(Coding, rows, lambda env: ('submit', dict(code=solutions[tuple(env.tests)])), episodes=4, progress=False)
+    assert not found, found
+
+
+@pytest.mark.parametrize('kind', ['product', 'invoice'])
+def test_nothing_is_found_in_extraction(kind):
+    from rlops_lab.environments.extraction import Extraction, extraction_rows
+    def truth(env): return 'submit', dict(record=json.dumps({k: v for k, (_, v) in env.document.fields.items()}, default=str))
+    found = check_environment(Extraction, extraction_rows(6, kinds=(kind,)), truth, progress=False)     # each kind has fields, and so figures, of its own
+    assert not found, found
+
+
+def test_nothing_is_found_in_summaries():
+    from rlops_lab.environments.extraction import Summary
+    found = check_environment(Summary, [dict(seed=s) for s in range(5)], lambda env: ('submit', dict(summary=env.report.reference)), progress=False)
     assert not found, found
 
 
