@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['verified', 'family', 'task_key', 'said', 'Selection', 'select', 'difficulty', 'learnable', 'pass_at', 'best_of_n',
-           'rejection_sample', 'short_prompt', 'to_dataset', 'pairs', 'unpaired']
+           'rejection_sample', 'short_prompt', 'distilled', 'to_dataset', 'pairs', 'unpaired']
 
 # %% ../nbs/07_rejection.ipynb #10e4fa88
 from collections import Counter, defaultdict
@@ -166,7 +166,11 @@ def short_prompt(
     messages[-1]['content'] += first.removeprefix(messages[-1]['content'])
     return messages
 
-def _distilled(t, tokenizer, prompt):
+def distilled(
+    t: Trajectory,
+    tokenizer,                                      # with the chat template that it was sampled with
+    prompt: Callable = lambda row: row['prompt'],   # row -> chat messages of the short prompt
+) -> tuple[list, list, list]:
     "Token ids of the short prompt, and of the episode from the policy's first token on, with their mask"
     if 1 not in t.action_mask: raise ValueError('an episode without a sampled token has nothing to teach: leave it out')
     at = t.action_mask.index(1)
@@ -184,7 +188,7 @@ def to_dataset(
     "Rows for supervised fine-tuning: short prompt, the episode's own tokens, labels on what the policy sampled"
     from datasets import Dataset
     def row(t):
-        head, ids, mask = _distilled(t, tokenizer, prompt)
+        head, ids, mask = distilled(t, tokenizer, prompt)
         labels = [-100]*len(head)+[x if m else -100 for x,m in zip(ids, mask)]
         return dict(input_ids=head+ids, labels=labels, group=family(t), reward=t.reward, lineage=t.lineage.id if t.lineage else '')
     if not trajectories: raise ValueError('no trajectories: nothing was accepted, so there is nothing to learn from')
@@ -209,7 +213,7 @@ def pairs(
         if 1 in t.action_mask: tasks[task_key(t)][0 if accept(t) else 1].append(t)
     for winners, losers in tasks.values():
         for w, l in list(zip(winners, losers))[:per_task]:
-            (head, good, good_mask), (_, bad, bad_mask) = (_distilled(t, tokenizer, prompt) for t in (w, l))
+            (head, good, good_mask), (_, bad, bad_mask) = (distilled(t, tokenizer, prompt) for t in (w, l))
             rows.append(dict(prompt=_plain(short_prompt(w, prompt)), chosen=_plain(split_messages(w)[1]), rejected=_plain(split_messages(l)[1]),
                              prompt_ids=head, chosen_ids=good, chosen_mask=good_mask, rejected_ids=bad, rejected_mask=bad_mask,
                              margin=w.reward-l.reward, group=family(w)))

@@ -1,0 +1,63 @@
+"The hand-over's intervals hold what they promise, under both designs, and odd graders are met with reasons."
+import subprocess, sys
+
+import numpy as np, pytest
+from hypothesis import given, settings, strategies as st
+
+from rlops_lab.judges.handover import Graded, graded, handover, paired_difference
+
+
+def draw(rng, n, cells):
+    "Labels and two graders' verdicts; `cells` are shares of (both right, first alone, second alone, none)"
+    y, kind = rng.random(n)<.6, rng.choice(4, n, p=cells)
+    a, b = np.where(kind<2, y, ~y), np.where(np.isin(kind, (0, 2)), y, ~y)
+    return [[('fail', 'pass')[int(v)] for v in x] for x in (y, a, b)]
+
+
+@pytest.mark.parametrize('cells', [(.75, .05, .12, .08), (.9, .02, .02, .06), (.5, .2, .2, .1)])
+def test_paired_interval_covers(cells):
+    rng, truth, n = np.random.default_rng(0), cells[2]-cells[1], 100
+    hits = 0
+    for i in range(400):
+        kind = rng.choice(4, n, p=cells)
+        e = paired_difference(kind<2, np.isin(kind, (0, 2)), seed=i)
+        hits += e.low<=truth<=e.high
+    assert hits/400>=.925                       # 95% of 400, less two and a half standard errors
+
+
+def test_labels_by_verdict_are_weighted_back():
+    rng, hits, truth = np.random.default_rng(1), 0, .12-.05
+    for i in range(150):
+        y, a, b = draw(rng, 1500, (.75, .05, .12, .08))
+        chosen = set(sum((rng.permutation([j for j, v in enumerate(a) if v==verdict])[:60].tolist() for verdict in ('pass', 'fail')), []))
+        h = handover(Graded('j', a, 1.), Graded('m', b, .1), [v if j in chosen else None for j, v in enumerate(y)], drawn='verdict', seed=i)
+        hits += h.difference.low<=truth<=h.difference.high
+    assert hits/150>=.9
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*[st.sampled_from(['pass', 'fail', None])]*3), min_size=1, max_size=30))
+def test_any_verdicts_give_a_recommendation_or_a_reason(rows):
+    a, b, y = map(list, zip(*rows))
+    try: h = handover(Graded('j', a, 1., .01), Graded('m', b, .1, 0.), y, invest_usd=5)
+    except ValueError as e: assert 'no labelled item' in str(e); return
+    assert h.recommendation in ('reward model', 'judge', 'label more', 'neither') and h.reason
+    assert h.difference.low<=h.difference.value<=h.difference.high and h.break_even==500
+    assert '<table>' in h._repr_html_()
+
+
+def test_nothing_is_asked_twice_and_failures_are_named():
+    class Remembering:
+        __name__ = 'remembering'
+        def grade(self, items):
+            from rlops_lab.judges.judge import Verdict
+            return [Verdict('pass', 1., cached=True) for _ in items]
+    items = [dict(prompt='a', completion='b')]*3
+    with pytest.raises(ValueError, match='3 of 3 verdicts came from the log'): graded(Remembering(), items)
+    with pytest.raises(ValueError, match='1 answers to 3 items'): graded(lambda prompts, completions, **c: [1.], items, warm=0)
+    assert graded(lambda prompts, completions, **c: [None, .2, .9], items, warm=0).verdicts==[None, 'fail', 'pass']
+
+
+def test_loads_no_torch():
+    code = "import sys, rlops_lab.judges.handover; assert not {'torch', 'sklearn', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, '-c', code], check=True)
