@@ -75,7 +75,7 @@ def timed(f, x):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument('--run', type=Path); p.add_argument('--keep', type=Path); p.add_argument('--items', type=int, default=144); p.add_argument('--chunk', type=int, default=48)
-    p.add_argument('--depth', type=int, default=2); p.add_argument('--epochs', type=float, default=6); p.add_argument('--max-tokens', type=int, default=256); p.add_argument('--threads', type=int, default=1); p.add_argument('--write', type=Path)
+    p.add_argument('--depth', type=int, default=2); p.add_argument('--epochs', type=float, default=8); p.add_argument('--max-tokens', type=int, default=256); p.add_argument('--threads', type=int, default=1); p.add_argument('--write', type=Path)
     a = p.parse_args()
     torch.set_num_threads(a.threads); warnings.simplefilter('ignore')
     run, keep = a.run or newest_run(Path('runs')), a.keep or Path(tempfile.mkdtemp())
@@ -86,7 +86,7 @@ def main():
     fit, tune = parts([f"{t.task['family']}/{t.task['seed']}" for t in train], (.88, .12))
     began = time.perf_counter()
     if not (keep/'adapter/base.json').exists():
-        classifier(model, tokenizer, rows.select(fit), keep/'adapter', depth=a.depth, epochs=a.epochs, learning_rate=2e-3, batch_size=16, peft_config=LoraConfig(**LORA, layers_to_transform=list(range(a.depth))))
+        classifier(model, tokenizer, rows.select(fit), keep/'adapter', depth=a.depth, epochs=a.epochs, learning_rate=8e-4, batch_size=16, warmup=.1, peft_config=LoraConfig(**LORA, layers_to_transform=list(range(a.depth))))
     seconds_train, reward_model = time.perf_counter()-began, RewardModel(model, tokenizer, [keep/'adapter'], merged=True)
     reward_model.fit(rows.select(tune)['input_ids'], rows.select(tune)['label'])
     words = BagOfWords(rows.select(fit)['text'], rows.select(fit)['label'])
