@@ -110,20 +110,25 @@ class Coding:
         return _GONE
 
     @property
-    def kpis(self):
-        found = dict(tries=float(self.tries), turns=float(self.turns), abstained=float(self.abstained), submitted=float(self.done))
-        if self.final and self.final.score is None: return found
-        ran = self.final is not None and (self.final.ok or self.final.failures)    # a timeout has no failures, and passed nothing
-        return found | dict(verified=self.get_reward(), tests_passed=1-len(self.final.failures)/self.final.total if ran else 0.)
-    @property
     def turn_reward(self) -> float: return self.get_reward()-self._before
     def get_reward(self) -> float:
         "1 if the program that was handed in passes every hidden test"
         return float(self.final is not None and self.final.ok)
     @property
     def user(self): return self._hear
-    def _hear(self, message):
-        "A plain reply: a submission if it holds a code block. None once the task is handed in"
-        if '```' in message: answer = self.submit(message)
-        else: self._begin(); answer = 'Reply with the program in a ```python block.'
-        return None if self.done else answer
+
+# %% ../../nbs/03_environments/06b_code.ipynb #2622fadf
+def _kpis(self: Coding):
+    "What is known of the episode so far"
+    found = dict(tries=float(self.tries), turns=float(self.turns), abstained=float(self.abstained), submitted=float(self.done))
+    if self.final and self.final.score is None: return found
+    ran = self.final is not None and (self.final.ok or self.final.failures)    # a timeout has no failures, and passed nothing
+    return found | dict(verified=self.get_reward(), tests_passed=1-len(self.final.failures)/self.final.total if ran else 0.)
+
+def _hear(self: Coding, message):
+    "A plain reply: a submission if it holds a code block. None once the task is handed in"
+    if '```' in message: answer = self.submit(message)
+    else: self._begin(); answer = 'Reply with the program in a ```python block.'
+    return None if self.done else answer
+
+Coding.kpis, Coding._hear = property(_kpis), _hear

@@ -51,8 +51,7 @@ class PPOTrainer:
         self.args, self.environment_factory, self.rollout_options, self.sampler = args, environment_factory, rollout_options or {}, sampler
         self.reward_funcs = reward_funcs if isinstance(reward_funcs, (list, tuple)) else [reward_funcs] if reward_funcs else []
         self.rows = [dict(r) for r in train_dataset] if train_dataset is not None else []
-        self.curriculum = train_dataset if hasattr(train_dataset, 'observe') else None
-        self.eval_rows = [dict(r) for r in eval_dataset] if eval_dataset is not None else []
+        self.eval_rows, self.curriculum = [dict(r) for r in eval_dataset] if eval_dataset is not None else [], train_dataset if hasattr(train_dataset, 'observe') else None
         self.n_updates, self.trajectories, self.tracker, self.history, self.stopped = 0, [], None, [], None
         self._check_data()
         join_processes()
