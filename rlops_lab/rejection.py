@@ -16,9 +16,10 @@ from .core import Trajectory, Usage, digest, rng, wilson
 from .rewards import split_messages
 
 # %% ../nbs/07_rejection.ipynb #f971832c
-def verified(t: Trajectory) -> bool:
-    "Did the environment verify the resolution?"
+def verified(t: Trajectory) -> bool|None:
+    "Did the environment verify the resolution? None where it abstained"
     if 'verified_resolution' not in t.kpis:
+        if t.kpis.get('abstained'): return None
         raise ValueError(f"a trajectory has no kpi 'verified_resolution', only {sorted(t.kpis)}: give `accept`, a function of a trajectory")
     return t.kpis['verified_resolution']==1
 
@@ -40,6 +41,7 @@ class Selection:
     "What was kept, what was not and why, and what it cost"
     kept: list[Trajectory]
     rejected: list[Trajectory]
+    unscored: list[Trajectory]   # nobody could tell: neither right nor wrong
     duplicates: list[Trajectory]
     surplus: list[Trajectory]
     groups: dict            # {group: (accepted, tried)}
@@ -62,13 +64,13 @@ class Selection:
     def summary(self) -> dict:
         "Plain figures, for a log"
         return dict(tried=self.tried, accepted=self.accepted, rate=self.rate, ci95=list(self.ci95), kept=len(self.kept),
-                    duplicates=len(self.duplicates), surplus=len(self.surplus), groups={g: list(v) for g,v in self.groups.items()},
+                    unscored=len(self.unscored), duplicates=len(self.duplicates), surplus=len(self.surplus), groups={g: list(v) for g,v in self.groups.items()},
                     **{f'{k}_per_kept': v for k,v in self.cost.items()})
 
 # %% ../nbs/07_rejection.ipynb #037439d8
 def select(
     trajectories: list[Trajectory],
-    accept: Callable = verified,    # trajectory -> bool
+    accept: Callable = verified,    # trajectory -> bool, or None where it can't tell
     *,
     group: Callable = family,       # trajectory -> name of the group that is balanced
     per_group: int = None,          # keep at most so many of a group; None: all
@@ -78,12 +80,13 @@ def select(
 ) -> Selection:
     "Keep the right episodes, each text of a task once, no group and no task more often than it may"
     groups, seen, n_group, n_task = defaultdict(lambda: [0, 0]), set(), Counter(), Counter()
-    s = Selection([], [], [], [], {}, sum((t.usage for t in trajectories), Usage()))
+    s = Selection([], [], [], [], [], {}, sum((t.usage for t in trajectories), Usage()))
     if seconds is not None: s.usage.seconds = seconds
     for i in rng(seed, 'select').permutation(len(trajectories)):
-        t = trajectories[i]; g, task = group(t), task_key(t)
+        t = trajectories[i]; g, task, right = group(t), task_key(t), accept(t)
+        if right is None: s.unscored.append(t); continue
         groups[g][1] += 1
-        if not accept(t): s.rejected.append(t); continue
+        if not right: s.rejected.append(t); continue
         groups[g][0] += 1
         if (task, said(t)) in seen: s.duplicates.append(t); continue
         seen.add((task, said(t)))
@@ -100,7 +103,8 @@ def difficulty(
 ) -> dict:                           # {key: (passed, tried)}, hardest first
     "How often each task was solved"
     counts = defaultdict(lambda: [0, 0])
-    for t in trajectories: counts[key(t)][0] += bool(accept(t)); counts[key(t)][1] += 1
+    for t in trajectories:
+        if (right := accept(t)) is not None: counts[key(t)][0] += bool(right); counts[key(t)][1] += 1
     return {k: tuple(v) for k,v in sorted(counts.items(), key=lambda x: (x[1][0]/x[1][1], x[0]))}
 
 def learnable(
@@ -210,7 +214,8 @@ def pairs(
     tasks, rows = defaultdict(lambda: ([], [])), []
     for i in rng(seed, 'pairs').permutation(len(trajectories)):
         t = trajectories[i]
-        if 1 in t.action_mask: tasks[task_key(t)][0 if accept(t) else 1].append(t)
+        right = accept(t) if 1 in t.action_mask else None
+        if right is not None: tasks[task_key(t)][0 if right else 1].append(t)
     for winners, losers in tasks.values():
         for w, l in list(zip(winners, losers))[:per_task]:
             (head, good, good_mask), (_, bad, bad_mask) = (distilled(t, tokenizer, prompt) for t in (w, l))
@@ -227,5 +232,5 @@ def unpaired(
 ):                                   # datasets.Dataset: prompt and completion as messages, label
     "Episodes with a verdict, as KTO takes them"
     from datasets import Dataset
-    return Dataset.from_list([dict(prompt=_plain(short_prompt(t, prompt)), completion=_plain(split_messages(t)[1]), label=bool(accept(t)))
-                              for t in trajectories if t.n_turns])
+    return Dataset.from_list([dict(prompt=_plain(short_prompt(t, prompt)), completion=_plain(split_messages(t)[1]), label=bool(right))
+                              for t in trajectories if t.n_turns and (right := accept(t)) is not None])

@@ -62,6 +62,13 @@ def test_nothing_to_select_from():
 def test_missing_verdict_is_an_error():
     with pytest.raises(ValueError, match='verified_resolution'): select([episode(kpis={})])
 
+def test_an_environment_that_abstains_is_neither_right_nor_wrong():
+    unsure = episode(kpis=dict(abstained=1.))
+    s = select([episode(), episode(right=False), unsure])
+    assert (s.tried, s.accepted, len(s.rejected), s.unscored, s.summary()['unscored'])==(2, 1, 1, [unsure], 1)
+    assert list(difficulty([episode(), unsure]).values())==[(1, 1)] and pass_at([episode(), unsure], 1)==1
+    assert unpaired([episode(), unsure])['label']==[True]
+
 @pytest.mark.parametrize('n, c, k', [(5, 0, 3), (5, 5, 3), (5, 2, 3), (5, 3, 3), (8, 1, 8), (1, 1, 1)])
 def test_pass_at_k_counts_subsets(n, c, k):
     from itertools import combinations

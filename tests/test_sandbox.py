@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 pytest.importorskip('pydantic_monty', reason='pydantic-monty is not installed: pip install "rlops_lab[environments]"')
-from rlops_lab.environments import sandbox
+from rlops_lab.environments import sandbox, unit_tests
 from rlops_lab.environments.code import Coding, code_in, coding_tasks, validate_tasks
-from rlops_lab.environments.sandbox import InMonty, Limits, Stopped, bubblewrap_fault, pack, plain, run_code, run_tests, unpack
+from rlops_lab.environments.sandbox import InMonty, Limits, Stopped, bubblewrap_fault, pack, plain, run_code, unpack
+from rlops_lab.environments.unit_tests import run_tests
 from rlops_lab.judges import checks
 
 TESTS = ['assert answer(3) == 10', 'assert answer(4) == 17']
@@ -229,10 +230,10 @@ def test_errors_arguments_and_helpers_reach_the_tests(kind):
 def test_tests_that_are_compared_here_and_those_that_run_say_the_same(kind, monkeypatch):
     programs = [GOOD, 'def answer(x): return 0', 'def answer(x): return 1/0', 'def answer(x):\n    if x == 4: return "17"\n    return 10', 'answer = 3', 'x = 1',
                 'def answer(x): return [x]', 'def answer(x): raise KeyError("k")', 'n = [9, 17]\ndef answer(x):\n    n[0] += 1\n    return n[0]']
-    compare = sandbox._table
+    compare = unit_tests._table
     for program in programs:
-        monkeypatch.setattr(sandbox, '_table', compare); compared = run_tests(program, TESTS, ['answer'], sandbox=kind)
-        monkeypatch.setattr(sandbox, '_table', lambda *a: None); ran = run_tests(program, TESTS, ['answer'], sandbox=kind)
+        monkeypatch.setattr(unit_tests, '_table', compare); compared = run_tests(program, TESTS, ['answer'], sandbox=kind)
+        monkeypatch.setattr(unit_tests, '_table', lambda *a: None); ran = run_tests(program, TESTS, ['answer'], sandbox=kind)
         assert compared.status==ran.status and [i for i,_ in compared.failures]==[i for i,_ in ran.failures], (program, compared, ran)
 
 @pytest.mark.parametrize('kind', ['monty', pytest.param('bubblewrap', marks=with_bubblewrap)])
@@ -240,7 +241,7 @@ def test_attacks_on_tests_that_run(kind, canary, monkeypatch):
     "The hostile programs that are over soon, against tests in a process"
     names = [n for n,(a,b,_) in HOSTILE.items() if 'timeout' not in a+b]
     def one(name): return run_tests(HOSTILE[name][2].replace('CANARY', str(canary)), TESTS, ['answer'], limits=LIMITS, sandbox=kind)
-    monkeypatch.setattr(sandbox, '_table', lambda *a: None)
+    monkeypatch.setattr(unit_tests, '_table', lambda *a: None)
     with ThreadPoolExecutor(6) as pool: found = dict(zip(names, pool.map(one, names)))
     assert len(found)>55 and not [n for n,v in found.items() if v.ok or v.status=='failed'], found
 
@@ -264,7 +265,7 @@ def test_a_package_is_there_only_if_asked_for():
 # ---- the sandbox's own faults abstain
 
 def test_without_bubblewrap(monkeypatch):
-    monkeypatch.setattr(sandbox, 'bubblewrap_fault', lambda: 'bubblewrap is not installed')
+    for module in (sandbox, unit_tests): monkeypatch.setattr(module, 'bubblewrap_fault', lambda: 'bubblewrap is not installed')
     assert run_tests('import heapq\n'+GOOD, TESTS, ['answer']).status=='unsupported'
     v = run_tests(GOOD, TESTS, ['answer'], sandbox='bubblewrap')
     assert (v.status, v.score, v.message)==('failed', None, 'bubblewrap is not installed')
@@ -346,6 +347,6 @@ def test_a_broken_sandbox_gives_no_verdict_and_no_reward(monkeypatch):
     row = coding_tasks()[0]
     env = Coding()
     env.reset(**row)
-    monkeypatch.setattr(sandbox, '_retried', lambda *a: sandbox.Verdict('failed', 'no worker'))
+    monkeypatch.setattr(unit_tests, 'with_sandbox', lambda *a: sandbox.Verdict('failed', 'no worker'))
     env.submit(row['solution'])
-    assert env.done and 'verified' not in env.kpis and env.kpis['abstained']==1 and env.get_reward()==0
+    assert env.done and 'verified_resolution' not in env.kpis and env.kpis['abstained']==1 and env.get_reward()==0

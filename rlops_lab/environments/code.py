@@ -9,7 +9,8 @@ __all__ = ['PROMPT', 'statements', 'coding_tasks', 'validate_tasks', 'code_in', 
 import ast, re, tomllib
 from functools import cache
 from importlib.resources import files
-from .sandbox import Limits, run_tests
+from .sandbox import Limits
+from .unit_tests import run_tests
 
 # %% ../../nbs/03_environments/06b_code.ipynb #09903ff5
 PROMPT = ("You write Python. Try a program with try_code(code=\"…\") and hand it in with submit(code=\"…\"), or reply with it in a ```python block. "
@@ -123,7 +124,7 @@ def _kpis(self: Coding):
     found = dict(tries=float(self.tries), turns=float(self.turns), abstained=float(self.abstained), submitted=float(self.done))
     if self.final and self.final.score is None: return found
     ran = self.final is not None and (self.final.ok or self.final.failures)    # a timeout has no failures, and passed nothing
-    return found | dict(verified=self.get_reward(), tests_passed=1-len(self.final.failures)/self.final.total if ran else 0.)
+    return found | dict(verified_resolution=self.get_reward(), tests_passed=1-len(self.final.failures)/self.final.total if ran else 0.)
 
 def _hear(self: Coding, message):
     "A plain reply: a submission if it holds a code block. None once the task is handed in"

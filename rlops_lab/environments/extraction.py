@@ -210,7 +210,7 @@ def grade_fields(
     share = lambda case: sum(c==case for _,c in graded.values())/len(graded)
     mean = sum(s for s,_ in graded.values())/len(graded)
     return {f'field/{k}': s for k,(s, _) in graded.items()} | dict(
-        fields_mean=mean, all_right=float(mean==1), invented=share('invented'), missed=share('missed'), wrong=share('wrong'),
+        fields_mean=mean, verified_resolution=float(mean==1), invented=share('invented'), missed=share('missed'), wrong=share('wrong'),
         extra=float(len(set(found or {})-set(fields))), valid_json=float(found is not None))
 
 # %% ../../nbs/03_environments/07_extraction.ipynb #19057c98

@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ..environments.code import code_in
-from ..environments.sandbox import Limits, run_code, run_tests
+from ..environments.sandbox import Limits, run_code
+from ..environments.unit_tests import run_tests
 from ..rewards import spoken
 
 # %% ../../nbs/06_judges/03_checks.ipynb #968c0c38

@@ -9,9 +9,10 @@ import argparse, gzip, json, os, resource, statistics, subprocess, sys, tempfile
 from collections import Counter
 from pathlib import Path
 from rlops_lab.core import git_state
-from rlops_lab.environments import sandbox
+from rlops_lab.environments import unit_tests
 from rlops_lab.environments.code import coding_tasks
-from rlops_lab.environments.sandbox import Limits, bubblewrap_fault, run_tests
+from rlops_lab.environments.sandbox import Limits, bubblewrap_fault
+from rlops_lab.environments.unit_tests import run_tests
 from _machine import processor
 
 PATIENT = Limits(seconds=30.)      # a busy machine is no reason for a wrong program
@@ -92,12 +93,12 @@ def main():
     args = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])        # one core for both: checks are counted, not cores
     ours = coding_tasks()+coding_tasks('eval')
-    compared = [r for r in ours if sandbox._table(tuple(r['tests']), tuple(r['functions']))]
+    compared = [r for r in ours if unit_tests._table(tuple(r['tests']), tuple(r['functions']))]
     sets = {'our tasks': ours, 'our tasks, tests compared': compared, 'our tasks, tests that run': [r for r in ours if r not in compared]}
     if args.data:
         every_fourth = humaneval_rows(args.data)[::4]
         sets['HumanEval, every fourth'] = every_fourth
-        sets['of these, tests compared'] = [r for r in every_fourth if sandbox._table(tuple(r['tests']), tuple(r['functions']))]
+        sets['of these, tests compared'] = [r for r in every_fourth if unit_tests._table(tuple(r['tests']), tuple(r['functions']))]
     figures = dict(rates={})
     for name,rows in sets.items():
         figures['rates'][name] = rates(rows, args.repeats, args.passes)
