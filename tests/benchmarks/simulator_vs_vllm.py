@@ -13,6 +13,7 @@
 The goal is that every one of the nine P95 lies within 20%. All loops are bounded in requests and seconds; the server is stopped in any case. What
 another job does on the machine meanwhile is measured too (`other_cpu`): above a tenth, the figures say little about the simulator."""
 import argparse, asyncio, json, os, time
+from collections import Counter
 from pathlib import Path
 import numpy as np
 from rlops_lab.core import git_state
@@ -94,7 +95,7 @@ def machine():
 def calibrated(url, args):
     "(processor, its Efficiency under vLLM, answers a second of the closed loop with most users, median error, points)"
     cpu = GPU('this processor', usd=TWO_CORES, source='see SHEET', date='2026-11', **SHEET)
-    asks, rng, counts = {n//2: ask_endpoint(url, NAME, output=n//2) for n in LENGTHS}, np.random.default_rng(1), {1: 8, 2: 14, 4: 24, 8: 40, 16: 64}
+    asks, rng, counts = {n: ask_endpoint(url, NAME, output=n) for n in set((LENGTHS//2).tolist())}, np.random.default_rng(1), {1: 8, 2: 14, 4: 24, 8: 40, 16: 64}
     async def ask(prompt):
         async for said in asks[len(prompt)//2](prompt): yield said
     def drawn(n): return [rng.integers(1000, 30_000, k).tolist() for k in rng.choice(LENGTHS, n)]
@@ -103,6 +104,7 @@ def calibrated(url, args):
     seen = loops(counts)
     for x in seen.loads:
         print(f'{x.users:2} users: TTFT {np.mean(x.ttft)*1e3:6.0f} ms, TPOT {np.mean(x.tpot)*1e3:5.1f} ms, n={len(x.ttft)}, errors {dict(x.errors)}', flush=True)
+    if wrong := sum((x.errors for x in seen.loads), Counter()): raise SystemExit(f'the loops had errors: {dict(wrong)}')
     points = seen.points('smollm2-135m', cpu, stack='vLLM CPU', arrivals='spread')      # answers of many lengths keep the users out of step
     found = calibrate(points)
     wrong = np.abs(predict(points, found)/[p.seconds for p in points]-1)
