@@ -4,9 +4,13 @@
 
 # %% auto #0
 __all__ = ['LINEARS', 'norm', 'norm_backward', 'rotate', 'linear', 'linear_backward', 'places', 'gathered', 'put_back',
-           'probabilities', 'attention', 'attention_backward', 'Layer', 'unsupported', 'parts', 'hidden_states']
+           'probabilities', 'attention', 'attention_backward', 'Layer', 'foreign', 'unsupported', 'parts',
+           'hidden_states']
 
 # %% ../nbs/00b_layers.ipynb #763c521e
+import os
+# each new shape of a product leaves 0.6 MB of generated code in two caches of 1,024 entries each, and packed episodes make new shapes all the time
+for name in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'): os.environ.setdefault(name, '128')
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -146,18 +150,29 @@ class Layer(torch.autograd.Function):
 # %% ../nbs/00b_layers.ipynb #a2b1ce61
 LINEARS = dict(q='self_attn.q_proj', k='self_attn.k_proj', v='self_attn.v_proj', o='self_attn.o_proj', gate='mlp.gate_proj', up='mlp.up_proj', down='mlp.down_proj')
 
-def unsupported(
+def foreign(
     model,       # causal language model, with or without adapters in it
-) -> str|None:   # None: `hidden_states` computes it
-    "Why a model's layers have to be computed by transformers"
+) -> str|None:   # None: they are
+    "Why a model's layers are not those of this notebook"
     decoder, c = model.get_decoder(), model.config
     name = type(decoder).__name__
     if name not in ('LlamaModel', 'MistralModel', 'Qwen2Model'): return f'the layers are those of {name}'
     if name!='LlamaModel' and getattr(c, 'sliding_window', None) and getattr(c, 'use_sliding_window', True): return 'attention slides over a window'
     if c.hidden_act!='silu': return f'the activation is {c.hidden_act}'
-    adapted = {n for n,m in decoder.named_modules() if hasattr(m, 'lora_A')}
+    adapted = {n: m for n,m in decoder.named_modules() if hasattr(m, 'base_layer') or hasattr(m, 'modules_to_save')}
     known = {f'layers.{i}.{path}' for i in range(len(decoder.layers)) for path in LINEARS.values()}
-    if adapted-known: return f'an adapter sits on {min(adapted-known)}'
+    if adapted.keys()-known: return f'an adapter sits on {min(adapted.keys()-known)}'
+    for path in known:
+        m = decoder.get_submodule(path)
+        if path in adapted and not hasattr(m, 'lora_A'): return f'the adapter is a {type(m).__name__}'
+        if type(base := getattr(m, 'base_layer', m)) is not torch.nn.Linear: return f'the weights are in a {type(base).__name__}'
+
+def unsupported(
+    model,       # causal language model, with or without adapters in it
+) -> str|None:   # None: `hidden_states` computes it
+    "Why a model's layers have to be trained by transformers"
+    if reason := foreign(model): return reason
+    decoder = model.get_decoder()
     if any(p.requires_grad for n,p in decoder.named_parameters() if 'lora_' not in n): return 'weights of the base are trained'
     if any(getattr(d, 'p', 0)>0 for m in decoder.modules() if hasattr(m, 'lora_A') for d in m.lora_dropout.values()): return 'the adapter has dropout'
     if any(getattr(m, 'use_dora', {}).get(a) for m in decoder.modules() if hasattr(m, 'lora_A') for a in m.lora_A): return 'DoRA rescales the weights'

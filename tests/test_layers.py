@@ -1,8 +1,11 @@
 "Packed layers: other architectures, bfloat16, and what they refuse"
+import os, subprocess, sys
+from types import SimpleNamespace
 import pytest, torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
-from rlops_lab.layers import LINEARS, hidden_states, unsupported
+from rlops_lab.layers import LINEARS, foreign, hidden_states, unsupported
+from rlops_lab.samplers import HFSampler, SamplingParams
 
 SIZES = dict(vocab_size=64, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2)
 NAMES = [path.split('.')[1] for path in LINEARS.values()]
@@ -14,9 +17,11 @@ def adapted(model, **config):
         if 'lora_B' in n: torch.nn.init.normal_(p, std=.1)
     return peft
 
-@pytest.mark.parametrize('make', [lambda: LlamaForCausalLM(LlamaConfig(**SIZES)), lambda: LlamaForCausalLM(LlamaConfig(**SIZES, head_dim=16, attention_bias=True, mlp_bias=True)),
-                                  lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=dict(rope_type='linear', factor=2., rope_theta=1e4))),
-                                  lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None)), lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES))])
+ARCHITECTURES = [lambda: LlamaForCausalLM(LlamaConfig(**SIZES)), lambda: LlamaForCausalLM(LlamaConfig(**SIZES, head_dim=16, attention_bias=True, mlp_bias=True)),
+                 lambda: LlamaForCausalLM(LlamaConfig(**SIZES, rope_parameters=dict(rope_type='linear', factor=2., rope_theta=1e4))),
+                 lambda: MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None)), lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES))]
+
+@pytest.mark.parametrize('make', ARCHITECTURES)
 @pytest.mark.parametrize('lengths', [[5], [1, 1], [3, 8, 2]])
 def test_states_and_gradients_are_those_of_transformers(make, lengths):
     torch.manual_seed(1)
@@ -52,3 +57,32 @@ def test_bfloat16_is_no_farther_from_the_truth_than_transformers():
 def test_other_models_are_named_and_left_to_transformers(make, text):
     model = make()
     assert text in unsupported(model.get_base_model() if hasattr(model, 'peft_config') else model)
+
+def test_products_of_new_shapes_do_not_pile_up():
+    "Generated code for a shape is kept in caches that rlops_lab.layers makes small"
+    script = ('import ctypes, rlops_lab.layers, torch\n'
+              'torch.set_num_threads(1)\n'
+              'def held(): ctypes.CDLL(None).malloc_trim(0); return int(next(l.split()[1] for l in open("/proc/self/status") if l.startswith("RssAnon")))/1024\n'
+              'x, w = torch.randn(2048, 64).bfloat16(), torch.randn(64, 64).bfloat16()\n'
+              'for n in range(1, 200): x[:n]@w.T\n'
+              'before = held()\n'
+              'for n in range(200, 600): x[:n]@w.T\n'
+              'print(held()-before)')
+    if not sys.platform.startswith('linux') or not torch.backends.mkldnn.is_available(): pytest.skip('the memory of a process is read from /proc, the caches are those of oneDNN')
+    env = {k: v for k,v in os.environ.items() if k not in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY')}
+    assert float(subprocess.run([sys.executable, '-c', script], env=env, capture_output=True, text=True, check=True).stdout)<40
+
+@pytest.mark.parametrize('adapter', [False, True])
+@pytest.mark.parametrize('make', ARCHITECTURES+[lambda: LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act='gelu'))])
+def test_the_sampler_draws_from_these_layers(make, adapter):
+    "Log-probabilities of what was drawn, by fused and merged layers and by the model itself; rows of several lengths, two turns"
+    torch.manual_seed(0)
+    model = adapted(make()) if adapter else make().eval()
+    sampler = HFSampler(model, SimpleNamespace(eos_token_id=0), min_prefix=4)
+    assert (sampler.layers is None)==(model.config.hidden_act=='gelu')==bool(foreign(sampler.base))
+    prompts, params = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9, 11, 12], [20, 21]], SamplingParams(max_tokens=5)
+    for turn in range(2):
+        for p,c in zip(prompts, sampler.sample(prompts, params, keys=['a', 'b', 'c'])):
+            with torch.no_grad(): z = model(torch.tensor([p+c.token_ids])).logits[0, len(p)-1:-1].log_softmax(-1)
+            torch.testing.assert_close(torch.tensor(c.logprobs), z[range(len(c.token_ids)), c.token_ids], atol=1e-5, rtol=0)
+            p += c.token_ids+[30+turn]
