@@ -151,6 +151,20 @@ def test_payback_is_where_the_saving_is_zero(api, own, invest, pace, volume, dri
         rounding = 1e-9*(1+abs(saved_usd(p.months, 0., own, invest, pace, volume, drift)))      # growth makes amounts of any size
         assert before<=rounding and after>=-rounding
 
+@given(usd, usd, usd, st.floats(2, 60) | st.just(math.inf), st.floats(-.5, 10), st.floats(-.5, 3))
+@fast
+def test_no_month_beats_the_best(api, own, invest, pace, volume, drift):
+    p = payback(api, own, invest, pace, volume, drift)
+    t = np.linspace(0, HORIZON, 4001)
+    spent = abs(saved_usd(p.best_month, 0., own, invest, pace, volume, drift))+abs(saved_usd(HORIZON, 0., own, invest, pace, volume, drift))
+    assert (saved_usd(t, api, own, invest, pace, volume, drift)<=p.best_usd+1e-9*(1+spent)).all()
+    assert p.best_usd==pytest.approx(saved_usd(p.best_month, api, own, invest, pace, volume, drift), rel=1e-9, abs=1e-9*(1+spent))
+
+def test_a_loss_that_only_grows_is_best_on_the_first_day():
+    # $2,000 of API that grows by 3% a year stays below $7,000 for 42 years: the investment never was less in the red
+    p = payback(2_000, 7_000, 20_000, math.inf, volume_growth_per_year=.03)
+    assert (p.months, p.best_usd, p.best_month)==(math.inf, -20_000, 0)
+
 @given(usd, usd, usd, st.floats(2, 60), st.floats(1, 2))
 @fast
 def test_a_faster_fall_or_a_dearer_project_never_helps(api, own, invest, pace, factor):
