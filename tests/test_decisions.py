@@ -352,6 +352,14 @@ def test_scorecards_say_all_three():
     later = use_case_scorecard('soon', dict(now=pert(50, 60, 80)), lambda now, month=0: 6-price_after(now, month, 15), n=2000)
     assert later.verdict=='not yet' and later.month==pytest.approx(15*math.log10(pert(50, 60, 80).at(.9)/6), abs=1.1)
 
+def test_no_go_means_throughout():
+    "None of the draws is good today; within five years seven in ten are, within one month still none"
+    def benefit(x, month=0): return x+month/60
+    x = dict(x=triangular(-1.5, -.9, -.1))
+    within = {h: use_case_scorecard('later', x, benefit, horizon_months=h, n=20_000) for h in (0, 1, 60)}
+    assert within[60].share_good==0 and draw(x, 20_000)['x'].mean()<-.8
+    assert {h: (c.verdict, c.month) for h, c in within.items()}=={0: ('no-go', None), 1: ('no-go', None), 60: ('not yet', None)}
+
 def test_a_requirement_can_forbid_what_pays():
     inputs = dict(cases_per_month=1e4, share_resolved=.8, usd_per_case=.05, people_usd_per_month=5e3, seconds=triangular(.1, .5, .6))
     card = use_case_scorecard('voice', inputs, must={'fast': lambda seconds: seconds<.3}, n=20_000)
