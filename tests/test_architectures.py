@@ -135,6 +135,16 @@ def test_reads_a_folder_a_file_and_nested_text(tmp_path):
         assert (architecture(given_).total, architecture(given_).windows)==(by_hand.total, by_hand.windows)
     assert architecture(file.parent).name=='mine' and isinstance(architecture(by_hand), Architecture)
 
+def test_hub_ids_of_the_table_find_their_entry():
+    for name, (source, config) in CONFIGS.items():
+        if '/' in source: assert (source, CONFIGS[architecture(source).name][1])==(source, config)
+    assert architecture('mistralai/Mistral-7B-Instruct-v0.1').name=='mistral-7b-v0.1' and architecture('mixtral-8x7b-instruct-v0.1').name=='mixtral-8x7b'
+
+@pytest.mark.parametrize('kind, used, windows', [('qwen2', None, 0), ('qwen2', False, 0), ('qwen2', True, 4), ('mistral', None, 32), ('phi3', None, 32)])
+def test_a_window_in_the_config_is_used_as_the_family_uses_it(kind, used, windows):
+    config = dict(CONFIGS['llama-3-8b'][1], model_type=kind, sliding_window=4096) | ({} if used is None else dict(use_sliding_window=used))
+    assert sum(w>0 for w in architecture(config).windows)==windows           # Qwen's max_window_layers is 28 unless said
+
 @pytest.mark.parametrize('model, text', [
     ('llama-9', "no model 'llama-9'"), ('llama-3', 'it may be llama-3-8b, llama-3.1-8b'), ('/nowhere/config', 'no model'),
     (dict(model_type='jamba', hidden_size=1), 'is not one whose blocks are known'),
@@ -146,7 +156,7 @@ def test_what_a_config_cannot_say_is_refused(model, text):
 
 def test_sizes_must_be_sizes():
     a = architecture('llama-3-8b')
-    for call in (lambda: kv_bytes(a, -1), lambda: kv_bytes(a, 1, kv_bits=0), lambda: max_sequences(a, 1e9, 0), lambda: weight_bytes(a, 0)):
+    for call in (lambda: kv_bytes(a, -1), lambda: kv_bytes(a, 1, kv_bits=0), lambda: max_sequences(a, 1e9, 0), lambda: weight_bytes(a, 0), lambda: kv_copies(a, 0), lambda: kv_capacity(a, 1e9, tp=1.5)):
         with pytest.raises(ValueError): call()
 
 def test_no_torch():
