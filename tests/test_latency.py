@@ -118,6 +118,15 @@ def test_arrays_are_the_single_values():
         assert decode_step_seconds(a, H100, batch, context, 2)==pytest.approx([decode_step_seconds(a, H100, b, c, 2) for b, c in zip(batch, context)])
         assert prefill_seconds(a, H100, context)==pytest.approx([prefill_seconds(a, H100, c) for c in context])
 
+@pytest.mark.parametrize('name, found', [('NVIDIA H100 80GB HBM3', 'H100'), ('NVIDIA A100-SXM4-40GB', 'A100-40GB'), ('4xH200', 'H200'), ('nvidia l40s', 'L40S'),
+    ('L40S PCIe', 'L40S'), ('b200_sxm', 'B200'), ('NVIDIA GH200 480GB', 'GH200')])
+def test_names_of_gpus(name, found): assert gpu(name).name==found
+
+@pytest.mark.parametrize('name, text', [('NVIDIA H100 PCIe', 'the H100 of the table is the SXM one'), ('H100 NVL', 'SXM'), ('NVIDIA A100-PCIE-40GB', 'SXM'),
+    ('GB200', 'no GPU'), ('RTX A1000', 'no GPU'), ('L40', 'no GPU'), ('H20', 'no GPU'), ('H800', 'no GPU')])
+def test_a_gpu_that_only_sounds_alike_is_refused(name, text):
+    with pytest.raises(ValueError, match=text): gpu(name)
+
 def test_constants_have_a_source_a_date_and_a_range():
     for a in (*ASSUMED.values(), *BUNCHING.values(), RUNTIME, *(g.usd for g in GPUS.values())): assert a.source and a.date and a.low<a.value<a.high
     for name, a in ASSUMED.items(): assert f'{name} = {a:.3g}' in Efficiency.__doc__

@@ -54,11 +54,13 @@ def gpu(
 ) -> GPU:
     "A machine by its name"
     if isinstance(name, GPU): return name
-    key = re.sub('[^A-Z0-9]', '', str(name).upper())
-    family = [n for n in ('GH200', 'H100', 'H200', 'B200', 'L40S', 'A100') if n in key]
-    if family[:1]==['A100']: family = ['A100-40GB' if '40' in key else 'A100-80GB']
+    key = str(name).upper()
+    words = (re.match(r'(\d+X)?(GH200|H100|H200|B200|L40S|A100)(?!\d)', w) for w in re.findall('[A-Z0-9]+', key))
+    family = next((m[2] for m in words if m), None)
     if not family: raise ValueError(f"no GPU {name!r} in the table: {', '.join(GPUS)}. Describe another machine, CPUs too, by GPU(...)")
-    return GPUS[family[0]]
+    if family!='L40S' and re.search('PCI|NVL', key):
+        raise ValueError(f'{name!r}: the {family} of the table is the SXM one, with another memory or link. Describe yours by GPU(...)')
+    return GPUS[family if family!='A100' else 'A100-40GB' if '40' in key else 'A100-80GB']
 
 GPU.__doc__ += '\n\nIn `GPUS`:\n'+'\n'.join(
     f'{g.name}: {g.bandwidth/1e12:.3f} TB/s, {g.flops16/1e12:.0f}/{g.flops8/1e12:.0f} TFLOP/s in bf16/fp8, {g.memory/1e9:.0f} GB, '
@@ -122,10 +124,9 @@ class Work:
     routed: float            # 1 for a mixture of experts, 0 for a dense model
 
 def _work(arch, gpu, tp, flops, weights, cache, tokens, passes, sequences, bits):
-    if np.any(np.asarray(tp)!=np.round(tp)) or tp<1: raise ValueError(f'tp={tp}: a whole number of GPUs, at least 1')
-    peak = gpu.flops8 if bits<=8 else gpu.flops16
+    copies, peak = kv_copies(arch, tp), gpu.flops8 if bits<=8 else gpu.flops16
     hops = 2*arch.layers*passes*(1+.25*np.log2(tp/2)) if tp>1 else 0.*passes
-    read, sent = weights/tp+cache*kv_copies(arch, tp)/tp, 4*arch.layers*(tp-1)/tp*tokens*arch.hidden*2        # bytes
+    read, sent = weights/tp+cache*copies/tp, 4*arch.layers*(tp-1)/tp*tokens*arch.hidden*2        # bytes
     return Work(read/gpu.bandwidth, flops/tp/peak, sent/gpu.link, passes, arch.layers*passes, hops, sequences, float(arch.experts>0))
 
 def _seconds(work, efficiency, mfu):
