@@ -74,6 +74,7 @@ def test_dollars_by_hand():
     r = latency(LLAMA, H100, 1000, 1000, 64, tp=2)
     p = token_usd(r, 'H100', .25, Range(2., 1., 4.))
     assert p.usage.value==pytest.approx(2*2./3600*1e6/r.tokens_per_s.value) and p.reserved.high==pytest.approx(4*2*p.usage.value)
+    assert token_usd(r, 'H100', .25, 2.).reserved.value==pytest.approx(p.reserved.value)             # an hour's price without a range
 
 def test_speculation_by_hand():
     assert speculative_factor(0, 4)==1/1.2 and speculative_factor(1, 4, 0)==5
@@ -135,7 +136,10 @@ def test_constants_have_a_source_a_date_and_a_range():
 @pytest.mark.parametrize('call, text', [
     (lambda: latency('llama-3.3-70b', 'H100'), 'Raise tp, lower bits'), (lambda: latency('llama-3.1-8b', 'TPU'), "no GPU 'TPU'"),
     (lambda: latency(LLAMA, H100, concurrency=0), 'concurrency=0'), (lambda: latency(LLAMA, H100, tp=1.5), 'a whole number of GPUs'),
-    (lambda: latency(LLAMA, H100, cached=1.), 'a share of the prompt'), (lambda: Efficiency(mbu=0), 'mbu=0'), (lambda: speculative_factor(1.2), 'a probability'),
+    (lambda: latency(LLAMA, H100, cached=1.), 'a share of the prompt'), (lambda: Efficiency(mbu=0), 'mbu=0'), (lambda: speculative_factor(1.2), 'a probability'), (lambda: speculative_factor(.5, -1), 'drafts=-1'), (lambda: speculative_factor(.5, 2.5), 'drafts=2.5'),
+    (lambda: speculative_factor(.5, 4, -.3), 'draft_cost=-0.3'), (lambda: latency(LLAMA, H100, utilisation=90), 'utilisation=90'),
+    (lambda: kv_pool(LLAMA, H100, utilisation=0), 'utilisation=0'), (lambda: latency(LLAMA, H100, chunk=0), 'chunk=0'),
+    (lambda: latency(LLAMA, H100, tp=0), 'tp=0: a whole number'), (lambda: latency(LLAMA, H100, tp=-1), 'tp=-1'),
     (lambda: replace(H100, bandwidth=0), 'must be above 0'), (lambda: token_usd(latency(LLAMA, H100), H100, 0), 'a share above 0'),
     (lambda: Point('llama-3.1-8b', 'H100', 1, 1, 1, 'tpot', 0), 'above 0'), (lambda: calibrate([]), 'no points')])
 def test_bad_input_is_named(call, text):

@@ -168,6 +168,7 @@ def prefill_work(arch, gpu, prompt, tp=1, bits=16, kv_bits=None, expert_bits=Non
     "The work of reading one prompt; parameters as in `prefill_seconds`"
     bits, kv_bits = _bits(bits, kv_bits)
     if not np.all((np.asarray(cached)>=0) & (np.asarray(cached)<1)): raise ValueError(f'cached={cached}: a share of the prompt, below 1')
+    if not chunk>=1: raise ValueError(f'chunk={chunk}: at least one token in a pass')
     prompt = np.asarray(prompt, float)
     known = prompt*cached
     new, passes = prompt-known, np.ceil((prompt-known)/chunk)
@@ -203,6 +204,7 @@ def kv_pool(
     utilisation: float = .9,     # share of the memory that the engine may take
 ) -> float:
     "Bytes left for caches over all GPUs of a replica; below 0 the weights do not fit"
+    if not 0<utilisation<=1: raise ValueError(f'utilisation={utilisation}: a share of the memory, above 0 and at most 1')
     return (gpu.memory*utilisation-RUNTIME.value)*tp-weight_bytes(arch, bits, expert_bits)
 
 def largest_batch(
@@ -236,6 +238,8 @@ def speculative_factor(
 ) -> float:
     "Tokens gained by a step of speculative decoding for its time, while a step is bound by memory (small batches)"
     if not 0<=acceptance<=1: raise ValueError(f'acceptance={acceptance}: a probability')
+    if drafts!=int(drafts) or drafts<0 or not draft_cost>=0:
+        raise ValueError(f'drafts={drafts}, draft_cost={draft_cost}: a whole number of tokens and a share of a step, not negative')
     return sum(acceptance**i for i in range(drafts+1))/(1+drafts*draft_cost)
 
 @dataclass(frozen=True)
