@@ -60,6 +60,7 @@ def test_a_bill():
     b = bill(OWN, 400_000, human_usd=10)
     assert b.servers==4 and b.server_usd==near(4*730*3) and b.usage_usd==near(400*3) and b.people_usd==5000
     assert b.utilisation==near(400_000/(4*730*1000)) and b.human_usd==near(40_000*10) and b.usd==near(8760+5000+400_000)
+    assert (lambda b: (b.servers, b.utilisation, b.human_usd, b.usd))(bill(OWN, 0))==(2, 0, 0, near(2*730*3+5000))       # nobody calls; the rent runs on
     assert bill(OWN, 0).servers==2 and bill(API, 400_000, human_usd=10).usd==near(20_000+400_000)
     assert bill(API, 1000).servers==0 and bill(API, 1000).utilisation==0
 
@@ -265,6 +266,10 @@ def test_a_thousand_is_a_thousand():
     (lambda: compare([API, API], 10), 'a name of its own'),
     (lambda: compare([API], 0), 'nothing to compare'),
     (lambda: waiting_share(0, .5), 'at least one server'),
+    (lambda: waiting_share(2.7, .5), 'whole number'),
+    (lambda: waiting_share(2, math.nan), 'a number that is not negative'),
+    (lambda: compare([API], 10, months=-24), 'months is -24'),
+    (lambda: Option('x', .9, 0., 3., 10, people_usd_per_month=0, min_servers=1.5), 'min_servers is 1.5'),
     (lambda: cascade(.1, .2, 30, .9, .9), '80% is 0.8'),
     (lambda: cached_prompt_usd_per_mtok(1, .1, 1, .7, .7), 'more than 1'),
     (lambda: risk_matrix({'a': dict(ownership=1, data=0, service=1)}), 'a, data: 0 is not a score'),
