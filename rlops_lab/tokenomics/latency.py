@@ -109,6 +109,8 @@ class Efficiency:
 
 SPEC_SHEET = Efficiency(1., 1., 1., 1., 0., 0., 0., 0., 1., 0.)
 Efficiency.__doc__ += '\n\nDefaults:\n'+'\n'.join(f'{k} = {a:.3g}: {a.unit} ({a.source}, {a.date})' for k, a in ASSUMED.items())
+Efficiency.__doc__ += ('\noverlap = 4 [1, inf]: chosen; sum, maximum and what lies between differ by a point on stacks left out (02b_calibration, 2026-11)'
+    '\nbands: measured/predicted on the same points, by fits that had not seen their stack (2026-11)')
 
 # %% ../../nbs/10_tokenomics/02_latency.ipynb #db0280ca
 @dataclass(frozen=True)
@@ -206,6 +208,8 @@ def kv_pool(
     "Bytes left for caches over all GPUs of a replica; below 0 the weights do not fit"
     if not 0<utilisation<=1: raise ValueError(f'utilisation={utilisation}: a share of the memory, above 0 and at most 1')
     return (gpu.memory*utilisation-RUNTIME.value)*tp-weight_bytes(arch, bits, expert_bits)
+
+kv_pool.__doc__ += f'\n\nTaken off besides the weights: {RUNTIME.__doc__}'
 
 def largest_batch(
     arch: Architecture,
@@ -325,6 +329,8 @@ def latency(
     rate = Range(*(float(concurrency*output/getattr(whole, k)) for k in ('value', 'high', 'low')))
     return Latency(first, each, whole, rate, running, fits, dict(model=arch.name, gpu=machine.name, prompt=prompt, output=output,
                    concurrency=concurrency, tp=tp, bits=bits))
+
+latency.__doc__ += '\n\nShare of the users whose requests come at once, by `arrivals`:\n'+'\n'.join(f'{k} = {a.__doc__}' for k, a in BUNCHING.items())
 
 # %% ../../nbs/10_tokenomics/02_latency.ipynb #37ed03eb
 @dataclass(frozen=True)

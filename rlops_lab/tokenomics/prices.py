@@ -170,6 +170,10 @@ class Assumption(Range):
     source: str
     date: str
 
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, '__doc__', f'{self:.4g} {self.unit}: {self.source}, {self.date}')      # what help() says of a constant
+
 # %% ../../nbs/10_tokenomics/00_prices.ipynb #f4f0cded
 TWO_CORES = Assumption(.1027, .007, .1134, 'USD/hour', 'Virtual machine, 2 vCPU, Linux, on demand: value AWS c7a.large (AMD EPYC), '
     'high AWS c6in.large, both us-east-1 list; low Hetzner CX23, shared cores, EUR 0.006', '2026-10')
