@@ -82,6 +82,11 @@ def test_capacity_by_hand():
     assert list(max_sequences(a, [1e5, 10e9], 1000))==[0, 75]
     assert kv_copies(architecture('qwen3-235b-a22b'), 8)==2 and kv_copies(a, 8)==1 and kv_copies(a, 3)==9/8
 
+def test_values_read_by_hand():
+    # 10 layers of gemma-3-27b look at all 2,000 tokens, 52 at 1,024; a token is 2 x 16 heads x 128 values in each
+    assert attended(architecture('gemma-3-27b'), 2000)==4096*(10*2000+52*1024)
+    assert list(attended(architecture('deepseek-v3'), [0, 1000]))==[0, 61*576*1000]
+
 def test_weights_by_hand():
     a = architecture('llama-3.1-8b')
     assert weight_bytes(a)==2*8_030_261_248

@@ -1,5 +1,6 @@
 "Decisions: every public function by hand with its units, what must hold for any input, and what is refused"
 import importlib, inspect, math, pkgutil, pydoc, re, subprocess, sys
+from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -12,7 +13,8 @@ from rlops_lab.tokenomics.decisions import (HOURS_PER_MONTH, Option, bill, break
 from rlops_lab.tokenomics.payback import HORIZON, months_until_affordable, payback, price_after, saved_usd
 from rlops_lab.tokenomics.prices import Assumption, Range, cost_per_resolution
 from rlops_lab.tokenomics.scorecard import automation_usd, use_case_scorecard
-from rlops_lab.tokenomics.uncertainty import draw, lognormal, measured, pert, resolved, simulate, tornado, triangular
+from rlops_lab.tokenomics.uncertainty import (Swing, Tornado, draw, lognormal, measured, pert, resolved, simulate, tornado,
+                                              tornado_html, triangular)
 
 near = lambda x, **k: pytest.approx(x, **{'rel': 1e-9, **k})
 usd, share, cases = st.floats(0, 1e5), st.floats(0, 1), st.floats(0, 1e7)
@@ -322,6 +324,18 @@ def test_correlated_inputs_keep_their_distributions(r):
     assert np.corrcoef(ranks[0], ranks[2])[0, 1]==pytest.approx(0, abs=.02)
     assert np.quantile(x['b'], [.05, .5, .95])==pytest.approx([1, 2, 9], rel=.05)
 
+def test_a_sample_by_hand():
+    d = measured([3., 1., 2.])
+    assert (d.value, d.at(0), d.at(.25), d.at(.5), d.at(1))==pytest.approx((2., 1., 1.5, 2., 3.), abs=1e-4)        # in between on a straight line
+    assert draw(dict(x=d), 50_000)['x'].mean()==pytest.approx(2., abs=.02)
+
+def test_bars_by_hand():
+    "From -10 to 30 on 320 pixels: 0 is at 80; blue runs from there to the left, orange 240 pixels to the right"
+    page = tornado_html(Tornado(0., [Swing('usd_per_case', 1., 3., -10., 30., 1.5)]), width=320)
+    assert 'width:80.0px;height:13px;background:#1a73e8' in page and 'width:240.0px;height:13px;background:#e8710a' in page
+    assert page.index('#1a73e8')<page.index('#e8710a') and '-10 … 30' in page and '<td>1.5</td>' in page and 'usd per case' in page
+    assert tornado_html(Tornado(math.inf, []))=='<p>no finite result</p>'
+
 def test_a_simulation_by_hand():
     s = simulate(dict(a=triangular(0, 1, 2), b=10.), lambda a, b: a*b, 200_000)
     assert s.output.mean()==pytest.approx(10, abs=.05) and s.interval().value==pytest.approx(10, abs=.1)
@@ -372,6 +386,12 @@ def test_a_requirement_can_forbid_what_pays():
     p = draw(dict(s=triangular(.1, .5, .6)), 20_000)['s']
     assert card.met['fast']==card.share_good==pytest.approx((p<.3).mean(), abs=.02)
     assert card.deciding[0]=='seconds' and card.verdict=='not yet'
+
+# ---- everything public
+
+def test_every_public_function_of_tokenomics_is_called_by_a_test():
+    tests = '\n'.join(f.read_text() for f in Path(__file__).parent.glob('test_*.py'))
+    assert not [f'{m.__name__}.{f.__name__}' for m in TOKENOMICS for f in functions(m) if not re.search(rf'\b{f.__name__}\(', tests)]
 
 # ---- constants
 

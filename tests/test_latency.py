@@ -8,8 +8,8 @@ from hypothesis import given, settings, strategies as st
 from rlops_lab.tokenomics.architectures import architecture, decode_flops, prefill_flops
 from rlops_lab.tokenomics.calibration import (START, Point, bands, calibrate, calibration_trial, coverage, errors, fit, leave_one_out, predict, read_points,
     usable)
-from rlops_lab.tokenomics.latency import (ASSUMED, BUNCHING, GPU, GPUS, RUNTIME, SPEC_SHEET, Efficiency, decode_step_seconds, gpu, kv_pool, largest_batch,
-    latency, prefill_seconds, speculative_factor, token_usd)
+from rlops_lab.tokenomics.latency import (ASSUMED, BUNCHING, GPU, GPUS, RUNTIME, SPEC_SHEET, Efficiency, Work, decode_step_seconds, decode_work, expected_times, gpu, kv_pool, largest_batch,
+    latency, prefill_seconds, prefill_work, speculative_factor, token_usd)
 from rlops_lab.tokenomics.prices import Range
 
 LLAMA, H100 = architecture('llama-3.1-8b'), GPUS['H100']
@@ -37,6 +37,32 @@ def test_tensor_parallel_by_hand():
     assert two==pytest.approx(one/2+sent)
     four = decode_step_seconds(LLAMA, H100, 1, 0, tp=4, efficiency=replace(SPEC_SHEET, allreduce=1e-5))
     assert four-decode_step_seconds(LLAMA, H100, 1, 0, tp=4, efficiency=SPEC_SHEET)==pytest.approx(64*1.25e-5)
+
+def test_work_of_a_step_by_hand():
+    "16 sequences of 1,000 tokens on four GPUs: bytes and operations divided by 4; two all-reduces a layer, each at 1.25 for a tree of depth two"
+    w = decode_work(LLAMA, H100, 16, 1000, tp=4)
+    weights, cache, flops = 2*LLAMA.matmul, 16*1000*131_072, 16*(2*LLAMA.matmul+4*32*4096*1000)
+    assert (w.read, w.compute)==pytest.approx(((weights+cache)/4/3.35e12, flops/4/989e12))
+    assert w.send==pytest.approx(2*32*2*(3/4)*16*4096*2/450e9)
+    assert (w.passes, w.layers, w.hops, w.sequences, w.routed)==(1, 32, 2*32*1.25, 16, 0)
+    assert decode_work(architecture('qwen3-30b-a3b'), H100, 1, 10).routed==1
+
+def test_work_of_a_prompt_by_hand():
+    "10,000 tokens in passes of 8,192: two, each reads the weights; of which 2,000 cached: one, which reads the cache once"
+    weights, attention = 2*LLAMA.matmul, 4*32*4096
+    w = prefill_work(LLAMA, H100, 10_000)
+    assert (w.read, w.passes, w.layers, w.sequences, w.send)==(pytest.approx(2*weights/3.35e12), 2, 64, 0, 0)
+    assert w.compute==pytest.approx((2*LLAMA.blocks*10_000+attention*10_000*10_001/2+2*LLAMA.head)/989e12)
+    w = prefill_work(LLAMA, H100, 10_000, cached=.2)
+    assert (w.read, w.passes)==(pytest.approx((weights+2000*131_072)/3.35e12), 1)
+    assert w.compute==pytest.approx((2*LLAMA.blocks*8000+attention*sum(range(2001, 10_001))+2*LLAMA.head)/989e12)
+
+def test_times_by_hand():
+    "Four in the batch; a step takes 4 + 3 + 1 ms, a prompt 2 + 10 ms of which 10 are arithmetic; a quarter of the others' 30 ms comes before the first token"
+    e = replace(SPEC_SHEET, overlap=1., request_overhead=.005)
+    decode, prompt = Work(.004, .003, .001, 1, 10, 0, 4, 0.), Work(.002, .010, 0., 1, 10, 0, 0, 0.)
+    assert expected_times(decode, prompt, 10, 4, .25, e)==pytest.approx((.005+.012+.25*.030, .008+.75*.030/10))
+    assert expected_times(decode, prompt, 10, 4, .25, e, speculation=2.)[1]==pytest.approx(.004+.75*.030/10)
 
 def test_prefill_by_hand():
     compute, read = prefill_flops(LLAMA, 2000)/989e12, 2*LLAMA.matmul/3.35e12
@@ -167,6 +193,18 @@ def test_rules_that_drop_points():
     kept, out = usable([good, good, first, queue, *corrupt, target])
     assert {k: len(v) for k, v in out.items()}=={'caches do not fit': 1, 'duplicate': 1, 'faster than the data sheet': 2, 'target, not users': 1}
     assert len(kept)==2 and len(usable([target], strict=False)[0])==1
+
+def test_a_table_by_hand(tmp_path):
+    "Milliseconds become seconds; a static batch comes at once; at 'max' the users are those that memory holds, and the answer takes as long as their tokens do"
+    head = 'source,licence,model,gpu,tp,engine,weight_bits,isl,osl,concurrency,metric,value,unit,note'
+    rows = ['A x,l,meta-llama3-8b-instruct,H100-SXM,1,NIM 1,16,200,100,4,itl_mean,12.5,ms,', 'B y,l,meta-llama3-8b-instruct,A100-SXM4-80GB,2,vLLM,16,1024,512,64,batch_latency,18.81,s,',
+            'C z,l,Llama-3.1-8B-FP8,H100,1,TRT-LLM 1.0,8,1000,1000,max,max_output_throughput,15220,tok/s,', 'A x,l,meta-llama3-8b-instruct,H100,1,NIM 1,16,200,100,4,output_throughput,300,tok/s,']
+    (tmp_path/'points.csv').write_text('\n'.join([head, *rows])+'\n')
+    nim, static, full = read_points(tmp_path/'points.csv')
+    assert (nim.metric, nim.seconds, nim.arrivals, nim.stack, nim.concurrency)==('tpot', .0125, 'together', 'A, NIM 1, H100', 4)
+    assert (static.metric, static.seconds, static.arrivals, static.tp, static.gpu.name)==('e2e', 18.81, 1., 2, 'A100-80GB')
+    users = largest_batch(LLAMA, H100, 1000, 1000, bits=8)
+    assert (full.metric, full.concurrency, full.stack)==('e2e', users, 'C, TRT-LLM 1.0, H100, full') and full.seconds==pytest.approx(users*1000/15220)
 
 def test_errors_and_bands_by_hand():
     points = [Point('llama-3.1-8b', 'H100', 10, 10, 1, 'tpot', s) for s in (1., 2., 4.)]
