@@ -82,6 +82,11 @@ def test_capacity_by_hand():
     assert list(max_sequences(a, [1e5, 10e9], 1000))==[0, 75]
     assert kv_copies(architecture('qwen3-235b-a22b'), 8)==2 and kv_copies(a, 8)==1 and kv_copies(a, 3)==9/8
 
+def test_values_read_by_hand():
+    # 10 layers of gemma-3-27b look at all 2,000 tokens, 52 at 1,024; a token is 2 x 16 heads x 128 values in each
+    assert attended(architecture('gemma-3-27b'), 2000)==4096*(10*2000+52*1024)
+    assert list(attended(architecture('deepseek-v3'), [0, 1000]))==[0, 61*576*1000]
+
 def test_weights_by_hand():
     a = architecture('llama-3.1-8b')
     assert weight_bytes(a)==2*8_030_261_248
@@ -135,6 +140,16 @@ def test_reads_a_folder_a_file_and_nested_text(tmp_path):
         assert (architecture(given_).total, architecture(given_).windows)==(by_hand.total, by_hand.windows)
     assert architecture(file.parent).name=='mine' and isinstance(architecture(by_hand), Architecture)
 
+def test_hub_ids_of_the_table_find_their_entry():
+    for name, (source, config) in CONFIGS.items():
+        if '/' in source: assert (source, CONFIGS[architecture(source).name][1])==(source, config)
+    assert architecture('mistralai/Mistral-7B-Instruct-v0.1').name=='mistral-7b-v0.1' and architecture('mixtral-8x7b-instruct-v0.1').name=='mixtral-8x7b'
+
+@pytest.mark.parametrize('kind, used, windows', [('qwen2', None, 0), ('qwen2', False, 0), ('qwen2', True, 4), ('mistral', None, 32), ('phi3', None, 32)])
+def test_a_window_in_the_config_is_used_as_the_family_uses_it(kind, used, windows):
+    config = dict(CONFIGS['llama-3-8b'][1], model_type=kind, sliding_window=4096) | ({} if used is None else dict(use_sliding_window=used))
+    assert sum(w>0 for w in architecture(config).windows)==windows           # Qwen's max_window_layers is 28 unless said
+
 @pytest.mark.parametrize('model, text', [
     ('llama-9', "no model 'llama-9'"), ('llama-3', 'it may be llama-3-8b, llama-3.1-8b'), ('/nowhere/config', 'no model'),
     (dict(model_type='jamba', hidden_size=1), 'is not one whose blocks are known'),
@@ -146,7 +161,7 @@ def test_what_a_config_cannot_say_is_refused(model, text):
 
 def test_sizes_must_be_sizes():
     a = architecture('llama-3-8b')
-    for call in (lambda: kv_bytes(a, -1), lambda: kv_bytes(a, 1, kv_bits=0), lambda: max_sequences(a, 1e9, 0), lambda: weight_bytes(a, 0)):
+    for call in (lambda: kv_bytes(a, -1), lambda: kv_bytes(a, 1, kv_bits=0), lambda: max_sequences(a, 1e9, 0), lambda: weight_bytes(a, 0), lambda: kv_copies(a, 0), lambda: kv_capacity(a, 1e9, tp=1.5)):
         with pytest.raises(ValueError): call()
 
 def test_no_torch():

@@ -8,8 +8,8 @@ from hypothesis import given, settings, strategies as st
 from rlops_lab.tokenomics.architectures import architecture, decode_flops, prefill_flops
 from rlops_lab.tokenomics.calibration import (START, Point, bands, calibrate, calibration_trial, coverage, errors, fit, leave_one_out, predict, read_points,
     usable)
-from rlops_lab.tokenomics.latency import (ASSUMED, BUNCHING, GPU, GPUS, RUNTIME, SPEC_SHEET, Efficiency, decode_step_seconds, gpu, kv_pool, largest_batch,
-    latency, prefill_seconds, speculative_factor, token_usd)
+from rlops_lab.tokenomics.latency import (ASSUMED, BUNCHING, GPU, GPUS, RUNTIME, SPEC_SHEET, Efficiency, Work, decode_step_seconds, decode_work, expected_times, gpu, kv_pool, largest_batch,
+    latency, prefill_seconds, prefill_work, speculative_factor, token_usd)
 from rlops_lab.tokenomics.prices import Range
 
 LLAMA, H100 = architecture('llama-3.1-8b'), GPUS['H100']
@@ -37,6 +37,32 @@ def test_tensor_parallel_by_hand():
     assert two==pytest.approx(one/2+sent)
     four = decode_step_seconds(LLAMA, H100, 1, 0, tp=4, efficiency=replace(SPEC_SHEET, allreduce=1e-5))
     assert four-decode_step_seconds(LLAMA, H100, 1, 0, tp=4, efficiency=SPEC_SHEET)==pytest.approx(64*1.25e-5)
+
+def test_work_of_a_step_by_hand():
+    "16 sequences of 1,000 tokens on four GPUs: bytes and operations divided by 4; two all-reduces a layer, each at 1.25 for a tree of depth two"
+    w = decode_work(LLAMA, H100, 16, 1000, tp=4)
+    weights, cache, flops = 2*LLAMA.matmul, 16*1000*131_072, 16*(2*LLAMA.matmul+4*32*4096*1000)
+    assert (w.read, w.compute)==pytest.approx(((weights+cache)/4/3.35e12, flops/4/989e12))
+    assert w.send==pytest.approx(2*32*2*(3/4)*16*4096*2/450e9)
+    assert (w.passes, w.layers, w.hops, w.sequences, w.routed)==(1, 32, 2*32*1.25, 16, 0)
+    assert decode_work(architecture('qwen3-30b-a3b'), H100, 1, 10).routed==1
+
+def test_work_of_a_prompt_by_hand():
+    "10,000 tokens in passes of 8,192: two, each reads the weights; of which 2,000 cached: one, which reads the cache once"
+    weights, attention = 2*LLAMA.matmul, 4*32*4096
+    w = prefill_work(LLAMA, H100, 10_000)
+    assert (w.read, w.passes, w.layers, w.sequences, w.send)==(pytest.approx(2*weights/3.35e12), 2, 64, 0, 0)
+    assert w.compute==pytest.approx((2*LLAMA.blocks*10_000+attention*10_000*10_001/2+2*LLAMA.head)/989e12)
+    w = prefill_work(LLAMA, H100, 10_000, cached=.2)
+    assert (w.read, w.passes)==(pytest.approx((weights+2000*131_072)/3.35e12), 1)
+    assert w.compute==pytest.approx((2*LLAMA.blocks*8000+attention*sum(range(2001, 10_001))+2*LLAMA.head)/989e12)
+
+def test_times_by_hand():
+    "Four in the batch; a step takes 4 + 3 + 1 ms, a prompt 2 + 10 ms of which 10 are arithmetic; a quarter of the others' 30 ms comes before the first token"
+    e = replace(SPEC_SHEET, overlap=1., request_overhead=.005)
+    decode, prompt = Work(.004, .003, .001, 1, 10, 0, 4, 0.), Work(.002, .010, 0., 1, 10, 0, 0, 0.)
+    assert expected_times(decode, prompt, 10, 4, .25, e)==pytest.approx((.005+.012+.25*.030, .008+.75*.030/10))
+    assert expected_times(decode, prompt, 10, 4, .25, e, speculation=2.)[1]==pytest.approx(.004+.75*.030/10)
 
 def test_prefill_by_hand():
     compute, read = prefill_flops(LLAMA, 2000)/989e12, 2*LLAMA.matmul/3.35e12
@@ -74,6 +100,7 @@ def test_dollars_by_hand():
     r = latency(LLAMA, H100, 1000, 1000, 64, tp=2)
     p = token_usd(r, 'H100', .25, Range(2., 1., 4.))
     assert p.usage.value==pytest.approx(2*2./3600*1e6/r.tokens_per_s.value) and p.reserved.high==pytest.approx(4*2*p.usage.value)
+    assert token_usd(r, 'H100', .25, 2.).reserved.value==pytest.approx(p.reserved.value)             # an hour's price without a range
 
 def test_speculation_by_hand():
     assert speculative_factor(0, 4)==1/1.2 and speculative_factor(1, 4, 0)==5
@@ -118,6 +145,15 @@ def test_arrays_are_the_single_values():
         assert decode_step_seconds(a, H100, batch, context, 2)==pytest.approx([decode_step_seconds(a, H100, b, c, 2) for b, c in zip(batch, context)])
         assert prefill_seconds(a, H100, context)==pytest.approx([prefill_seconds(a, H100, c) for c in context])
 
+@pytest.mark.parametrize('name, found', [('NVIDIA H100 80GB HBM3', 'H100'), ('NVIDIA A100-SXM4-40GB', 'A100-40GB'), ('4xH200', 'H200'), ('nvidia l40s', 'L40S'),
+    ('L40S PCIe', 'L40S'), ('b200_sxm', 'B200'), ('NVIDIA GH200 480GB', 'GH200')])
+def test_names_of_gpus(name, found): assert gpu(name).name==found
+
+@pytest.mark.parametrize('name, text', [('NVIDIA H100 PCIe', 'the H100 of the table is the SXM one'), ('H100 NVL', 'SXM'), ('NVIDIA A100-PCIE-40GB', 'SXM'),
+    ('GB200', 'no GPU'), ('RTX A1000', 'no GPU'), ('L40', 'no GPU'), ('H20', 'no GPU'), ('H800', 'no GPU')])
+def test_a_gpu_that_only_sounds_alike_is_refused(name, text):
+    with pytest.raises(ValueError, match=text): gpu(name)
+
 def test_constants_have_a_source_a_date_and_a_range():
     for a in (*ASSUMED.values(), *BUNCHING.values(), RUNTIME, *(g.usd for g in GPUS.values())): assert a.source and a.date and a.low<a.value<a.high
     for name, a in ASSUMED.items(): assert f'{name} = {a:.3g}' in Efficiency.__doc__
@@ -126,7 +162,10 @@ def test_constants_have_a_source_a_date_and_a_range():
 @pytest.mark.parametrize('call, text', [
     (lambda: latency('llama-3.3-70b', 'H100'), 'Raise tp, lower bits'), (lambda: latency('llama-3.1-8b', 'TPU'), "no GPU 'TPU'"),
     (lambda: latency(LLAMA, H100, concurrency=0), 'concurrency=0'), (lambda: latency(LLAMA, H100, tp=1.5), 'a whole number of GPUs'),
-    (lambda: latency(LLAMA, H100, cached=1.), 'a share of the prompt'), (lambda: Efficiency(mbu=0), 'mbu=0'), (lambda: speculative_factor(1.2), 'a probability'),
+    (lambda: latency(LLAMA, H100, cached=1.), 'a share of the prompt'), (lambda: Efficiency(mbu=0), 'mbu=0'), (lambda: speculative_factor(1.2), 'a probability'), (lambda: speculative_factor(.5, -1), 'drafts=-1'), (lambda: speculative_factor(.5, 2.5), 'drafts=2.5'),
+    (lambda: speculative_factor(.5, 4, -.3), 'draft_cost=-0.3'), (lambda: latency(LLAMA, H100, utilisation=90), 'utilisation=90'),
+    (lambda: kv_pool(LLAMA, H100, utilisation=0), 'utilisation=0'), (lambda: latency(LLAMA, H100, chunk=0), 'chunk=0'),
+    (lambda: latency(LLAMA, H100, tp=0), 'tp=0: a whole number'), (lambda: latency(LLAMA, H100, tp=-1), 'tp=-1'),
     (lambda: replace(H100, bandwidth=0), 'must be above 0'), (lambda: token_usd(latency(LLAMA, H100), H100, 0), 'a share above 0'),
     (lambda: Point('llama-3.1-8b', 'H100', 1, 1, 1, 'tpot', 0), 'above 0'), (lambda: calibrate([]), 'no points')])
 def test_bad_input_is_named(call, text):
@@ -154,6 +193,18 @@ def test_rules_that_drop_points():
     kept, out = usable([good, good, first, queue, *corrupt, target])
     assert {k: len(v) for k, v in out.items()}=={'caches do not fit': 1, 'duplicate': 1, 'faster than the data sheet': 2, 'target, not users': 1}
     assert len(kept)==2 and len(usable([target], strict=False)[0])==1
+
+def test_a_table_by_hand(tmp_path):
+    "Milliseconds become seconds; a static batch comes at once; at 'max' the users are those that memory holds, and the answer takes as long as their tokens do"
+    head = 'source,licence,model,gpu,tp,engine,weight_bits,isl,osl,concurrency,metric,value,unit,note'
+    rows = ['A x,l,meta-llama3-8b-instruct,H100-SXM,1,NIM 1,16,200,100,4,itl_mean,12.5,ms,', 'B y,l,meta-llama3-8b-instruct,A100-SXM4-80GB,2,vLLM,16,1024,512,64,batch_latency,18.81,s,',
+            'C z,l,Llama-3.1-8B-FP8,H100,1,TRT-LLM 1.0,8,1000,1000,max,max_output_throughput,15220,tok/s,', 'A x,l,meta-llama3-8b-instruct,H100,1,NIM 1,16,200,100,4,output_throughput,300,tok/s,']
+    (tmp_path/'points.csv').write_text('\n'.join([head, *rows])+'\n')
+    nim, static, full = read_points(tmp_path/'points.csv')
+    assert (nim.metric, nim.seconds, nim.arrivals, nim.stack, nim.concurrency)==('tpot', .0125, 'together', 'A, NIM 1, H100', 4)
+    assert (static.metric, static.seconds, static.arrivals, static.tp, static.gpu.name)==('e2e', 18.81, 1., 2, 'A100-80GB')
+    users = largest_batch(LLAMA, H100, 1000, 1000, bits=8)
+    assert (full.metric, full.concurrency, full.stack)==('e2e', users, 'C, TRT-LLM 1.0, H100, full') and full.seconds==pytest.approx(users*1000/15220)
 
 def test_errors_and_bands_by_hand():
     points = [Point('llama-3.1-8b', 'H100', 10, 10, 1, 'tpot', s) for s in (1., 2., 4.)]

@@ -104,6 +104,7 @@ async def fake(prompt):
 def test_inside_a_running_loop():
     async def cell(): return measure(fake, [[1]]*4, users=(2,), requests=lambda c: 4, progress=False)        # as in a notebook's cell
     assert len(asyncio.run(cell()).loads[0].ttft)==4
+    assert len(asyncio.run(measure_users(fake, [[1]]*4, users=(2,), requests=lambda c: 4, progress=False)).loads[0].ttft)==4
 
 def test_ctrl_c_keeps_what_was_measured(monkeypatch):
     join, calls = threading.Thread.join, []
@@ -158,6 +159,12 @@ def test_local_sampler():
     (lambda: measure_sampler(Sampler(), [[1]], output=1), 'at least 2')])
 def test_bad_input_is_refused(call, text):
     with pytest.raises(ValueError, match=text): call()
+
+def test_points_by_hand():
+    "Two users, answers of 10 and 20 tokens in 3 s together: means of the seconds, the mean length as a whole number"
+    load = Load(2, 100., ttft=[1., 3.], tpot=[.1, .3], e2e=[2., 2.5], tokens=[10, 20], seconds=3.)
+    assert load.tokens_per_s==10 and (load.percentile('ttft', 50), load.percentile('e2e', 100))==(2., 2.5)
+    assert [(p.metric, p.seconds, p.prompt, p.output, p.concurrency) for p in load.points('smollm2-135m', 'H100')]==[('ttft', 2., 100, 15, 2), ('tpot', .2, 100, 15, 2)]
 
 def test_nothing_measured_gives_no_points(): assert Load(4).points('smollm2-135m', 'H100')==[]
 

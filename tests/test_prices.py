@@ -2,6 +2,7 @@
 import subprocess, sys
 from datetime import date, datetime, timezone
 import pytest
+from hypothesis import given, settings, strategies as st
 from genai_prices import Usage as TheirUsage, calc_price
 from rlops_lab.core import Usage
 from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, TWO_CORES, Assumption, Range, cost_per_resolution, list_price, machine_usd, own_price, price, price_history
@@ -31,6 +32,7 @@ def test_list_price_is_not_the_long_context_tier():
     (dict(model='gpt-4o', when=date(2024, 5, 20)), 'price data begin on'),
     (dict(model='gpt-4o', when=datetime(2026, 5, 20)), 'time zone'),
     (dict(model='deepseek-chat', provider='deepseek', when=date(2026, 3, 1)), 'depends on the hour'),
+    (dict(model='gpt-4o', prompt_tokens=-1), 'must not be negative'),
     (dict(model='no-such-model'), 'no price for model'),
     (dict(model='gpt-4o', provider='no-such-provider'), 'no-such-provider')])
 def test_what_the_data_cannot_know_is_refused(args, text):
@@ -67,10 +69,25 @@ def test_a_machine_of_ones_own_in_the_same_call():
 def test_batch_halves_and_says_so():
     full, half = list_price('gpt-4o'), list_price('gpt-4o', processing='batch')
     assert (half.input, half.output)==(full.input/2, full.output/2) and half.processing=='batch'
+    assert (full.known_since, half.known_since)==(None, date(2026, 10, 14)) and 'since 2026-10-14' in str(half)
 
 def test_usage_that_cannot_be_priced():
     with pytest.raises(ValueError, match='calls is 0'): price('gpt-4o', Usage(prompt_tokens=10))
     with pytest.raises(ValueError, match='part of the prompt'): price('gpt-4o', Usage(prompt_tokens=10, cached_tokens=11, calls=1))
+    with pytest.raises(ValueError, match='part of the prompt'): price('gpt-4o', Usage(prompt_tokens=-10, calls=1))
+    with pytest.raises(ValueError, match='must not be negative'): price('gpt-4o', Usage(prompt_tokens=10, completion_tokens=-1, calls=1))
+    with pytest.raises(ValueError, match='calls is -1'): price('gpt-4o', Usage(prompt_tokens=10, calls=-1))
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(['gpt-6-luna', 'gpt-4o', 'claude-fable-5-2']), st.integers(1, 400_000), st.integers(0, 50_000), st.integers(1, 20), st.integers(1, 100_000))
+def test_more_tokens_never_cost_less(model, prompt, out, calls, more):
+    usd = lambda p, o: price(model, Usage(prompt_tokens=p, completion_tokens=o, calls=calls)).usd
+    assert usd(prompt, out)<=usd(prompt+more, out) and usd(prompt, out)<=usd(prompt, out+more)
+
+def test_a_prompt_that_is_all_in_the_cache():
+    # gpt-4o: 1,000,000 cached tokens in 100 requests at $1.25 a million, nothing fresh, 200,000 written at $10: $1.25 + $2
+    p = price('gpt-4o', Usage(prompt_tokens=10**6, cached_tokens=10**6, completion_tokens=200_000, calls=100), when=date(2026, 11, 22))
+    assert (p.input_usd, p.cached_usd, p.output_usd, p.usd)==pytest.approx((0, 1.25, 2., 3.25))
 
 def test_writing_the_cache_is_paid():
     cold, warm = Usage(prompt_tokens=4000, calls=2), Usage(prompt_tokens=4000, cached_tokens=1, calls=2)
@@ -80,7 +97,9 @@ def test_writing_the_cache_is_paid():
 def test_machine_time():
     assert machine_usd(3600).value==TWO_CORES.value
     assert machine_usd(3600, utilisation=.25).high==pytest.approx(4*TWO_CORES.high)
-    for bad in (dict(seconds=-1), dict(seconds=1, utilisation=0), dict(seconds=1, utilisation=1.2)):
+    assert machine_usd(1800, 2.5)==Range(1.25, 1.25, 1.25) and own_price('x', 1000, 1000, 3.6, .5).input==pytest.approx(2.)
+    for bad in (dict(seconds=-1), dict(seconds=float('nan')), dict(seconds=1, utilisation=0), dict(seconds=1, utilisation=1.2),
+                dict(seconds=1, machine=-2.5), dict(seconds=1, machine=Range(1, -1, 2))):
         with pytest.raises(ValueError): machine_usd(**bad)
 
 def test_assumptions_have_a_source_a_date_and_a_range():
@@ -91,6 +110,10 @@ def test_cost_per_resolution_by_hand():
     r = cost_per_resolution(.02, 150, 200, human=10.)
     assert r.usd.value==pytest.approx(.02/.75) and r.usd_per_contact.value==pytest.approx(.02+.25*10)
     assert r.usd.low==pytest.approx(.02/r.rate.high) and r.usd_per_contact.high==pytest.approx(.02+(1-r.rate.low)*10)
+
+def test_a_cost_is_not_negative():
+    for bad in (dict(usd_per_case=-.1), dict(usd_per_case=Range(.1, -.1, .2)), dict(usd_per_case=.1, human=-5)):
+        with pytest.raises(ValueError, match='must not be negative'): cost_per_resolution(k=1, n=2, **bad)
 
 @pytest.mark.parametrize('k', [0, 1, 199, 200])
 def test_edges_keep_order(k):

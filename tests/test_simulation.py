@@ -1,10 +1,11 @@
 "The simulator against a slow one written apart from it, against formulas, and what must never happen to a request"
 import math, subprocess, sys
+from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from rlops_lab.tokenomics.architectures import architecture
-from rlops_lab.tokenomics.latency import decode_step_seconds, gpu, prefill_seconds
+from rlops_lab.tokenomics.latency import SPEC_SHEET, decode_step_seconds, gpu, prefill_seconds
 from rlops_lab.tokenomics.simulation import Server, Trace, llm_server, random_trace, replicas_for, simulate_trace, step_seconds
 
 def linear(n, context, chunks): return .004+.0003*n+2e-6*context+5e-5*sum(new for new, _ in chunks)+1e-8*sum(new*before for new, before in chunks)
@@ -96,9 +97,34 @@ def test_passes_cost_what_latency_says(model, machine, how):
         assert step(n, n*context)==pytest.approx(decode_step_seconds(arch, machine, n, context, **how), rel=1e-9)
     for prompt in (1, 129, 4000): assert step(0, 0, [(prompt, 0)])==pytest.approx(prefill_seconds(arch, machine, prompt, **how), rel=1e-9)
 
+def test_a_pass_by_hand():
+    "Two answers that look at 2,000 tokens in all, and a prompt of 500, on an H100 at 100% of its sheet, reading and computing one after the other"
+    llama = architecture('llama-3.1-8b')
+    read = 2*llama.matmul+2000*131_072
+    flops = 2*2*llama.matmul+4*32*4096*2000+2*llama.blocks*500+4*32*4096*500*501/2+2*llama.head
+    step = step_seconds('llama-3.1-8b', 'H100', efficiency=replace(SPEC_SHEET, overlap=1))
+    assert step(2, 2000, [(500, 0)])==pytest.approx(read/3.35e12+flops/989e12)
+
+def test_a_server_by_hand():
+    "72 GB less 2 GB and 16.06 GB of weights, in blocks of 16 tokens of 131,072 bytes"
+    s = llm_server('llama-3.1-8b', 'H100', efficiency=replace(SPEC_SHEET, request_overhead=.01))
+    assert s.kv_tokens==(72e9-2e9-2*8_030_261_248)//(16*131_072)*16 and (s.max_batch, s.chunk, s.overhead)==(256, 8192, .01)
+
+def test_a_trace_by_hand():
+    t = random_trace(4., 3, 100, [7], cv=0)
+    assert t.arrived.tolist()==[.25, .5, .75] and t.prompt.tolist()==[100]*3 and t.output.tolist()==[7]*3 and t.rate==4
+
+def test_three_requests_by_hand():
+    """Passes of 0.1 s for two at a time; three tokens for each of A, B, C, which come at 0, 0.05 and 0.05. A alone till 0.1, A and B till 0.3, when A is
+    done and C gets its place, B and C till 0.4, C alone till 0.6."""
+    trace = Trace([0., .05, .05], [3, 3, 3], [3, 3, 3])
+    server = Server(lambda n, context, chunks: .1, max_batch=2)
+    s = simulate_trace(trace, server)
+    np.testing.assert_allclose([s.wait, s.ttft, s.tpot, s.e2e], [[0, .05, .25], [.1, .15, .35], [.1, .1, .1], [.3, .35, .55]])
+    assert (s.utilisation, s.running, s.tokens_per_s)==pytest.approx((1., 9/6, 9/.6)) and s.percentile('e2e', 50).value==pytest.approx(.35)
+    assert replicas_for(trace, server, ttft=.21).replicas==2 and replicas_for(trace, server, ttft=.36).replicas==1
+
 def test_chunks_read_as_much_as_the_whole():
-    from rlops_lab.tokenomics.latency import SPEC_SHEET
-    from dataclasses import replace
     step = step_seconds('gemma-3-4b', 'H100', efficiency=replace(SPEC_SHEET, overlap=1))          # read and compute add up: arithmetic is conserved
     arch, h100 = architecture('gemma-3-4b'), gpu('H100')
     extra = step(0, 0, [(1000, 0)])+step(0, 0, [(1000, 1000)])-step(0, 0, [(2000, 0)])

@@ -46,6 +46,12 @@ def test_cost_by_hand():
     assert c.hours.value==pytest.approx(hours) and c.usd.value==pytest.approx(hours*2*3)
     assert c.usd.low==pytest.approx(hours*.5/.6*2*2) and c.usd.high==pytest.approx(hours*.5/.4*2*4)
     assert c.parts=={'train': 1.}
+    same = training_cost('sft', 'smollm2-135m', 'H100', 2, 1000, 500, 500, mfu=.5, usd=3.)          # without ranges
+    assert (same.usd.low, same.usd.value, same.usd.high)==(c.usd.value,)*3
+
+def test_memory_asks_for_the_same():
+    for bad in (dict(method='dpo'), dict(gpus=0), dict(lora=16)):
+        with pytest.raises(ValueError): training_bytes(**{**dict(method='sft', model='qwen3-4b'), **bad})
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(['sft', 'ppo', 'grpo', 'rejection']), st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 5), st.integers(1, 64))
@@ -59,7 +65,8 @@ def test_more_work_never_costs_less(method, prompt, response, epochs, gpus):
 
 @pytest.mark.parametrize('args, text', [
     (dict(method='dpo'), "method='dpo'"), (dict(gpus=0), 'gpus=0'), (dict(response=0), 'positive numbers'), (dict(machine='abacus'), 'no GPU'),
-    (dict(model='llama-9'), 'no model'), (dict(kept=0), 'a share above 0')])
+    (dict(model='llama-9'), 'no model'), (dict(kept=0), 'a share above 0'), (dict(lora=16), 'lora=16'), (dict(lora=True), 'not True'),
+    (dict(lora=-.1), 'lora=-0.1'), (dict(mfu=40), 'mfu=40'), (dict(mfu=Range(.2, 0., .3)), 'above 0'), (dict(usd=-2.), 'must not be negative')])
 def test_bad_input_is_named(args, text):
     with pytest.raises(ValueError, match=text):
         training_cost(**{**dict(method='sft', model='qwen3-4b', machine='H100', gpus=1, samples=1, prompt=10, response=10), **args})

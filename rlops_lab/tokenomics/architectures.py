@@ -75,7 +75,8 @@ def _kinds(c, kind):
     if kind in ('qwen3_next', 'qwen3_5', 'qwen3_5_moe'): return every(4, 'linear_attention')
     if kind=='gemma3': return every(c.get('sliding_window_pattern') or 6, 'sliding_attention')
     if kind in ('gemma2', 'gpt_oss'): return every(2, 'sliding_attention')
-    if not c.get('sliding_window') or c.get('use_sliding_window') is False: return ['full_attention']*L
+    used = c.get('use_sliding_window', not kind.startswith('qwen'))        # Qwen's own default is off, with a window in the config
+    if not c.get('sliding_window') or not used: return ['full_attention']*L
     if kind.startswith('qwen'): return ['sliding_attention' if i>=c.get('max_window_layers', 28) else 'full_attention' for i in range(L)]
     return ['sliding_attention']*L
 
@@ -214,9 +215,11 @@ def architecture(
     "The counts of a model, read from its config"
     if isinstance(model, Architecture): return model
     if isinstance(model, str):
-        key = re.sub(r'^meta-|-(instruct|chat|hf|it|pt|base|fp8|fp4|nvfp4|awq|gptq|v0\.1)\b', '', model.lower().split('/')[-1])
+        key = re.sub(r'^meta-|-(instruct|chat|hf|it|pt|base|fp8|fp4|nvfp4|awq|gptq)\b', '', model.lower().split('/')[-1])
         key = re.sub(r'^llama(\d)', r'llama-\1', key)
-        found = [k for k in CONFIGS if k in (key, model.lower())] or [k for k in CONFIGS if key in k]
+        short = key.removesuffix('-v0.1')
+        found = [k for k, (source, _) in CONFIGS.items() if model.lower() in (k, source.lower())]
+        found = found or [k for k in CONFIGS if k==key] or [k for k in CONFIGS if k==short] or [k for k in CONFIGS if short in k]
         if len(found)==1: return _read(CONFIGS[found[0]][1], name or found[0], CONFIGS[found[0]][0])
         if not Path(model).exists():
             raise ValueError(f"no model {model!r}{': it may be '+', '.join(found) if found else ''}. Known: {', '.join(CONFIGS)}. "
@@ -272,6 +275,7 @@ def kv_copies(
     tp: int = 1,             # GPUs that share one replica
 ) -> float:
     "How many times the cache is stored in all: 1 while its heads can be divided among the GPUs"
+    if np.any(np.asarray(tp)!=np.round(tp)) or np.any(np.asarray(tp)<1): raise ValueError(f'tp={tp}: a whole number of GPUs, at least 1')
     return tp*np.ceil(arch.kv_heads/tp)/arch.kv_heads
 
 def kv_capacity(

@@ -108,6 +108,7 @@ class Option:
             raise ValueError(f'{self.name} rents servers without cases_per_server_hour: measure how many cases one finishes in an hour')
         if rents and self.people_usd_per_month is None:
             raise ValueError(f'{self.name} has servers and nobody to run them: give people_usd_per_month, 0 if you mean it')
+        if np.any(_num(self.min_servers)%1): raise ValueError(f'{self.name}: min_servers is {self.min_servers}: a whole number')
         if np.any(_num(self.peak_to_mean)<1):
             raise ValueError(f'{self.name}: peak_to_mean is below 1, but the busiest hour cannot be below the mean hour')
         if not np.all(_num(self.max_load)>0) or not np.all(_num(self.cases_per_server_hour)>0):
@@ -209,6 +210,7 @@ def compare(
     "The options' bills at one volume, and their total over some months at today's prices"
     if len({o.name for o in options})<len(options) or not options: raise ValueError('give one or more options, each with a name of its own')
     if not cases_per_month>0: raise ValueError(f'{cases_per_month} cases per month: there is nothing to compare without cases')
+    if not months>0: raise ValueError(f'months is {months}: an investment is spread over a time above 0')
     bills = [bill(o, cases_per_month, human_usd, handoff_usd) for o in options]
     return Comparison(options, bills, months, float(_num(human_usd)+_num(handoff_usd)))
 
@@ -218,8 +220,9 @@ def waiting_share(
     load,           # offered work over what they can do together, below 1
 ):                  # share of the cases that find every server taken
     "Erlang C: a screen, not a forecast; an LLM server takes many cases at once"
-    servers, load = np.broadcast_arrays(np.asarray(servers, int), _num(load))
-    if np.any(servers<1) or np.any(load<0): raise ValueError('at least one server, and a load that is not negative')
+    servers, load = np.broadcast_arrays(_num(servers), _num(load))
+    if not np.all((servers>=1) & (servers%1==0) & (load>=0)):
+        raise ValueError('servers must be a whole number, at least one server, and load a number that is not negative')
     offered, blocked = servers*load, np.ones(load.shape)
     for c in range(1, int(servers.max())+1):            # Erlang B, one more server at a time
         blocked = np.where(c<=servers, offered*blocked/(c+offered*blocked), blocked)

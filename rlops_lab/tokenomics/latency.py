@@ -54,11 +54,13 @@ def gpu(
 ) -> GPU:
     "A machine by its name"
     if isinstance(name, GPU): return name
-    key = re.sub('[^A-Z0-9]', '', str(name).upper())
-    family = [n for n in ('GH200', 'H100', 'H200', 'B200', 'L40S', 'A100') if n in key]
-    if family[:1]==['A100']: family = ['A100-40GB' if '40' in key else 'A100-80GB']
+    key = str(name).upper()
+    words = (re.match(r'(\d+X)?(GH200|H100|H200|B200|L40S|A100)(?!\d)', w) for w in re.findall('[A-Z0-9]+', key))
+    family = next((m[2] for m in words if m), None)
     if not family: raise ValueError(f"no GPU {name!r} in the table: {', '.join(GPUS)}. Describe another machine, CPUs too, by GPU(...)")
-    return GPUS[family[0]]
+    if family!='L40S' and re.search('PCI|NVL', key):
+        raise ValueError(f'{name!r}: the {family} of the table is the SXM one, with another memory or link. Describe yours by GPU(...)')
+    return GPUS[family if family!='A100' else 'A100-40GB' if '40' in key else 'A100-80GB']
 
 GPU.__doc__ += '\n\nIn `GPUS`:\n'+'\n'.join(
     f'{g.name}: {g.bandwidth/1e12:.3f} TB/s, {g.flops16/1e12:.0f}/{g.flops8/1e12:.0f} TFLOP/s in bf16/fp8, {g.memory/1e9:.0f} GB, '
@@ -107,6 +109,8 @@ class Efficiency:
 
 SPEC_SHEET = Efficiency(1., 1., 1., 1., 0., 0., 0., 0., 1., 0.)
 Efficiency.__doc__ += '\n\nDefaults:\n'+'\n'.join(f'{k} = {a:.3g}: {a.unit} ({a.source}, {a.date})' for k, a in ASSUMED.items())
+Efficiency.__doc__ += ('\noverlap = 4 [1, inf]: chosen; sum, maximum and what lies between differ by a point on stacks left out (02b_calibration, 2026-11)'
+    '\nbands: measured/predicted on the same points, by fits that had not seen their stack (2026-11)')
 
 # %% ../../nbs/10_tokenomics/02_latency.ipynb #db0280ca
 @dataclass(frozen=True)
@@ -122,10 +126,9 @@ class Work:
     routed: float            # 1 for a mixture of experts, 0 for a dense model
 
 def _work(arch, gpu, tp, flops, weights, cache, tokens, passes, sequences, bits):
-    if np.any(np.asarray(tp)!=np.round(tp)) or tp<1: raise ValueError(f'tp={tp}: a whole number of GPUs, at least 1')
-    peak = gpu.flops8 if bits<=8 else gpu.flops16
+    copies, peak = kv_copies(arch, tp), gpu.flops8 if bits<=8 else gpu.flops16
     hops = 2*arch.layers*passes*(1+.25*np.log2(tp/2)) if tp>1 else 0.*passes
-    read, sent = weights/tp+cache*kv_copies(arch, tp)/tp, 4*arch.layers*(tp-1)/tp*tokens*arch.hidden*2        # bytes
+    read, sent = weights/tp+cache*copies/tp, 4*arch.layers*(tp-1)/tp*tokens*arch.hidden*2        # bytes
     return Work(read/gpu.bandwidth, flops/tp/peak, sent/gpu.link, passes, arch.layers*passes, hops, sequences, float(arch.experts>0))
 
 def _seconds(work, efficiency, mfu):
@@ -167,6 +170,7 @@ def prefill_work(arch, gpu, prompt, tp=1, bits=16, kv_bits=None, expert_bits=Non
     "The work of reading one prompt; parameters as in `prefill_seconds`"
     bits, kv_bits = _bits(bits, kv_bits)
     if not np.all((np.asarray(cached)>=0) & (np.asarray(cached)<1)): raise ValueError(f'cached={cached}: a share of the prompt, below 1')
+    if not chunk>=1: raise ValueError(f'chunk={chunk}: at least one token in a pass')
     prompt = np.asarray(prompt, float)
     known = prompt*cached
     new, passes = prompt-known, np.ceil((prompt-known)/chunk)
@@ -202,7 +206,10 @@ def kv_pool(
     utilisation: float = .9,     # share of the memory that the engine may take
 ) -> float:
     "Bytes left for caches over all GPUs of a replica; below 0 the weights do not fit"
+    if not 0<utilisation<=1: raise ValueError(f'utilisation={utilisation}: a share of the memory, above 0 and at most 1')
     return (gpu.memory*utilisation-RUNTIME.value)*tp-weight_bytes(arch, bits, expert_bits)
+
+kv_pool.__doc__ += f'\n\nTaken off besides the weights: {RUNTIME.__doc__}'
 
 def largest_batch(
     arch: Architecture,
@@ -235,6 +242,8 @@ def speculative_factor(
 ) -> float:
     "Tokens gained by a step of speculative decoding for its time, while a step is bound by memory (small batches)"
     if not 0<=acceptance<=1: raise ValueError(f'acceptance={acceptance}: a probability')
+    if drafts!=int(drafts) or drafts<0 or not draft_cost>=0:
+        raise ValueError(f'drafts={drafts}, draft_cost={draft_cost}: a whole number of tokens and a share of a step, not negative')
     return sum(acceptance**i for i in range(drafts+1))/(1+drafts*draft_cost)
 
 @dataclass(frozen=True)
@@ -320,6 +329,8 @@ def latency(
     rate = Range(*(float(concurrency*output/getattr(whole, k)) for k in ('value', 'high', 'low')))
     return Latency(first, each, whole, rate, running, fits, dict(model=arch.name, gpu=machine.name, prompt=prompt, output=output,
                    concurrency=concurrency, tp=tp, bits=bits))
+
+latency.__doc__ += '\n\nShare of the users whose requests come at once, by `arrivals`:\n'+'\n'.join(f'{k} = {a.__doc__}' for k, a in BUNCHING.items())
 
 # %% ../../nbs/10_tokenomics/02_latency.ipynb #37ed03eb
 @dataclass(frozen=True)

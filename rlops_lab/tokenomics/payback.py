@@ -107,8 +107,10 @@ def payback(
     rises_first = api<=own
     low, high = np.where(rises_first, 0., cross), np.where(rises_first, cross, HORIZON)
     best_month, best_usd = high, saved(high)
+    pays, start = best_usd>=0, -_num(invest_usd)
+    best_month, best_usd = np.where(best_usd<start, 0., best_month), np.maximum(best_usd, start)     # a loss that only grows: best on the first day
     for _ in range(40):
         middle = (low+high)/2
         paid = saved(middle)>=0
         low, high = np.where(paid, low, middle), np.where(paid, middle, high)
-    return Payback(np.where(best_usd>=0, high, np.inf)[()], best_usd, best_month[()])
+    return Payback(np.where(pays, high, np.inf)[()], best_usd[()], best_month[()])

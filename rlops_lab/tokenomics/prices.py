@@ -71,10 +71,11 @@ def _variant(info, processing, when):
         raise ValueError(f'{info.id} has no {processing!r} price in the data for {when.date()}; known: {", ".join(["standard", *found])}')
     return found[processing]
 
-def _known_since(info, when):
-    "Start date of the row in force"
-    if not isinstance(info.prices, list): return None
-    dates = [row.constraint.start_date for row in info.prices if isinstance(row.constraint, StartDateConstraint)]
+def _known_since(info, when, variant=None):
+    "Start date of the row in force, a processing mode's own included"
+    rows = info.prices if isinstance(info.prices, list) else []
+    rows = [*rows, *(v for v in info.price_variants or () if v.when==variant)]
+    dates = [row.constraint.start_date for row in rows if isinstance(row.constraint, StartDateConstraint)]
     return max((d for d in dates if d<=when.date()), default=None)
 
 # %% ../../nbs/10_tokenomics/00_prices.ipynb #cc01dd0a
@@ -87,8 +88,10 @@ def list_price(
 ) -> ListPrice:
     "Price per million tokens; raises ValueError where the data don't know it"
     seller, info = _find(model, provider)
+    if not prompt_tokens>=0: raise ValueError(f'{prompt_tokens} prompt tokens: the length of one request must not be negative')
     when = _moment(info, when)
-    prices = info.get_prices(when, _variant(info, processing, when))
+    variant = _variant(info, processing, when)
+    prices = info.get_prices(when, variant)
     def rate(name):
         p = getattr(prices, name, None)
         if not isinstance(p, TieredPrices): return p if p is None else float(p)
@@ -97,7 +100,7 @@ def list_price(
     if into is None or out is None: raise ValueError(f'{info.id} at {seller.id} has no price per token in the data')
     cached, written = rate('cache_read_mtok'), rate('cache_write_mtok')
     return ListPrice(info.id, seller.id, into, into if cached is None else cached, into if written is None else written, out,
-                     processing or 'standard', when, _known_since(info, when), f"genai-prices {version('genai-prices')}")
+                     processing or 'standard', when, _known_since(info, when, variant), f"genai-prices {version('genai-prices')}")
 
 # %% ../../nbs/10_tokenomics/00_prices.ipynb #b5c3a714
 def price_history(
@@ -132,7 +135,8 @@ def price(
     processing: str = None,
 ) -> Price:
     "Dollars that `usage` costs at list price"
-    if not usage.calls: raise ValueError('usage.calls is 0: the number of requests decides the price tier, so count them')
+    if not usage.calls>0: raise ValueError(f'usage.calls is {usage.calls}: the number of requests decides the price tier, so count them')
+    if usage.completion_tokens<0: raise ValueError(f'{usage.completion_tokens} completion tokens: a count must not be negative')
     if not 0<=usage.cached_tokens<=usage.prompt_tokens:
         raise ValueError(f'{usage.cached_tokens} cached tokens of {usage.prompt_tokens}: they are a part of the prompt tokens')
     own = isinstance(model, ListPrice)
@@ -155,12 +159,20 @@ class Range:
         if not self.low<=self.value<=self.high: raise ValueError(f'{self.value} does not lie between {self.low} and {self.high}')
     def __format__(self, spec): return f'{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]'
 
+def _range(x):
+    "A number as a range without width"
+    return x if isinstance(x, Range) else Range(x, x, x)
+
 @dataclass(frozen=True)
 class Assumption(Range):
     "A figure from outside, with where and when it was found"
     unit: str
     source: str
     date: str
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, '__doc__', f'{self:.4g} {self.unit}: {self.source}, {self.date}')      # what help() says of a constant
 
 # %% ../../nbs/10_tokenomics/00_prices.ipynb #f4f0cded
 TWO_CORES = Assumption(.1027, .007, .1134, 'USD/hour', 'Virtual machine, 2 vCPU, Linux, on demand: value AWS c7a.large (AMD EPYC), '
@@ -172,13 +184,14 @@ ASSISTED_CONTACT = Assumption(13.50, 8.01, 15., 'USD/contact', 'Gartner, Benchma
 # %% ../../nbs/10_tokenomics/00_prices.ipynb #4dfb0706
 def machine_usd(
     seconds: float,                  # time the machine worked
-    machine: Range = TWO_CORES,      # USD per hour
+    machine: float|Range = TWO_CORES,    # USD per hour
     utilisation: float = 1.,         # share of the paid hours in which it works
 ) -> Range:
     "Dollars of machine time; an idle hour is paid by the hours that work"
     if not 0<utilisation<=1: raise ValueError(f'utilisation {utilisation}: a share above 0, at most 1')
-    if seconds<0: raise ValueError(f'{seconds} seconds: time must not be negative')
-    hours = seconds/3600/utilisation
+    if not seconds>=0: raise ValueError(f'{seconds} seconds: time must be a number, and not negative')
+    hours, machine = seconds/3600/utilisation, _range(machine)
+    if machine.low<0: raise ValueError(f'{machine} USD per hour: a price must not be negative')
     return Range(hours*machine.value, hours*machine.low, hours*machine.high)
 
 # %% ../../nbs/10_tokenomics/00_prices.ipynb #8a23de05
@@ -186,14 +199,14 @@ def own_price(
     model: str,                   # a name of yours
     input_tokens_per_s: float,    # prompt tokens the machine reads in a second
     output_tokens_per_s: float,   # tokens it writes in a second, over all requests that run at once
-    machine: Range,               # USD per hour, all GPUs
+    machine: float|Range,         # USD per hour, all GPUs
     utilisation: float,           # share of the paid hours in which it works
 ) -> ListPrice:
     "A model on a machine of your own, priced by the token"
     if not min(input_tokens_per_s, output_tokens_per_s)>0:
         raise ValueError('tokens per second must be above 0: measure both speeds under load')
     read, write = (machine_usd(1e6/speed, machine, utilisation).value for speed in (input_tokens_per_s, output_tokens_per_s))
-    source = f'{machine:.4g} USD/hour, {utilisation:.0%} utilised'
+    source = f'{_range(machine):.4g} USD/hour, {utilisation:.0%} utilised'
     return ListPrice(model, 'own', read, read, read, write, 'standard', datetime.now(timezone.utc), None, source)
 
 # %% ../../nbs/10_tokenomics/00_prices.ipynb #cabea712
@@ -213,9 +226,8 @@ def cost_per_resolution(
 ) -> Resolution:
     "Dollars per verified resolution and per contact"
     if n<=0: raise ValueError('no cases: evaluate on at least one')
-    c = usd_per_case if isinstance(usd_per_case, Range) else Range(usd_per_case, usd_per_case, usd_per_case)
-    if c.low<0: raise ValueError(f'{c.low} dollars a case: a cost must not be negative')
-    h, p = getattr(human, 'value', human), k/n
+    c, h, p = _range(usd_per_case), _range(human).value, k/n
+    if min(c.low, h)<0: raise ValueError(f'{min(c.low, h)} dollars a case: a cost must not be negative')
     low, high = min(wilson(k, n)[0], p), max(wilson(k, n)[1], p)        # at k=n rounding would put the end below p
     per = lambda usd, share: usd/share if share else float('inf')
     usd = Range(per(c.value, p), per(c.low, high), per(c.high, low))

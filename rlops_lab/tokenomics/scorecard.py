@@ -106,16 +106,19 @@ def use_case_scorecard(
     gain = Simulation(drawn, np.broadcast_to(_call(benefit, drawn), (n,)))
     share = float(np.mean(good(drawn)))
     ahead = any('month' in (_parameters(f) or ()) for f in functions)
-    month = 0 if share>=sure else _first_month(good, drawn, sure, horizon_months) if ahead else None
-    verdict = 'go' if month==0 else 'no-go' if month is None and share<=1-sure else 'not yet'
+    month, most = (0, share) if share>=sure else _ahead(good, drawn, sure, horizon_months) if ahead else (None, share)
+    verdict = 'go' if month==0 else 'no-go' if month is None and max(share, most)<=1-sure else 'not yet'
     met = {k: float(np.mean(_call(f, drawn, month=0))) for k, f in must.items()}
     bars = tornado(inputs, lambda **values: _call(benefit, values))
     return Scorecard(name, verdict, month, share, gain.interval(), _deciding(bars, inputs, good, must), met, bars, inputs)
 
-def _first_month(good, drawn, sure, horizon):
-    "The first month, from the next on, in which enough of (at most 5,000) draws are good"
-    some = {k: v[:5000] for k, v in drawn.items()}
-    return next((m for m in range(1, horizon+1) if np.mean(good(some, m))>=sure), None)
+def _ahead(good, drawn, sure, horizon):
+    "(first month, from the next on, in which enough of at most 5,000 draws are good, or None; the largest share of all draws in a month)"
+    some, shares = {k: v[:5000] for k, v in drawn.items()}, {}
+    for month in range(1, horizon+1):
+        shares[month] = float(np.mean(good(some, month)))
+        if shares[month]>=sure: return month, shares[month]
+    return None, float(np.mean(good(drawn, max(shares, key=shares.get)))) if shares else 0.
 
 def _deciding(bars, inputs, good, must):
     "Two inputs: first what turns the verdict alone, then what an unmet requirement asks about, then what moves the benefit most"

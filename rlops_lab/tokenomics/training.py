@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from .architectures import Architecture, architecture, prefill_flops
 from .latency import GPU, gpu
-from .prices import Assumption, Range, machine_usd
+from .prices import Assumption, Range, _range, machine_usd
 
 # %% ../../nbs/10_tokenomics/03_training.ipynb #1314d125
 def forward_flops(
@@ -36,6 +36,9 @@ SYSTEM_MFU = Assumption(.22, .12, .31, "share of the GPUs' bf16 peak over a whol
                         '175B on 8 to 64 A100 (deepspeedai/DeepSpeed blogs/deepspeed-chat/README.md at 862edef, tables 1 and 2): '
                         'median, lowest, highest at its 135M tokens', '2023-04')
 
+def _known(method):
+    if method not in ('sft', 'ppo', 'grpo', 'rejection'): raise ValueError(f"method={method!r}: 'sft', 'ppo', 'grpo' or 'rejection'")
+
 def sample_flops(
     method: str,                 # 'sft', 'ppo', 'grpo' or 'rejection'
     model,                       # the policy: name, config, `Architecture` or parameters
@@ -51,7 +54,7 @@ def sample_flops(
 ) -> dict:
     "Operations for one sample, by part"
     D = prompt+response
-    if method not in ('sft', 'ppo', 'grpo', 'rejection'): raise ValueError(f"method={method!r}: 'sft', 'ppo', 'grpo' or 'rejection'")
+    _known(method)
     if not (prompt>=0 and response>0 and epochs>0 and 0<kept<=1):
         raise ValueError('prompt, response, epochs: positive numbers; kept: a share above 0')
     once, train = forward_flops(model, D), train_flops(model, D, lora, recompute)*epochs
@@ -78,6 +81,9 @@ def training_bytes(
     reward = None,
 ) -> float:
     "Bytes on each GPU: parameters, gradients, optimizer, activations of one micro-batch"
+    _known(method)
+    if not gpus>0: raise ValueError(f'gpus={gpus}: must be above 0')
+    if not 0<=lora<1: raise ValueError(f'lora={lora}: the share of the parameters in adapters, such as .01; not a rank, not True')
     size = lambda m: float(m) if isinstance(m, (int, float)) else float(architecture(m).total)
     arch, own = architecture(model), size(architecture(model))
     other = lambda m, per: size(own if m is None else m)*per
@@ -112,8 +118,8 @@ def training_cost(
     samples: float,              # sequences: rows of SFT; generated answers of the others (prompts times group)
     prompt: float,               # tokens
     response: float,             # tokens
-    mfu: Range = SYSTEM_MFU,     # share of the bf16 peak over the run
-    usd: Range = None,           # USD/hour of one GPU; None: the table's
+    mfu: float|Range = SYSTEM_MFU,   # share of the bf16 peak over the run
+    usd: float|Range = None,     # USD/hour of one GPU; None: the table's
     lora: float = 0.,            # share of the parameters in adapters; 0: full training
     recompute: bool = False,
     micro_batch: float = 4096,   # tokens on a GPU at once
@@ -122,11 +128,13 @@ def training_cost(
     "Hours, dollars and memory of a training run"
     arch, hardware = architecture(model), gpu(machine)
     if not (gpus>0 and samples>0): raise ValueError(f'gpus={gpus}, samples={samples}: must be above 0')
+    mfu = _range(mfu)
+    if not 0<mfu.low<=mfu.high<=1: raise ValueError(f'mfu={mfu}: a share of the peak, above 0 and at most 1')
+    memory = training_bytes(method, arch, gpus, micro_batch, lora, recompute, more.get('critic'), more.get('reward'))
     parts = sample_flops(method, arch, prompt, response, lora=bool(lora), recompute=recompute, **more)
     total = sum(parts.values())*samples
     hours = Range(*(total/(gpus*hardware.flops16*share*3600) for share in (mfu.value, mfu.high, mfu.low)))
     price = usd or hardware.usd
     dollars = Range(*(getattr(machine_usd(getattr(hours, k)*3600*gpus, price), k) for k in ('value', 'low', 'high')))
-    memory = training_bytes(method, arch, gpus, micro_batch, lora, recompute, more.get('critic'), more.get('reward'))
     return TrainingCost(total, hours, dollars, memory, {k: v*samples/total for k, v in parts.items()},
                         f'{method} of {arch.name}, {samples:,.0f} x ({prompt:,.0f} + {response:,.0f}) tokens on {gpus} {hardware.name}')

@@ -62,7 +62,8 @@ def break_even_html(
     squares = (f'<span style="color:rgb({colour})">■</span> {name} cheaper' for name, colour in (('own machine', _OWN), ('API', _API)))
     legend = ' &nbsp; '.join(squares)
     return _frame(f'At {cases_per_month:,.0f} cases a month and ${usd_per_case:.3f} a case {who}. Own is the cheaper for good {ever}.',
-                  f'{field}{scale}<div style="font-size:11px">{legend}, by cases a month and USD a case</div>')
+                  f'{field}{scale}<div style="font-size:11px">{legend}, by cases a month and USD a case. '
+                  'The own machine: two servers at least, filled to 70% in the busiest hour.</div>')
 
 # %% ../../nbs/13_widgets/04_explorers.ipynb #b6473aee
 def _columns(values, colour, height, top):
