@@ -73,7 +73,7 @@ def test_a_null_beats_a_guess_where_the_guess_is_rarely_right():
     env = Extraction(); env.reset('invoice', 0); env.document = env.document._replace(fields=fields); env.user('{"a": "x", "b": "y"}')
     assert env.get_reward()==.5-INVENTED*.5
 
-@pytest.mark.parametrize('text, value', [('{"a": 1}', dict(a=1)), ('```json\n{"a": 1}\n```', dict(a=1)), ('Here:\n```\n{"a": 1}\n```\nDone.', dict(a=1)), ('[1]', None), ('', None),
+@pytest.mark.parametrize('text, value', [('{"a": 1}', dict(a=1)), ('```json\n{"a": 1}\n```', dict(a=1)), ('```json\r\n{"a": 1}\r\n```', dict(a=1)), ('Here:\n```\n{"a": 1}\n```\nDone.', dict(a=1)), ('[1]', None), ('', None),
                                          ('{"a": 1', None), ('```\n{}\n```\n```\n{}\n```', None), ('['*100_000, None)])
 def test_read_json(text, value): assert read_json(text)==value
 

@@ -245,7 +245,8 @@ def test_gold_queries_that_sqlglot_cannot_read_still_count_in_order():
 
 def test_plain_text_and_calls_reach_the_same_answer():
     from rlops_lab.rollouts import hear, read_reply
-    for reply, says in (("SELECT name FROM product", None), ('answer(query="SELECT name FROM product")', '(over)'), ("SELECT nme FROM product", 'error: no such column: nme')):
+    for reply, says in (("SELECT name FROM product", None), ('answer(query="SELECT name FROM product")', '(over)'), ("SELECT nme FROM product", 'error: no such column: nme'),
+                        ('Here it is:\n```sql\nSELECT name FROM product;\n```\nIt reads one table.', None)):
         env = TextToSQL(); env.reset('?', SHOP, 'SELECT name FROM product')
         _, call, fault = read_reply(reply)
         message, failed = hear(env, reply, call, fault)

@@ -6,9 +6,10 @@
 __all__ = ['PROMPT', 'statements', 'coding_tasks', 'validate_tasks', 'code_in', 'Coding']
 
 # %% ../../nbs/03_environments/06b_code.ipynb #fc3ccc9f
-import ast, re, tomllib
+import ast, tomllib
 from functools import cache
 from importlib.resources import files
+from ..core import code_blocks
 from .sandbox import Limits
 from .unit_tests import run_tests
 
@@ -55,9 +56,11 @@ def validate_tasks(
 def code_in(
     text: str,     # what a model wrote
 ) -> str:
-    "The last code block of a text; the text itself where there is none"
-    blocks = re.findall(r'^[ \t]*```[ \t]*\w*[ \t]*\n(.*?)(?:^[ \t]*```|\Z)', text, re.S|re.M)
-    return (blocks[-1] if blocks else text).strip('\n')
+    "The last code block of a text; the text itself where it has none, or is a program as it is, with fences in its strings"
+    if not (blocks := code_blocks(text)): return text.strip('\n')
+    try: ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError): return blocks[-1].strip('\n')
+    return text.strip('\n')
 
 # %% ../../nbs/03_environments/06b_code.ipynb #945c37a0
 _GONE = 'The task is handed in.'

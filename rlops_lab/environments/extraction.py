@@ -11,6 +11,7 @@ __all__ = ['CURRENCIES', 'SCORES', 'KINDS', 'INVENTED', 'number_of', 'money_of',
 import datetime, json, math, random, re
 from functools import cache
 from typing import NamedTuple
+from ..core import only_block
 
 # %% ../../nbs/03_environments/07_extraction.ipynb #0aee14e9
 CURRENCIES = {'$': 'USD', '€': 'EUR', '£': 'GBP', 'usd': 'USD', 'eur': 'EUR', 'gbp': 'GBP', 'dollars': 'USD', 'euros': 'EUR', 'pounds': 'GBP'}
@@ -196,8 +197,7 @@ def read_json(
     text: str,
 ) -> dict|None:     # None: no JSON object
     "The JSON object in a reply: the whole of it, or what stands in its only code fence"
-    fenced = re.findall(r'```\w*\n(.*?)```', text, re.S)
-    try: value = json.loads(fenced[0] if len(fenced)==1 else text)
+    try: value = json.loads(only_block(text))
     except (ValueError, RecursionError): return None
     return value if isinstance(value, dict) else None
 

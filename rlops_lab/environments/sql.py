@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 from fastcore.basics import patch
+from ..core import only_block
 from .sql_guard import REFUSALS, Database, Limits, Result, database, sqlglot_module, to_sqlite
 
 # %% ../../nbs/03_environments/05_sql.ipynb #65f36ba6
@@ -184,7 +185,7 @@ OVER = '(over)'
 
 class SQLEpisode:
     "One question, what was tried and what it is worth. The tools are in `TextToSQL`."
-    version = '1'
+    version = '2'
     def __init__(self,
         limits: Limits=Limits(),
     ): self.limits = limits
@@ -237,10 +238,8 @@ def _note(self: SQLEpisode, r: Result):
     return r
 
 def _unfenced(text):
-    "A query as models write it: in a code fence, or bare; without the semicolon."
-    body = text.strip()
-    if body.startswith('```') and body.endswith('```') and '\n' in body: body = body[body.index('\n'):-3]
-    return body.strip().rstrip(';').rstrip()
+    "A query as models write it: in a code fence, with words around it or without, or bare; without the semicolon."
+    return only_block(text).strip().rstrip(';').rstrip()
 
 @patch
 def _right(self: SQLEpisode, query, i):
