@@ -1,11 +1,11 @@
 "Text-to-SQL: what no query may do, whatever it is; and results compared with a second, slow comparison."
-import itertools, os, random, sqlite3, threading, time
+import itertools, os, random, sqlite3, threading, time, warnings
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from rlops_lab.environments.contract import call_tool
-from rlops_lab.environments.sql import TextToSQL, same_result, statements, tables_in
+from rlops_lab.environments.sql import TextToSQL, same_result, schema, statements, tables_in
 from rlops_lab.environments.sql_guard import FUNCTIONS, Database, Limits, connect, copies, database, to_sqlite
 from rlops_lab.environments.sql_clinic import ClinicSQL, clinic, draw_question, questions
 
@@ -252,3 +252,52 @@ def test_plain_text_and_calls_reach_the_same_answer():
         message, failed = hear(env, reply, call, fault)
         assert (message and message['content'], failed)==(says, False)
         assert env.done==(says in (None, '(over)')) and env.get_reward()==env.done
+
+
+@pytest.fixture
+def odd_file(here):
+    "Names that must be quoted, a blob, NULLs, rows that are there twice, computed columns, full-text search"
+    with sqlite3.connect('odd.sqlite') as db: db.executescript('''
+        CREATE TABLE "order lines"("order date" TEXT, "select" INTEGER, "a""b" REAL, "c,d" BLOB, größe TEXT, twice AS ("select"*2));
+        INSERT INTO "order lines" VALUES ('2026-01-01', 1, .1, x'00ff', 'groß'), ('2026-01-01', 1, .1, x'00ff', 'groß'),
+            ('2026-01-02', 2, .1+.2, NULL, NULL), (NULL, NULL, NULL, NULL, NULL);
+        CREATE VIRTUAL TABLE note USING fts5(body); INSERT INTO note VALUES ('hello world');''')
+    db.close()
+    return here/'odd.sqlite'
+
+
+def test_names_are_shown_as_a_query_must_write_them(odd_file):
+    env = TextToSQL(); env.reset('?', str(odd_file), 'SELECT "order date" FROM "order lines"')
+    assert env.list_tables()=='note, "order lines"'
+    columns = '"order lines"("order date" TEXT, "select" INTEGER, "a""b" REAL, "c,d" BLOB, größe TEXT, twice)\n'
+    for table in ('order lines', '"Order Lines"'): assert env.describe(table).startswith(columns)
+    for table in ('note', '"note"'): assert env.describe(table)=='note(body)\nbody\nhello world\n(1 row)'
+    assert schema(database(odd_file))=='note(body)\n'+columns.replace(' TEXT', '').replace(' INTEGER', '').replace(' REAL', '').replace(' BLOB', '').strip()
+
+
+def test_blobs_nulls_and_repeated_rows_are_compared(odd_file):
+    gold = 'SELECT "order date", "c,d", größe, "a""b", twice FROM "order lines"'
+    def worth(query): env = TextToSQL(); env.reset('?', str(odd_file), gold); env.answer(query); return env.get_reward()
+    assert worth(gold)==worth('SELECT twice, "c,d", größe, round("a""b", 9), "order date" FROM "order lines" ORDER BY 5 DESC')==1
+    assert worth(gold.replace('SELECT', 'SELECT DISTINCT'))==worth(gold.replace('"c,d"', 'hex("c,d")'))==worth(gold.replace('twice', 'coalesce(twice, 0)'))==.1
+
+
+def test_full_text_search_only_reads(odd_file):
+    guarded = database(odd_file)
+    assert guarded.run("SELECT body FROM note WHERE note MATCH 'hello'").rows==[('hello world',)]
+    for query in ("INSERT INTO note VALUES ('x')", "INSERT INTO note(note) VALUES ('optimize')", 'DELETE FROM note'): assert guarded.run(query).refused=='write'
+    assert guarded.run('PRAGMA data_version=3').refused=='pragma'
+
+
+def test_scripts_are_known_however_they_are_written_and_long_names_are_no_file():
+    for script in ('create\n  table a(b)', 'CREATE  VIRTUAL TABLE a USING fts5(b)', 'CREATE TEMP TABLE b(c); CREATE TABLE a(b)'): assert 'a' in database(script).columns
+    for name in ('x'*5000, 'INSERT INTO a VALUES (1)'*500, 'x\0y'):
+        with pytest.raises(FileNotFoundError, match='no database at'): connect(name)
+
+
+def test_a_question_that_nothing_answers_is_said_to_be_one():
+    row = dict(question='Which product is dear?', database=SHOP, query='SELECT name FROM product WHERE price>99')
+    with pytest.warns(UserWarning, match='every query without rows is right'): TextToSQL().reset(**row)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        TextToSQL().reset(**row | dict(hidden=[SHOP.replace('7.25', '725')]))
