@@ -350,3 +350,8 @@ def test_a_broken_sandbox_gives_no_verdict_and_no_reward(monkeypatch):
     monkeypatch.setattr(unit_tests, 'with_sandbox', lambda *a: sandbox.Verdict('failed', 'no worker'))
     env.submit(row['solution'])
     assert env.done and 'verified_resolution' not in env.kpis and env.kpis['abstained']==1 and env.get_reward()==0
+
+@pytest.mark.parametrize('change, cause', [(dict(tests=[]), 'at least one piece'), (dict(tests='assert f(1)'), 'must be a list'), (dict(functions='total'), "functions='total'"),
+                                           (dict(examples=['assert (']), 'is no Python'), (dict(tests=['assert f(']), 'is no Python')])
+def test_a_task_that_cannot_be_judged_is_refused_before_it_is_asked(change, cause):
+    with pytest.raises(ValueError, match=cause): Coding().reset(**coding_tasks()[0] | change)

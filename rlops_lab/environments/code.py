@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from ..core import code_blocks
 from .sandbox import Limits
-from .unit_tests import run_tests
+from .unit_tests import run_tests, validate_tests
 
 # %% ../../nbs/03_environments/06b_code.ipynb #09903ff5
 PROMPT = ("You write Python. Try a program with try_code(code=\"…\") and hand it in with submit(code=\"…\"), or reply with it in a ```python block. "
@@ -70,6 +70,7 @@ class Coding:
     version, limits, sandbox = '1', Limits(seconds=2.), 'auto'
 
     def reset(self, text: str, functions: list, tests: list, examples: list = (), setup: str = '', **_) -> str:
+        for pieces in [tests, examples] if examples else [tests]: validate_tests(pieces, functions, setup)
         self.task = dict(functions=list(functions), setup=setup)
         self.examples, self.tests, self.final, self.done = list(examples), list(tests), None, False
         self.tries, self.turns, self.abstained, self._before = 0, 0, 0, 0.
