@@ -1,7 +1,9 @@
 "`check_environment` on environments with one planted fault each, and on those that have none."
 import copy, json, random, threading, time
+from functools import partial
 import pytest
 from rlops_lab.environments.checking import check_environment
+from rlops_lab.environments.contract import validate_environment
 from rlops_lab.environments.support_desk import SupportDesk
 from rlops_lab.environments.support_scenarios import oracle_step, scenarios
 
@@ -275,3 +277,19 @@ def test_global_generators_and_rows_are_left_as_they_were():
 def test_a_check_says_how_many_episodes_it_looked_at():
     found = check_environment(Lift, ROWS, lift_oracle, episodes=2, progress=False)
     assert found.episodes==5 and repr(found)=='no fault found in 5 episodes'
+
+
+class NeedsArguments(Lift):
+    def __init__(self, building: str): self.building = building
+
+
+@pytest.mark.parametrize('factory, rows, cause', [(Lift(), ROWS, 'Lift was given as an instance'), (NeedsArguments, ROWS, r"NeedsArguments can't be made without \['building'\]"),
+                                                  (Lift, [1], 'a row is a int')])
+def test_what_is_no_factory_or_no_row_says_so(factory, rows, cause):
+    with pytest.raises(ValueError, match=cause): check_environment(factory, rows, progress=False)
+    if rows is ROWS:
+        with pytest.raises(ValueError, match=cause): validate_environment(factory, list(ROWS[0]))
+
+
+def test_bound_arguments_make_an_environment():
+    assert not check_environment(partial(NeedsArguments, 'tower'), ROWS, lift_oracle, progress=False)
