@@ -117,6 +117,12 @@ def test_several_environments_keep_their_names():
     env = factories['counter'](); env.reset(**row)
     assert env.n==3
 
+@pytest.mark.parametrize('name, argument', [('find', 'from'), ('find', 'flight-no'), ('find-flight', 'day'), ('class', 'day')])
+def test_names_that_no_call_can_be_written_with_are_refused(name, argument):
+    call = dict(function=dict(name=name, arguments={argument: 'x'}))
+    log = read_log([dict(role='user', content='?'), dict(role='assistant', content='', tool_calls=[call]), dict(role='tool', content='y')])
+    with pytest.raises(ValueError, match='names a tool or an argument.*rename it in the log'): recorded([log])
+
 @pytest.mark.parametrize('broken', [None, 3, {}, dict(messages='hi'), dict(messages=[dict(content='x')])])
 def test_what_is_no_log_is_refused(broken):
     with pytest.raises(ValueError, match='no conversation'): read_log(broken)

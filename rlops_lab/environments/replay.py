@@ -7,7 +7,7 @@ __all__ = ['NO_RESULT', 'Recording', 'read_log', 'Move', 'moves', 'Difference', 
            'continued', 'fork_rows', 'RecordedEpisode', 'recorded']
 
 # %% ../../nbs/03_environments/08_replay.ipynb #99a0acfd
-import inspect, json, re, typing, warnings
+import inspect, json, keyword, re, typing, warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -325,6 +325,9 @@ def recorded(
                                  schema.get('description') or schema['name'], {k: v.get('description') for k,v in properties.items()})
     if bad := [name for name in tools if name.startswith('_') or hasattr(RecordedEpisode, name)]:
         raise ValueError(f'a recorded tool is called {bad[0]!r}, which an environment needs for itself: rename it in the log')
+    if odd := [x for name,(hints, *_) in tools.items() for x in (name, *hints) if not x.isidentifier() or keyword.iskeyword(x)]:
+        raise ValueError(f'{odd[0]!r} names a tool or an argument in the recordings, and a policy here writes calls as Python, where that is no '
+                         'name: rename it in the log')
     if unknown := set(reads)-set(tools): raise ValueError(f'reads names {sorted(unknown)}, the recordings have {sorted(tools)}')
     methods = {name: _make_tool(name, *spec) for name,spec in tools.items()}
     return type('Recorded', (RecordedEpisode,), methods | dict(_reads=frozenset(reads), _user=staticmethod(user) if user else None))
