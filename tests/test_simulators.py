@@ -43,7 +43,7 @@ def test_a_number_is_found_however_it_is_spelled(n, between, in_words):
 def test_an_amount_is_found_as_money_and_not_inside_another(cents):
     dollars = f'{cents/100:.2f}'.removesuffix('.00')
     assert leaks(f'I paid ${dollars} for it', [amount(cents)], [])
-    assert leaks(f'{dollars} dollars', [amount(cents)], [])
+    for text in (f'{dollars} dollars', f'USD {dollars}'): assert leaks(text, [amount(cents)], [])
     assert not leaks(f'${int(cents/100)+1}{dollars}', [amount(cents)], [])
     assert not leaks(f'I paid ${(cents+100)/100:.2f}', [amount(cents)], [])
 

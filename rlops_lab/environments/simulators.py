@@ -54,7 +54,9 @@ def amount(cents: int) -> Secret:
     "An amount of money"
     whole, rest = f'{cents//100:,}'.replace(',', ',?'), cents%100
     figure = whole+(rf'\.{rest:02}' if rest else r'(?:\.00)?')
-    return Secret('amount', rf'\$\s?{figure}(?![\d]|\.\d)|(?<![\d.]){figure}(?![\d]|\.\d)\s?(?:dollars|usd)'+(rf'|(?<![\d.]){figure}(?!\d)' if rest else ''))
+    end = r'(?!\d|\.\d)'
+    bare = rf'|(?<![\d.]){figure}(?!\d)' if rest else ''      # with cents, the figure alone is telling
+    return Secret('amount', rf'(?:\$|\busd)\s?{figure}{end}|(?<![\d.]){figure}{end}\s?(?:dollars|usd)'+bare)
 
 # %% ../../nbs/03_environments/07b_simulators.ipynb #a0bde9b8
 def call(tool: str) -> Secret:
