@@ -14,8 +14,8 @@ from .sandbox import Limits
 from .unit_tests import run_tests, validate_tests
 
 # %% ../../nbs/03_environments/06b_code.ipynb #09903ff5
-PROMPT = ("You write Python. Try a program with try_code(code=\"…\") and hand it in with submit(code=\"…\"), or reply with it in a ```python block. "
-          "Plain functions and the standard library; no files, no network.")
+PROMPT = ("You write Python. Try a program with try_code(code=\"…\") and hand it in with submit(code=\"…\"), "
+          "or reply with it in a ```python block. Plain functions and the standard library; no files, no network.")
 
 def statements(
     source: str,       # Python
@@ -48,7 +48,8 @@ def validate_tasks(
         def verdict(program, tests): return run_tests(program, tests, row['functions'], row.get('setup', ''), limits, sandbox)
         if row.get('solution'):
             v = verdict(row['solution'], [*row['examples'], *row['tests']])
-            if not v.ok: raise ValueError(f'task {name!r}: its own solution does not pass ({v.status}: {v.message}). Mend the tests or the solution')
+            if not v.ok:
+                raise ValueError(f'task {name!r}: its own solution does not pass ({v.status}: {v.message}). Mend the tests or the solution')
         if row.get('wrong') and verdict(row['wrong'], row['tests']).ok:
             raise ValueError(f'task {name!r}: a program that is known to be wrong passes the tests. Add a test that tells them apart')
 

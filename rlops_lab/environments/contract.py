@@ -122,7 +122,8 @@ def check_tool(name, tool):
 def made(factory):
     "The environment that a factory makes; raises ValueError if it is none."
     if not callable(factory):
-        raise ValueError(f'{type(factory).__name__} was given as an instance: give the class, or a callable without arguments that makes one')
+        raise ValueError(f'{type(factory).__name__} was given as an instance: '
+                         'give the class, or a callable without arguments that makes one')
     try: missing = _required(factory)
     except (TypeError, ValueError): missing = [] # a callable without a signature
     if missing:
@@ -159,7 +160,8 @@ def environment_of(
     if not isinstance(environment_factory, dict): return environment_factory, row
     name = row.get('environment')
     if name not in environment_factory:
-        raise ValueError(f"a row has environment={name!r}: with several environments the data set's column `environment` must name one of {', '.join(map(repr, environment_factory))}")
+        raise ValueError(f"a row has environment={name!r}: with several environments the data set's column `environment` must name one of "
+                         f"{', '.join(map(repr, environment_factory))}")
     return environment_factory[name], {k: v for k, v in row.items() if k != 'environment'}
 
 def validate_rows(

@@ -160,7 +160,8 @@ class Database:
             names = [n for n, kind in db.execute("SELECT name, type FROM pragma_table_list WHERE schema='main' ORDER BY name")
                      if kind != 'shadow' and not n.startswith('sqlite_')]
             # hidden: 1 is a virtual table's argument, 2 and 3 are computed columns
-            self.columns = {n: db.execute('SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden<>1', (n,)).fetchall() for n in names}
+            seen = 'SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden<>1'
+            self.columns = {n: db.execute(seen, (n,)).fetchall() for n in names}
             links = 'SELECT "from", "table", "to" FROM pragma_foreign_key_list(?)'
             self.references = {n: db.execute(links, (n,)).fetchall() for n in names}
         except sqlite3.DatabaseError as e: raise ValueError(f'the database cannot be read ({e}): is it complete, and not encrypted?') from e
@@ -224,7 +225,8 @@ def run(self: Database,
         kind, text = self._why or ('', '')
         if str(e).startswith('You can only execute one statement at a time'): kind, text = 'statements', 'write one statement'
         if str(e).startswith(('table ', 'view ', 'cannot modify ')) and not self._why: kind, text = 'write', str(e)
-        if str(e) == 'string or blob too big' or isinstance(e, MemoryError): kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
+        if str(e) == 'string or blob too big' or isinstance(e, MemoryError):
+            kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
         return Result(error=f'refused: {text}' if kind else text or str(e), refused=kind)
 
 # %% ../../nbs/03_environments/04b_sql_guard.ipynb #a4b52b71
