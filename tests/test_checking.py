@@ -257,13 +257,15 @@ def test_nothing_is_found_in_coding_tasks():
 def test_nothing_is_found_in_extraction(kind):
     from rlops_lab.environments.extraction import Extraction, extraction_rows
     def truth(env): return 'submit', dict(record=json.dumps({k: v for k, (_, v) in env.document.fields.items()}, default=str))
-    found = check_environment(Extraction, extraction_rows(6, kinds=(kind,)), truth, progress=False)     # each kind has fields, and so figures, of its own
+    # each kind has fields, and so figures, of its own
+    found = check_environment(Extraction, extraction_rows(6, kinds=(kind,)), truth, progress=False)
     assert not found, found
 
 
 def test_nothing_is_found_in_summaries():
     from rlops_lab.environments.extraction import Summary
-    found = check_environment(Summary, [dict(seed=s) for s in range(5)], lambda env: ('submit', dict(summary=env.report.reference)), progress=False)
+    found = check_environment(Summary, [dict(seed=s) for s in range(5)], lambda env: ('submit', dict(summary=env.report.reference)),
+                              progress=False)
     assert not found, found
 
 
@@ -283,7 +285,9 @@ class NeedsArguments(Lift):
     def __init__(self, building: str): self.building = building
 
 
-@pytest.mark.parametrize('factory, rows, cause', [(Lift(), ROWS, 'Lift was given as an instance'), (NeedsArguments, ROWS, r"NeedsArguments can't be made without \['building'\]"),
+@pytest.mark.parametrize('factory, rows, cause',
+                         [(Lift(), ROWS, 'Lift was given as an instance'),
+                          (NeedsArguments, ROWS, r"NeedsArguments can't be made without \['building'\]"),
                                                   (Lift, [1], 'a row is a int')])
 def test_what_is_no_factory_or_no_row_says_so(factory, rows, cause):
     with pytest.raises(ValueError, match=cause): check_environment(factory, rows, progress=False)
