@@ -155,10 +155,11 @@ class Database:
             for setting in ('query_only=ON', 'temp_store=MEMORY', 'trusted_schema=OFF'): db.execute(f'PRAGMA {setting}')
             # SQLite makes these tables when they are first used, which would be refused as a write
             for function in ('json_each', 'json_tree', 'pragma_table_info'): db.execute(f"SELECT * FROM {function}('[]')")
-            stored = [n for n, in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
-            # virtual tables keep their rows in others ("shadow"), which they read and nobody else has to
-            names = [n for n, kind in db.execute("SELECT name, type FROM pragma_table_list WHERE schema='main' ORDER BY name")
-                     if kind != 'shadow' and not n.startswith('sqlite_')]
+            stored = [n for n, in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")]
+            # virtual tables keep their rows in others ("shadow"), which they read and nobody else has to; SQLite says which from 3.37 on
+            known = sqlite3.sqlite_version_info >= (3, 37)
+            shadow = {n for n, in db.execute("SELECT name FROM pragma_table_list WHERE type='shadow'")} if known else set()
+            names = [n for n in stored if n not in shadow and not n.startswith('sqlite_')]
             # hidden: 1 is a virtual table's argument, 2 and 3 are computed columns
             seen = 'SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden<>1'
             self.columns = {n: db.execute(seen, (n,)).fetchall() for n in names}
