@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Usage', 'git_state', 'digest', 'Lineage', 'Trajectory', 'transcript_html', 'write_json', 'append_jsonl', 'read_jsonl',
-           'Run', 'rng', 'seed_everything', 'wilson']
+           'Run', 'rng', 'seed_everything', 'wilson', 'code_blocks', 'only_block']
 
 # %% ../nbs/00_core.ipynb #a55139ae
-import hashlib, html, json, math, os, random, subprocess, time
+import hashlib, html, json, math, os, random, re, subprocess, time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -215,3 +215,17 @@ def wilson(
     if not 0<=k<=n: raise ValueError(f'{k} successes in {n} trials: the count must lie between 0 and the number of trials')
     mid, half = (k+z*z/2)/(n+z*z), z/(n+z*z)*math.sqrt(k*(n-k)/n+z*z/4)
     return max(0., mid-half), min(1., mid+half)
+
+# %% ../nbs/00_core.ipynb #a43a930a
+_BLOCK = re.compile(r'^([ \t]*+)[^`\n]*+(`{3,}+)[^`\n]*\n(.*?)(?:^\1\2|(?<=[^`\s])\2[ \t]*$|\Z)', re.S|re.M)
+
+def code_blocks(
+    text: str,       # what a model wrote
+) -> list[str]:      # without their fences and the fences' indentation
+    "The code blocks of a text, in order; one that is not closed goes on to the end"
+    return [re.sub(f'^{indent}', '', body, flags=re.M) for indent, _, body in _BLOCK.findall(text.replace('\r\n', '\n'))]
+
+def only_block(text: str) -> str:
+    "What stands in the only code block of a text; the text itself where there is none, or more than one"
+    blocks = code_blocks(text)
+    return blocks[0] if len(blocks)==1 else text

@@ -96,7 +96,8 @@ def observe(self: Curriculum, trajectories: list[Trajectory]):
     found = defaultdict(lambda: [0, 0])
     for t in trajectories:
         if (name := self.key(t.task)) not in self._at:
-            raise ValueError(f'an episode belongs to the group {name!r}, which no row of the curriculum has: observe episodes of its own rows')
+            raise ValueError(f'an episode belongs to the group {name!r}, which no row of the curriculum has: '
+                             'observe episodes of its own rows')
         if (passed := self.passed(t)) is not None: found[self._at[name]][0 if passed else 1] += 1
     self.rates.observe(found)
 
@@ -119,7 +120,8 @@ def state_dict(self: Curriculum) -> dict:
 
 def load_state_dict(self: Curriculum, state: dict):
     "Go on from a state"
-    if state['rows']!=digest(self.rows): raise ValueError('the state belongs to a curriculum over other rows: make it from the same rows, in the same order')
+    if state['rows']!=digest(self.rows):
+        raise ValueError('the state belongs to a curriculum over other rows: make it from the same rows, in the same order')
     self.rates.counts, self._drawn = np.array(state['counts'], float), list(state['drawn'])
 
 Curriculum.report, Curriculum.learnable, Curriculum.state_dict, Curriculum.load_state_dict = report, learnable, state_dict, load_state_dict

@@ -55,13 +55,16 @@ def test_a_game_cut_by_its_limit_is_truncated_in_a_rollout():
     from rlops_lab.rollouts import rollout
     from test_rollouts import Scripted
     rows, replies = [dict(seed=0), dict(seed=0), dict(seed=0, options=dict(moves=3))], [['right']*3, ['left']*5, ['act(action="right")']*3]
-    ended = rollout(Scripted(dict(enumerate(replies))), load('tiny')[1], text_game(Corridor, ['left', 'right']), rows, max_turns=9, progress=False)
-    assert [(t.stop_reason, t.terminated, t.truncated, t.reward) for t in ended]==[('done', True, False, 1.), ('limit', False, True, 0.), ('done', True, False, 1.)]
+    ended = rollout(Scripted(dict(enumerate(replies))), load('tiny')[1], text_game(Corridor, ['left', 'right']), rows, max_turns=9,
+                    progress=False)
+    assert [(t.stop_reason, t.terminated, t.truncated, t.reward) for t in ended]==[
+        ('done', True, False, 1.), ('limit', False, True, 0.), ('done', True, False, 1.)]
     assert ended[1].messages[-1]['content']=='At 0.' and ended[1].action_mask[-1]==0        # the state whose value stands for the rest
 
 
-SAMPLE = ['chain_sum', 'spell_backward', 'list_functions', 'basic_arithmetic', 'simple_equations', 'syllogism', 'graph_color', 'propositional_logic',
-          'mini_sudoku', 'gcd', 'caesar_cipher', 'binary_matrix', 'knights_knaves', 'shortest_path', 'color_cube_rotation']
+SAMPLE = ['chain_sum', 'spell_backward', 'list_functions', 'basic_arithmetic', 'simple_equations', 'syllogism', 'graph_color',
+          'propositional_logic', 'mini_sudoku', 'gcd', 'caesar_cipher', 'binary_matrix', 'knights_knaves', 'shortest_path',
+          'color_cube_rotation']
 
 
 @pytest.mark.parametrize('name', SAMPLE)
@@ -109,11 +112,13 @@ def test_adapted_environments_train_a_step_under_grpo(tmp_path, monkeypatch, gam
     from datasets import Dataset
     from rlops_lab.models import load
     monkeypatch.setenv('TRL_EXPERIMENTAL_SILENCE', '1')
-    rows = [dict(row, prompt=[dict(role='user', content='')]) for row in ([dict(seed=s) for s in range(2)] if game else reasoning_gym_rows('chain_sum', 2))]
+    rows = [dict(seed=s) for s in range(2)] if game else reasoning_gym_rows('chain_sum', 2)
+    rows = [dict(row, prompt=[dict(role='user', content='')]) for row in rows]
     factory = text_game(Corridor, ['left', 'right']) if game else ReasoningGym
     model, tokenizer = load('tiny')
-    args = trl.GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True, max_steps=1, num_generations=2,
-                          per_device_train_batch_size=2, max_completion_length=8)
-    t = trl.GRPOTrainer(model=model, processing_class=tokenizer, args=args, train_dataset=Dataset.from_list(rows), environment_factory=factory)
+    args = trl.GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True,
+                          max_steps=1, num_generations=2, per_device_train_batch_size=2, max_completion_length=8)
+    t = trl.GRPOTrainer(model=model, processing_class=tokenizer, args=args, train_dataset=Dataset.from_list(rows),
+                        environment_factory=factory)
     t.train()
     assert t.state.global_step==1 and {type(e) for e in t.environments}=={factory}

@@ -1,7 +1,9 @@
 "`check_environment` on environments with one planted fault each, and on those that have none."
 import copy, json, random, threading, time
+from functools import partial
 import pytest
 from rlops_lab.environments.checking import check_environment
+from rlops_lab.environments.contract import validate_environment
 from rlops_lab.environments.support_desk import SupportDesk
 from rlops_lab.environments.support_scenarios import oracle_step, scenarios
 
@@ -255,13 +257,15 @@ def test_nothing_is_found_in_coding_tasks():
 def test_nothing_is_found_in_extraction(kind):
     from rlops_lab.environments.extraction import Extraction, extraction_rows
     def truth(env): return 'submit', dict(record=json.dumps({k: v for k, (_, v) in env.document.fields.items()}, default=str))
-    found = check_environment(Extraction, extraction_rows(6, kinds=(kind,)), truth, progress=False)     # each kind has fields, and so figures, of its own
+    # each kind has fields, and so figures, of its own
+    found = check_environment(Extraction, extraction_rows(6, kinds=(kind,)), truth, progress=False)
     assert not found, found
 
 
 def test_nothing_is_found_in_summaries():
     from rlops_lab.environments.extraction import Summary
-    found = check_environment(Summary, [dict(seed=s) for s in range(5)], lambda env: ('submit', dict(summary=env.report.reference)), progress=False)
+    found = check_environment(Summary, [dict(seed=s) for s in range(5)], lambda env: ('submit', dict(summary=env.report.reference)),
+                              progress=False)
     assert not found, found
 
 
@@ -275,3 +279,21 @@ def test_global_generators_and_rows_are_left_as_they_were():
 def test_a_check_says_how_many_episodes_it_looked_at():
     found = check_environment(Lift, ROWS, lift_oracle, episodes=2, progress=False)
     assert found.episodes==5 and repr(found)=='no fault found in 5 episodes'
+
+
+class NeedsArguments(Lift):
+    def __init__(self, building: str): self.building = building
+
+
+@pytest.mark.parametrize('factory, rows, cause',
+                         [(Lift(), ROWS, 'Lift was given as an instance'),
+                          (NeedsArguments, ROWS, r"NeedsArguments can't be made without \['building'\]"),
+                                                  (Lift, [1], 'a row is a int')])
+def test_what_is_no_factory_or_no_row_says_so(factory, rows, cause):
+    with pytest.raises(ValueError, match=cause): check_environment(factory, rows, progress=False)
+    if rows is ROWS:
+        with pytest.raises(ValueError, match=cause): validate_environment(factory, list(ROWS[0]))
+
+
+def test_bound_arguments_make_an_environment():
+    assert not check_environment(partial(NeedsArguments, 'tower'), ROWS, lift_oracle, progress=False)

@@ -64,13 +64,17 @@ def test_verdicts_that_abstain_are_left_out():
     c.observe([episode(ROWS[0], None), episode(ROWS[0], True), episode(ROWS[3], False)])
     assert c.rates.counts.tolist()==[[1, 0], [0, 1], [0, 0], [0, 0]]
 
-@pytest.mark.parametrize('make, cause', [(lambda: Curriculum([]), 'needs rows'), (lambda: Curriculum(ROWS, explore=-.1), 'is a share'), (lambda: PassRates(1, 0), 'half_life=0'),
-                                         (lambda: PassRates(1, prior=(0, 1)), 'both counts'), (lambda: Curriculum(ROWS).load_state_dict(Curriculum(ROWS[1:]).state_dict()), 'over other rows'),
-                                         (lambda: Curriculum(ROWS).observe([episode(dict(level=9), 1.)]), 'no row of the curriculum')])
+@pytest.mark.parametrize('make, cause',
+                         [(lambda: Curriculum([]), 'needs rows'), (lambda: Curriculum(ROWS, explore=-.1), 'is a share'),
+                          (lambda: PassRates(1, 0), 'half_life=0'),
+                          (lambda: PassRates(1, prior=(0, 1)), 'both counts'),
+                          (lambda: Curriculum(ROWS).load_state_dict(Curriculum(ROWS[1:]).state_dict()), 'over other rows'),
+                          (lambda: Curriculum(ROWS).observe([episode(dict(level=9), 1.)]), 'no row of the curriculum')])
 def test_what_cannot_work_says_why(make, cause):
     with pytest.raises(ValueError, match=cause): make()
 
 def test_no_torch():
     import subprocess, sys
-    code = 'import sys, rlops_lab.curriculum, rlops_lab.environments.extraction, rlops_lab.environments.simulators, rlops_lab.environments.replay; print("torch" in sys.modules)'
+    modules = 'curriculum, rlops_lab.environments.extraction, rlops_lab.environments.simulators, rlops_lab.environments.replay'
+    code = f'import sys, rlops_lab.{modules}; print("torch" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip()=='False'

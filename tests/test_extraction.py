@@ -1,14 +1,16 @@
 "Extraction: whatever a model writes gets a score, the truth gets 1, and the generator says what it means"
-import datetime, json, math
+import datetime, json, math, re
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from rlops_lab.environments.contract import call_tool, fork
-from rlops_lab.environments.extraction import (INVENTED, KINDS, SCORES, Extraction, Summary, date_of, document, entries_of, extraction_rows, f1, field_score,
-                                               grade_fields, grade_summary, is_null, money_of, names_and_numbers, number_of, read_json, report, sentences)
+from rlops_lab.environments.extraction import (INVENTED, KINDS, SCORES, Extraction, Summary, date_of, document, entries_of, extraction_rows,
+                                               f1, field_score, grade_fields, grade_summary, is_null, money_of, names_and_numbers,
+                                               number_of, read_json, report, sentences)
 
-anything = st.recursive(st.none()|st.booleans()|st.integers()|st.floats(allow_nan=True)|st.text(max_size=20), lambda x: st.lists(x, max_size=3)|st.dictionaries(st.text(max_size=8), x, max_size=3), max_leaves=6)
+anything = st.recursive(st.none()|st.booleans()|st.integers()|st.floats(allow_nan=True)|st.text(max_size=20),
+                        lambda x: st.lists(x, max_size=3)|st.dictionaries(st.text(max_size=8), x, max_size=3), max_leaves=6)
 TRUTHS = dict(text='Blue Lamp', number=4.3, money=(12.5, 'EUR'), date=datetime.date(2026, 5, 3), list=['red', 'blue'], yesno=False)
 
 def written(kind, true):
@@ -24,20 +26,25 @@ def test_every_value_gets_a_score(kind, value, missing):
 @given(st.text(max_size=60))
 def test_no_reply_raises(text):
     for env, row in ((Extraction(), dict(kind='invoice', seed=1)), (Summary(), dict(seed=1))):
-        env.reset(**row); assert env.user(text) is None and env.done and 0<=env.get_reward()<=1 and all(math.isfinite(v) for v in env.kpis.values())
+        env.reset(**row)
+        assert env.user(text) is None and env.done and 0<=env.get_reward()<=1 and all(math.isfinite(v) for v in env.kpis.values())
 
 @given(st.floats(.01, 9_999_999).map(lambda x: round(x, 2)))
 def test_numbers_survive_every_punctuation(x):
     english = f'{x:,.2f}'
     continental = english.translate(str.maketrans(',.', '.,'))
-    for text in (english, continental, f'${english}', f'{continental} EUR', str(x) if x<1e6 and len(str(x).split('.')[1])<3 else english): assert math.isclose(number_of(text), x), text
+    plain = str(x) if x<1e6 and len(str(x).split('.')[1])<3 else english
+    for text in (english, continental, f'${english}', f'{continental} EUR', plain): assert math.isclose(number_of(text), x), text
     assert money_of(f'{english} USD')==(number_of(english), 'USD')
 
 @given(st.dates(datetime.date(1950, 1, 1), datetime.date(2090, 1, 1)))
 def test_dates_in_every_form(d):
-    for text in (d.isoformat(), f'{d.day} {d:%B %Y}', f'{d:%B} {d.day}, {d.year}', f'{d:%d.%m.%Y}', f'{d.day} {d:%b} {d.year}', f'on {d:%A}, {d:%B} {d.day}, {d.year}'): assert date_of(text)==d, text
+    for text in (d.isoformat(), f'{d.day} {d:%B %Y}', f'{d:%B} {d.day}, {d.year}', f'{d:%d.%m.%Y}', f'{d.day} {d:%b} {d.year}',
+                 f'on {d:%A}, {d:%B} {d.day}, {d.year}'):
+        assert date_of(text)==d, text
 
-@pytest.mark.parametrize('found, true, score', [([], [], 1), ([], ['a'], 0), (['a', 'a'], ['a'], 1), (['a', 'b'], ['a', 'c'], .5), (['a', 'b', 'c'], ['a'], .5)])
+@pytest.mark.parametrize('found, true, score',
+                         [([], [], 1), ([], ['a'], 0), (['a', 'a'], ['a'], 1), (['a', 'b'], ['a', 'c'], .5), (['a', 'b', 'c'], ['a'], .5)])
 def test_f1(found, true, score): assert f1(found, true)==score
 
 @pytest.mark.parametrize('value', [None, '', 'null', 'N/A', 'None', [], {}, ' not stated '])
@@ -59,12 +66,14 @@ def test_the_text_says_every_field_and_the_truth_scores_one(kind, split):
             elif t=='list': assert all(x in d.text for x in v)
             elif t=='number': assert str(v) in d.text
             elif t=='money': assert f'{v[0]:,.2f}' in d.text or f'{v[0]:.2f}' in d.text
-            else: assert any(date_of(part)==v for part in d.text.replace('. ', '\n').replace(', dated', '\n').replace(', of', '\n').split('\n')), (d.text, v)
+            else: assert any(date_of(part)==v for part in re.split(r'\. |, dated|, of|\n', d.text)), (d.text, v)
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_splits_share_no_names(kind):
-    texts = {split: {d.fields[name][1] for s in range(200) for d in [document(kind, s, split)] for name in ('title', 'vendor') if name in d.fields} for split in ('train', 'eval')}
-    assert not texts['train'] & texts['eval']
+    def names(split):
+        documents = [document(kind, s, split) for s in range(200)]
+        return {d.fields[n][1] for d in documents for n in ('title', 'vendor') if n in d.fields}
+    assert not names('train') & names('eval')
 
 def test_a_null_beats_a_guess_where_the_guess_is_rarely_right():
     fields = {'a': ('text', 'x'), 'b': ('text', None)}
@@ -73,14 +82,17 @@ def test_a_null_beats_a_guess_where_the_guess_is_rarely_right():
     env = Extraction(); env.reset('invoice', 0); env.document = env.document._replace(fields=fields); env.user('{"a": "x", "b": "y"}')
     assert env.get_reward()==.5-INVENTED*.5
 
-@pytest.mark.parametrize('text, value', [('{"a": 1}', dict(a=1)), ('```json\n{"a": 1}\n```', dict(a=1)), ('Here:\n```\n{"a": 1}\n```\nDone.', dict(a=1)), ('[1]', None), ('', None),
+@pytest.mark.parametrize('text, value',
+                         [('{"a": 1}', dict(a=1)), ('```json\n{"a": 1}\n```', dict(a=1)), ('```json\r\n{"a": 1}\r\n```', dict(a=1)),
+                          ('Here:\n```\n{"a": 1}\n```\nDone.', dict(a=1)), ('[1]', None), ('', None),
                                          ('{"a": 1', None), ('```\n{}\n```\n```\n{}\n```', None), ('['*100_000, None)])
 def test_read_json(text, value): assert read_json(text)==value
 
 def test_the_first_record_counts():
     env = Extraction(); env.reset('product', 0)
     call_tool(env, 'submit', dict(record='{}')); before, other = env.get_reward(), fork(env)
-    assert call_tool(env, 'submit', dict(record=json.dumps({k: written(t, v) for k,(t, v) in env.document.fields.items()})))==('handed in already', False)
+    truth = json.dumps({k: written(t, v) for k,(t, v) in env.document.fields.items()})
+    assert call_tool(env, 'submit', dict(record=truth))==('handed in already', False)
     assert env.get_reward()==before==other.get_reward()
 
 def test_bad_rows_are_refused():

@@ -117,6 +117,12 @@ def test_several_environments_keep_their_names():
     env = factories['counter'](); env.reset(**row)
     assert env.n==3
 
+@pytest.mark.parametrize('name, argument', [('find', 'from'), ('find', 'flight-no'), ('find-flight', 'day'), ('class', 'day')])
+def test_names_that_no_call_can_be_written_with_are_refused(name, argument):
+    call = dict(function=dict(name=name, arguments={argument: 'x'}))
+    log = read_log([dict(role='user', content='?'), dict(role='assistant', content='', tool_calls=[call]), dict(role='tool', content='y')])
+    with pytest.raises(ValueError, match='names a tool or an argument.*rename it in the log'): recorded([log])
+
 @pytest.mark.parametrize('broken', [None, 3, {}, dict(messages='hi'), dict(messages=[dict(content='x')])])
 def test_what_is_no_log_is_refused(broken):
     with pytest.raises(ValueError, match='no conversation'): read_log(broken)
@@ -130,14 +136,18 @@ def test_trajectories_and_their_json_are_one():
 
 def test_old_function_calls_and_unreadable_arguments():
     log = [dict(role='developer', content='Be brief.'), dict(role='user', content='go'),
-           dict(role='assistant', content=None, function_call=dict(name='add', arguments='{"k": 1}')), dict(role='function', name='add', content='1'),
-           dict(role='assistant', content=None, tool_calls=[dict(id='a', function=dict(name='add', arguments='{"k": '))]), dict(role='tool', tool_call_id='a', content='bad'),
-           dict(role='assistant', content=None, tool_calls=[dict(id='b', function=dict(name='add', arguments='[1]'))]), dict(role='tool', tool_call_id='b', content='bad')]
+           dict(role='assistant', content=None, function_call=dict(name='add', arguments='{"k": 1}')),
+           dict(role='function', name='add', content='1'),
+           dict(role='assistant', content=None, tool_calls=[dict(id='a', function=dict(name='add', arguments='{"k": '))]),
+           dict(role='tool', tool_call_id='a', content='bad'),
+           dict(role='assistant', content=None, tool_calls=[dict(id='b', function=dict(name='add', arguments='[1]'))]),
+           dict(role='tool', tool_call_id='b', content='bad')]
     r = read_log(log)
     assert [m['role'] for m in r.messages][:3]==['system', 'user', 'assistant']
     assert [(m.turn, m.call, m.heard) for m in moves(r)]==[(0, ('add', dict(k=1)), '1')]
 
-@pytest.mark.parametrize('a, b, same', [('{"a": 1, "b": [2]}', '{"b":[2.0],"a":1}', True), ('a  b', 'ab', True), ('1', '1.0', True), ('1', '2', False),
+@pytest.mark.parametrize('a, b, same',
+                         [('{"a": 1, "b": [2]}', '{"b":[2.0],"a":1}', True), ('a  b', 'ab', True), ('1', '1.0', True), ('1', '2', False),
                                         ('< |im_end|>', '<|im_end|>', True), ('', 'x', False)])
 def test_alike(a, b, same): assert alike(a, b)==same
 
@@ -150,11 +160,13 @@ def test_schemas_of_the_log_are_used():
     schema, = tool_schemas(env)
     assert schema['function']['description']=='Find a thing.' and schema['function']['parameters']['required']==['what']
     assert schema['function']['parameters']['properties']['what']['description']=='Its name.'
-    assert call_tool(env, 'find', dict(what='x'))==(NO_RESULT, False) and call_tool(env, 'find', {})[1] and call_tool(env, 'find', dict(what='x', most='two'))[1]
+    assert call_tool(env, 'find', dict(what='x'))==(NO_RESULT, False)
+    assert call_tool(env, 'find', {})[1] and call_tool(env, 'find', dict(what='x', most='two'))[1]
 
 def test_repeated_calls_get_their_results_in_order_and_the_last_one_again():
     log = [dict(role='user', content='.')]
-    for x in '123': log += [dict(role='assistant', content='', tool_calls=[dict(function=dict(name='next', arguments={}))]), dict(role='tool', content=x)]
+    for x in '123': log += [dict(role='assistant', content='', tool_calls=[dict(function=dict(name='next', arguments={}))]),
+                            dict(role='tool', content=x)]
     r = read_log(log)
     for turn,expected in ((0, '1233'), (2, '333')):
         env = recorded([r])(); env.reset(**fork_row(r, turn))
@@ -173,7 +185,8 @@ def test_every_family_of_the_desk_replays(agent):
         assert not report['differences'] and report['same_reward']
         turn = random.Random(row['seed']).randrange(len(r.turns))
         env = continued(SupportDesk)(); env.reset(**fork_row(r, turn))
-        assert reenact(env, r)!=[] or turn==0 or env.turns>turn      # it stands in the middle: the beginning would not be the beginning again
+        # it stands in the middle: the beginning would not be the beginning again
+        assert reenact(env, r)!=[] or turn==0 or env.turns>turn
         assert 'get_order' in tools_of(env) and 'user' not in tools_of(env)
 
 def test_real_logs():

@@ -62,7 +62,8 @@ HOSTILE = {
     'nested source': ('syntax', 'syntax', 'x = '+'('*20000+'1'+')'*20000),
     'long source': ('syntax', 'syntax|memory|timeout', 'x = 1\n'*200000+'y = '),
     'ignores signals': ('forbidden', 'timeout',
-        'import signal\nfor s in range(1, 64):\n    try: signal.signal(s, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: pass'),
+        'import signal\nfor s in range(1, 64):\n    try: signal.signal(s, signal.SIG_IGN)\n    '
+        'except (OSError, ValueError): pass\nwhile True: pass'),
     # reaches out
     'reads a file': ('forbidden', 'forbidden', 'open("/etc/passwd").read()'),
     'reads a file by descriptor': ('forbidden', 'forbidden', 'import os\nos.read(os.open("/etc/shadow", os.O_RDONLY), 10)'),
@@ -95,20 +96,27 @@ HOSTILE = {
     'a number equal to everything': ('unsupported', 'wrong',
         'class Any(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\ndef answer(x): return Any(0)'),
     'patches builtins': ('unsupported', 'crashed|wrong',
-        'import builtins\nbuiltins.AssertionError = ZeroDivisionError\nbuiltins.abs = builtins.len = lambda *a: 0\ndef answer(x): return 0'),
+        'import builtins\nbuiltins.AssertionError = ZeroDivisionError\nbuiltins.abs = builtins.len = lambda *a: 0\n'
+        'def answer(x): return 0'),
     'patches builtins in place': ('wrong', 'wrong', 'AssertionError = Exception = print = None\ndef answer(x): return 0'),
     'reads the frames': ('unsupported', 'wrong',
-        'import sys\ndef answer(x):\n    f = sys._getframe()\n    while f:\n        for v in list(f.f_locals.values())+list(f.f_globals.values()):\n            if isinstance(v, int) and v in (10, 17): return v\n        f = f.f_back\n    return 0'),
+        'import sys\ndef answer(x):\n    f = sys._getframe()\n    while f:\n'
+        '        for v in list(f.f_locals.values())+list(f.f_globals.values()):\n'
+        '            if isinstance(v, int) and v in (10, 17): return v\n        f = f.f_back\n    return 0'),
     'searches memory': ('unsupported', 'wrong',
-        'import gc\ndef answer(x):\n    for o in gc.get_objects():\n        if isinstance(o, (list, tuple, str)) and "answer(3) ==" in str(o): return 10\n    return 0'),
+        'import gc\ndef answer(x):\n    for o in gc.get_objects():\n'
+        '        if isinstance(o, (list, tuple, str)) and "answer(3) ==" in str(o): return 10\n    return 0'),
     'traces': ('unsupported', 'wrong',
         'import sys\nsys.settrace(lambda *a: None)\nsys.excepthook = lambda *a: None\ndef answer(x): return 0'),
     'forges replies': ('forbidden', 'crashed|wrong',
-        'import os\nfor fd in range(3, 400):\n    try: os.write(fd, b\'["loaded"]\\n["said", []]\\n["answers", [["passed", true]]]\\n\')\n    except OSError: pass\ndef answer(x): return 0'),
+        'import os\nfor fd in range(3, 400):\n    try: os.write(fd, b\'["loaded"]\\n["said", []]\\n["answers", [["passed", true]]]\\n\')\n'
+        '    except OSError: pass\ndef answer(x): return 0'),
     'answers before it is asked': ('forbidden', 'crashed|wrong',
-        'import os\nfor fd in range(3, 400):\n    try: os.write(fd, b\'["loaded"]\\n["answers", [["value", ["i", "0x0"]]]]\\n\'*9)\n    except OSError: pass\ndef answer(x): return 0'),
+        'import os\nfor fd in range(3, 400):\n    try: os.write(fd, b\'["loaded"]\\n["answers", [["value", ["i", "0x0"]]]]\\n\'*9)\n'
+        '    except OSError: pass\ndef answer(x): return 0'),
     'writes nonsense to every pipe': ('forbidden', 'crashed|wrong',
-        'import os\nfor fd in range(1, 400):\n    try: os.write(fd, b"\\xff{[\\n"*1000)\n    except OSError: pass\ndef answer(x): return 0'),
+        'import os\nfor fd in range(1, 400):\n    try: os.write(fd, b"\\xff{[\\n"*1000)\n'
+        '    except OSError: pass\ndef answer(x): return 0'),
     'closes every pipe': ('forbidden', 'crashed', 'import os\nos.closerange(0, 400)\ndef answer(x): return 0'),
     'floods the pipe': ('forbidden', 'crashed|timeout|memory',
         'import os\nwhile True:\n    for fd in range(3, 400):\n        try: os.write(fd, b"["*60000)\n        except OSError: pass'),
@@ -218,9 +226,11 @@ def test_right_programs_pass_whatever_ran_before(kind):
 
 @pytest.mark.parametrize('kind', ['monty', pytest.param('bubblewrap', marks=with_bubblewrap)])
 def test_errors_arguments_and_helpers_reach_the_tests(kind):
-    program = ('def f(a, *rest, key=None):\n    if a is None: raise KeyError("a")\n    if a=="v": raise ValueError("v")\n    return {"a": a, "rest": rest, "key": key}')
+    program = ('def f(a, *rest, key=None):\n    if a is None: raise KeyError("a")\n    if a=="v": raise ValueError("v")\n'
+               '    return {"a": a, "rest": rest, "key": key}')
     tests = ['assert f(1, 2, key=(3,)) == {"a": 1, "rest": (2,), "key": (3,)}', 'assert same(f([1])["a"], [1])',
-             'for kind, bad in ((KeyError, None), (ValueError, "v")):\n    try:\n        f(bad)\n        assert False\n    except kind: pass',
+             'for kind, bad in ((KeyError, None), (ValueError, "v")):\n    try:\n        f(bad)\n'
+             '        assert False\n    except kind: pass',
              'assert [candidate(i)["a"] for i in range(20)] == list(range(20))']
     for _ in range(2): assert run_tests(program, tests, ['f'], 'def same(x, y): return x == y', sandbox=kind).status=='passed'
     v = run_tests(program, ['f(None)', 'assert f(1) == 2', 'f("v")'], ['f'], sandbox=kind)
@@ -228,8 +238,9 @@ def test_errors_arguments_and_helpers_reach_the_tests(kind):
 
 @pytest.mark.parametrize('kind', ['monty', pytest.param('bubblewrap', marks=with_bubblewrap)])
 def test_tests_that_are_compared_here_and_those_that_run_say_the_same(kind, monkeypatch):
-    programs = [GOOD, 'def answer(x): return 0', 'def answer(x): return 1/0', 'def answer(x):\n    if x == 4: return "17"\n    return 10', 'answer = 3', 'x = 1',
-                'def answer(x): return [x]', 'def answer(x): raise KeyError("k")', 'n = [9, 17]\ndef answer(x):\n    n[0] += 1\n    return n[0]']
+    programs = [GOOD, 'def answer(x): return 0', 'def answer(x): return 1/0', 'def answer(x):\n    if x == 4: return "17"\n    return 10',
+                'answer = 3', 'x = 1', 'def answer(x): return [x]', 'def answer(x): raise KeyError("k")',
+                'n = [9, 17]\ndef answer(x):\n    n[0] += 1\n    return n[0]']
     compare = unit_tests._table
     for program in programs:
         monkeypatch.setattr(unit_tests, '_table', compare); compared = run_tests(program, TESTS, ['answer'], sandbox=kind)
@@ -303,13 +314,18 @@ def test_no_monty_says_what_to_install():
 def test_many_at_once():
     "More checks under way than workers"
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(lambda i: run_tests(GOOD if i%2 else 'def answer(x): return 0', TESTS, ['answer'], sandbox='monty').status, range(64)))
+        def one(i): return run_tests(GOOD if i%2 else 'def answer(x): return 0', TESTS, ['answer'], sandbox='monty').status
+        found = list(pool.map(one, range(64)))
     assert found==['wrong', 'passed']*32
 
 # ---- what crosses
 
-values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.complex_numbers(allow_nan=False),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner) | st.frozensets(st.integers()), max_leaves=8)
+single = (st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+          | st.complex_numbers(allow_nan=False))
+def several(inner):
+    return (st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text() | st.integers(), inner)
+            | st.frozensets(st.integers()))
+values = st.recursive(single, several, max_leaves=8)
 
 @settings(deadline=None)
 @given(values)
@@ -350,3 +366,10 @@ def test_a_broken_sandbox_gives_no_verdict_and_no_reward(monkeypatch):
     monkeypatch.setattr(unit_tests, 'with_sandbox', lambda *a: sandbox.Verdict('failed', 'no worker'))
     env.submit(row['solution'])
     assert env.done and 'verified_resolution' not in env.kpis and env.kpis['abstained']==1 and env.get_reward()==0
+
+@pytest.mark.parametrize('change, cause',
+                         [(dict(tests=[]), 'at least one piece'), (dict(tests='assert f(1)'), 'must be a list'),
+                          (dict(functions='total'), "functions='total'"),
+                                           (dict(examples=['assert (']), 'is no Python'), (dict(tests=['assert f(']), 'is no Python')])
+def test_a_task_that_cannot_be_judged_is_refused_before_it_is_asked(change, cause):
+    with pytest.raises(ValueError, match=cause): Coding().reset(**coding_tasks()[0] | change)

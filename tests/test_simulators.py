@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from rlops_lab.environments.contract import fork
-from rlops_lab.environments.simulators import (PERSONAS, ROLE, PersonaUser, ScriptedUser, amount, answer, call, desk_secrets, identifier, leaks, persona_desk)
+from rlops_lab.environments.simulators import (PERSONAS, ROLE, PersonaUser, ScriptedUser, amount, answer, call, desk_secrets, identifier,
+                                               leaks, persona_desk)
 from rlops_lab.environments.support_desk import FAMILIES, SupportDesk
 from rlops_lab.environments.support_scenarios import oracle_step, play, scenarios, stalling_agent
 
@@ -15,7 +16,8 @@ WORDS = 'zero one two three four five six seven eight nine'.split()
 
 class FakeTokenizer:
     "A token a character"
-    def apply_chat_template(self, messages, tokenize=False, add_generation_prompt=True): return '\n'.join(f"{m['role']}: {m['content']}" for m in messages)
+    def apply_chat_template(self, messages, tokenize=False, add_generation_prompt=True):
+        return '\n'.join(f"{m['role']}: {m['content']}" for m in messages)
     def __call__(self, text, add_special_tokens=False): return dict(input_ids=[ord(c) for c in text])
     def decode(self, ids, skip_special_tokens=True): return ''.join(map(chr, ids))
 
@@ -26,7 +28,8 @@ class FakeSampler:
     def sample(self, prompts, params, keys=None):
         from rlops_lab.core import Usage
         self.seeds.append(params.seed)
-        return [SimpleNamespace(token_ids=[ord(c) for c in self.say(''.join(map(chr, p)), params.seed)], finish_reason=self.reason, usage=Usage(calls=1)) for p in prompts]
+        return [SimpleNamespace(token_ids=[ord(c) for c in self.say(''.join(map(chr, p)), params.seed)], finish_reason=self.reason,
+                                usage=Usage(calls=1)) for p in prompts]
     def __deepcopy__(self, memo): raise AssertionError('the model was copied')
 
 
@@ -43,11 +46,13 @@ def test_a_number_is_found_however_it_is_spelled(n, between, in_words):
 def test_an_amount_is_found_as_money_and_not_inside_another(cents):
     dollars = f'{cents/100:.2f}'.removesuffix('.00')
     assert leaks(f'I paid ${dollars} for it', [amount(cents)], [])
-    assert leaks(f'{dollars} dollars', [amount(cents)], [])
+    for text in (f'{dollars} dollars', f'USD {dollars}'): assert leaks(text, [amount(cents)], [])
     assert not leaks(f'${int(cents/100)+1}{dollars}', [amount(cents)], [])
     assert not leaks(f'I paid ${(cents+100)/100:.2f}', [amount(cents)], [])
 
-@pytest.mark.parametrize('text, found', [('refund(order_id=1)', True), ('a refund (of the lamp)', True), ('I want a refund', False), ('{"name": "refund"}', True), ('"refund"', True)])
+@pytest.mark.parametrize('text, found',
+                         [('refund(order_id=1)', True), ('a refund (of the lamp)', True), ('I want a refund', False),
+                          ('{"name": "refund"}', True), ('"refund"', True)])
 def test_a_call_is_no_word(text, found): assert bool(leaks(text, [call('refund')], []))==found
 
 def test_the_answer_needs_five_words_in_a_row_and_the_users_own_words_are_free():
@@ -98,7 +103,8 @@ def test_only_what_the_user_hears_is_in_the_prompt():
 @pytest.mark.parametrize('family', FAMILIES)
 def test_wording_changes_no_grade(family):
     "A model that keeps numbers and one that leaks: the expert solves both, and what is heard passes the check"
-    for k,say in enumerate((lambda prompt, seed: 'Well, '+prompt.rsplit(': ', 1)[1], lambda prompt, seed: 'How can I help you? Use get_order.')):
+    for k,say in enumerate((lambda prompt, seed: 'Well, '+prompt.rsplit(': ', 1)[1],
+                            lambda prompt, seed: 'How can I help you? Use get_order.')):
         row = dict(family=family, seed=5, split='eval')
         env = persona_desk(FakeSampler(say), FakeTokenizer(), tries=2)(); env.reset(**row)
         secrets, heard = desk_secrets(env), []

@@ -22,10 +22,10 @@ def quiet(monkeypatch): monkeypatch.setenv('TRL_EXPERIMENTAL_SILENCE', '1')
 def trainer(folder, rows, reward_funcs=None, environment=SupportDesk, **options):
     model, tokenizer = load('tiny')
     defaults = dict(per_device_train_batch_size=2, max_completion_length=12)
-    args = trl.GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True, max_steps=1,
-                          num_generations=2, shuffle_dataset=False, learning_rate=1e-3, **defaults | options)
-    return trl.GRPOTrainer(model=model, processing_class=tokenizer, args=args, reward_funcs=reward_funcs, train_dataset=Dataset.from_list(rows),
-                           environment_factory=environment)
+    args = trl.GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True,
+                          max_steps=1, num_generations=2, shuffle_dataset=False, learning_rate=1e-3, **defaults | options)
+    return trl.GRPOTrainer(model=model, processing_class=tokenizer, args=args, reward_funcs=reward_funcs,
+                           train_dataset=Dataset.from_list(rows), environment_factory=environment)
 
 
 def scripted(t, replies):
@@ -84,8 +84,9 @@ def played_by_trl(folder, rows, replies):
 def test_our_rollout_and_trl_record_the_same_tokens(tmp_path):
     rows = scenarios(6)
     replies = [[m['content'] for m in demonstrate(row) if m['role']=='assistant'] for row in rows]
-    ours = rollout(Scripted(dict(enumerate(replies))), load('tiny')[1], SupportDesk, rows, tools_in_prompt=True, max_tokens_per_turn=128, progress=False)
+    ours = rollout(Scripted(dict(enumerate(replies))), load('tiny')[1], SupportDesk, rows, tools_in_prompt=True, max_tokens_per_turn=128,
+                   progress=False)
     for t, (ids, mask, reward) in zip(ours, played_by_trl(tmp_path, rows, replies), strict=True):
-        n = len(t.token_ids)                               # TRL knows no `done`: it shows the last result, and lets the model say one thing more
+        n = len(t.token_ids)                   # TRL knows no `done`: it shows the last result, and lets the model say one thing more
         assert ids[:n] == t.token_ids and mask[:n] == t.action_mask
         assert reward == t.reward == 1

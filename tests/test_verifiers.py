@@ -12,11 +12,12 @@ def python_with_verifiers():
     found = os.environ.get('VERIFIERS_PYTHON', ROOT/'.bench'/'verifiers'/'bin'/'python')
     if Path(found).exists(): return str(found)
     if find_spec('verifiers'): return sys.executable
-    pytest.skip("no verifiers: python -m venv .bench/verifiers && .bench/verifiers/bin/pip install 'verifiers>=0.4' 'fastcore<2' tqdm numpy")
+    pytest.skip("no verifiers: python -m venv .bench/verifiers && "
+                ".bench/verifiers/bin/pip install 'verifiers>=0.4' 'fastcore<2' tqdm numpy")
 
 
 def test_tasks_of_verifiers_here_and_ours_there():
-    run = subprocess.run([python_with_verifiers(), Path(__file__).with_name('verifiers_peer.py')], capture_output=True, text=True, timeout=300,
-                         env=os.environ | dict(PYTHONPATH=str(ROOT)))
+    run = subprocess.run([python_with_verifiers(), Path(__file__).with_name('verifiers_peer.py')], capture_output=True, text=True,
+                         timeout=300, env=os.environ | dict(PYTHONPATH=str(ROOT)))
     assert run.returncode==0, run.stderr[-3000:]
     assert run.stdout.split()==CHECKS

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
-from .contract import call_tool, check_tool, fork, settled, tools_of, validate_environment
+from .contract import call_tool, check_tool, fork, made, settled, tools_of, validate_environment
 
 # %% ../../nbs/03_environments/00c_checking.ipynb #ff1e400b
 class Moment(NamedTuple):
@@ -432,6 +432,9 @@ def check_environment(
     progress: bool = True,        # a bar, if it takes over two seconds
 ) -> Faults:                      # empty if nothing is wrong; shows itself as text
     "Play an environment in many ways and say what is wrong with it, before anything is trained"
+    made(factory)
+    if bad := [row for row in rows or [] if not isinstance(row, dict)]:
+        raise ValueError(f'a row is a {type(bad[0]).__name__}: give dicts, column to value, as `reset` takes them')
     rows, found = [dict(row) for row in rows or [{}]], Faults()
     def note(probe, messages):
         before = len(found)

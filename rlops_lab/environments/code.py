@@ -6,15 +6,16 @@
 __all__ = ['PROMPT', 'statements', 'coding_tasks', 'validate_tasks', 'code_in', 'Coding']
 
 # %% ../../nbs/03_environments/06b_code.ipynb #fc3ccc9f
-import ast, re, tomllib
+import ast, tomllib
 from functools import cache
 from importlib.resources import files
+from ..core import code_blocks
 from .sandbox import Limits
-from .unit_tests import run_tests
+from .unit_tests import run_tests, validate_tests
 
 # %% ../../nbs/03_environments/06b_code.ipynb #09903ff5
-PROMPT = ("You write Python. Try a program with try_code(code=\"…\") and hand it in with submit(code=\"…\"), or reply with it in a ```python block. "
-          "Plain functions and the standard library; no files, no network.")
+PROMPT = ("You write Python. Try a program with try_code(code=\"…\") and hand it in with submit(code=\"…\"), "
+          "or reply with it in a ```python block. Plain functions and the standard library; no files, no network.")
 
 def statements(
     source: str,       # Python
@@ -47,7 +48,8 @@ def validate_tasks(
         def verdict(program, tests): return run_tests(program, tests, row['functions'], row.get('setup', ''), limits, sandbox)
         if row.get('solution'):
             v = verdict(row['solution'], [*row['examples'], *row['tests']])
-            if not v.ok: raise ValueError(f'task {name!r}: its own solution does not pass ({v.status}: {v.message}). Mend the tests or the solution')
+            if not v.ok:
+                raise ValueError(f'task {name!r}: its own solution does not pass ({v.status}: {v.message}). Mend the tests or the solution')
         if row.get('wrong') and verdict(row['wrong'], row['tests']).ok:
             raise ValueError(f'task {name!r}: a program that is known to be wrong passes the tests. Add a test that tells them apart')
 
@@ -55,9 +57,11 @@ def validate_tasks(
 def code_in(
     text: str,     # what a model wrote
 ) -> str:
-    "The last code block of a text; the text itself where there is none"
-    blocks = re.findall(r'^[ \t]*```[ \t]*\w*[ \t]*\n(.*?)(?:^[ \t]*```|\Z)', text, re.S|re.M)
-    return (blocks[-1] if blocks else text).strip('\n')
+    "The last code block of a text; the text itself where it has none, or is a program as it is, with fences in its strings"
+    if not (blocks := code_blocks(text)): return text.strip('\n')
+    try: ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError): return blocks[-1].strip('\n')
+    return text.strip('\n')
 
 # %% ../../nbs/03_environments/06b_code.ipynb #945c37a0
 _GONE = 'The task is handed in.'
@@ -67,6 +71,7 @@ class Coding:
     version, limits, sandbox = '1', Limits(seconds=2.), 'auto'
 
     def reset(self, text: str, functions: list, tests: list, examples: list = (), setup: str = '', **_) -> str:
+        for pieces in [tests, examples] if examples else [tests]: validate_tests(pieces, functions, setup)
         self.task = dict(functions=list(functions), setup=setup)
         self.examples, self.tests, self.final, self.done = list(examples), list(tests), None, False
         self.tries, self.turns, self.abstained, self._before = 0, 0, 0, 0.

@@ -11,9 +11,11 @@ __all__ = ['CURRENCIES', 'SCORES', 'KINDS', 'INVENTED', 'number_of', 'money_of',
 import datetime, json, math, random, re
 from functools import cache
 from typing import NamedTuple
+from ..core import only_block
 
 # %% ../../nbs/03_environments/07_extraction.ipynb #0aee14e9
-CURRENCIES = {'$': 'USD', '€': 'EUR', '£': 'GBP', 'usd': 'USD', 'eur': 'EUR', 'gbp': 'GBP', 'dollars': 'USD', 'euros': 'EUR', 'pounds': 'GBP'}
+CURRENCIES = {'$': 'USD', '€': 'EUR', '£': 'GBP', 'usd': 'USD', 'eur': 'EUR', 'gbp': 'GBP',
+              'dollars': 'USD', 'euros': 'EUR', 'pounds': 'GBP'}
 
 def _words(value): return ' '.join(re.findall(r"\w+(?:[.'&-]\w+)*", str(value).lower()))
 
@@ -116,10 +118,12 @@ class Document(NamedTuple):
     fields: dict       # {name: (type, truth or None)}
 
 _POOLS = dict(
-    train=dict(brand=['Norvik', 'Albar', 'Tessin', 'Quellen', 'Ostra', 'Pikko'], thing=['desk lamp', 'kettle', 'backpack', 'keyboard', 'office chair', 'rain jacket'],
+    train=dict(brand=['Norvik', 'Albar', 'Tessin', 'Quellen', 'Ostra', 'Pikko'],
+               thing=['desk lamp', 'kettle', 'backpack', 'keyboard', 'office chair', 'rain jacket'],
                series=['Aero', 'Nova', 'Prime', 'Vela', 'Duo', 'Terra'], colour=['black', 'white', 'red', 'navy', 'olive', 'sand'],
                vendor=['Harlan Supplies', 'Brook & Sons', 'Metro Office Goods', 'Delta Print'], city=['Leeds', 'Porto', 'Utrecht', 'Graz']),
-    eval=dict(brand=['Zelmar', 'Kirov', 'Bantu', 'Larsmo', 'Wexel', 'Fjord'], thing=['floor lamp', 'toaster', 'suitcase', 'monitor', 'bookshelf', 'wool coat'],
+    eval=dict(brand=['Zelmar', 'Kirov', 'Bantu', 'Larsmo', 'Wexel', 'Fjord'],
+              thing=['floor lamp', 'toaster', 'suitcase', 'monitor', 'bookshelf', 'wool coat'],
               series=['Orbit', 'Pulse', 'Ridge', 'Lumen', 'Trio', 'Solis'], colour=['grey', 'green', 'teal', 'brown', 'cream', 'purple'],
               vendor=['Alpine Traders', 'Carver Ltd', 'Northgate Paper', 'Sigma Tools'], city=['Ghent', 'Malmo', 'Turin', 'Bergen']))
 _SYMBOL = dict(USD='$', EUR='€', GBP='£')
@@ -140,18 +144,24 @@ def _product(r, pool, split):
     rating, colours = maybe(r.randint(21, 49)/10), maybe(r.sample(pool['colour'], r.randint(1, 3)))
     released, stock, weight = maybe(_a_day(r)), maybe(r.random()<.6), maybe(r.randint(3, 90)/10)
     train, other = split=='train', r.choice(pool['series'])
-    parts = [(f'Now {_show_money(r, price)}, was {_show_money(r, (price[0]+_price(r, 20, 90), currency))}.' if r.random()<.6 else f"{'Price' if train else 'Yours for'}: {_show_money(r, price)}.")
+    parts = [(f'Now {_show_money(r, price)}, was {_show_money(r, (price[0]+_price(r, 20, 90), currency))}.' if r.random()<.6
+              else f"{'Price' if train else 'Yours for'}: {_show_money(r, price)}.")
              +(f' Shipping {_show_money(r, (_price(r, 3, 19), currency))}.' if r.random()<.6 else '')]
     if rating: parts.append(f"{'Customers rate it' if train else 'Average rating:'} {rating} out of 5 ({r.randint(6, 2000)} reviews).")
     if colours: parts.append(f"{'Comes in' if train else 'Available colours:'} {', '.join(colours)}.")
     if released: parts.append(f"{'On sale since' if train else 'Released'} {_show_date(r, released)}.")
-    if stock is not None: parts.append(('In stock, ships today.' if train else 'Ready to ship.') if stock else ('Out of stock at the moment.' if train else 'Sold out.'))
+    if stock is not None:
+        parts.append(('In stock, ships today.' if train else 'Ready to ship.') if stock else
+                     ('Out of stock at the moment.' if train else 'Sold out.'))
     if weight: parts.append(f"{'It weighs' if train else 'Weight:'} {weight} kg.")
-    if r.random()<.6: parts.append(f"Customers also bought the {other} {r.choice(pool['thing'])} for {_show_money(r, (_price(r, 20, 900), currency))}, rated {r.randint(21, 49)/10}.")
+    if r.random()<.6:
+        parts.append(f"Customers also bought the {other} {r.choice(pool['thing'])} for {_show_money(r, (_price(r, 20, 900), currency))}, "
+                     f"rated {r.randint(21, 49)/10}.")
     if r.random()<.5: parts.append(f"Last update of this page: {_show_date(r, _a_day(r))}.")
     r.shuffle(parts)
-    return Document('\n'.join([title, *parts]), dict(title=('text', title), price=('money', price), rating=('number', rating), colours=('list', colours), released=('date', released),
-                                                     in_stock=('yesno', stock), weight_kg=('number', weight)))
+    return Document('\n'.join([title, *parts]), dict(
+        title=('text', title), price=('money', price), rating=('number', rating), colours=('list', colours), released=('date', released),
+        in_stock=('yesno', stock), weight_kg=('number', weight)))
 
 # %% ../../nbs/03_environments/07_extraction.ipynb #185faedc
 def _invoice(r, pool, split):
@@ -163,7 +173,8 @@ def _invoice(r, pool, split):
     items = [(thing, r.randint(1, 9), _price(r, 5, 300)) for thing in r.sample(pool['thing'], r.randint(1, 3))]
     net = round(sum(n*p for _,n,p in items), 2); tax = maybe(round(net*.2, 2)); total = round(net+(tax or 0), 2)
     money = lambda x: _show_money(r, (x, currency))
-    parts = [f"{'Invoice' if train else 'Bill no.'} {number}, {'dated' if train else 'of'} {_show_date(r, issued)}.", f"{'Sold to' if train else 'Customer:'} {buyer}, {r.choice(pool['city'])}."]
+    parts = [f"{'Invoice' if train else 'Bill no.'} {number}, {'dated' if train else 'of'} {_show_date(r, issued)}.",
+             f"{'Sold to' if train else 'Customer:'} {buyer}, {r.choice(pool['city'])}."]
     parts += [f'{n} x {thing} at {money(p)}: {money(round(n*p, 2))}.' for thing,n,p in items]
     parts.append(f"{'Subtotal' if train else 'Net'} {money(net)}."+(f" {'VAT' if train else 'Tax'} 20%: {money(tax)}." if tax else ''))
     parts.append(f"{'Total' if train else 'Amount payable:'} {money(total)}.")
@@ -196,8 +207,7 @@ def read_json(
     text: str,
 ) -> dict|None:     # None: no JSON object
     "The JSON object in a reply: the whole of it, or what stands in its only code fence"
-    fenced = re.findall(r'```\w*\n(.*?)```', text, re.S)
-    try: value = json.loads(fenced[0] if len(fenced)==1 else text)
+    try: value = json.loads(only_block(text))
     except (ValueError, RecursionError): return None
     return value if isinstance(value, dict) else None
 
@@ -258,19 +268,25 @@ class Report(NamedTuple):
 def _report(r, split):
     "A report on an outage, or on a quarter's results"
     pool, train = _POOLS[split], split=='train'
-    firm, city, person = r.choice(pool['vendor']), r.choice(pool['city']), r.choice(['Ana Reyes', 'Tom Haller', 'Mia Brandt'] if train else ['Lena Voss', 'Raj Menon', 'Carl Inge'])
+    people = ['Ana Reyes', 'Tom Haller', 'Mia Brandt'] if train else ['Lena Voss', 'Raj Menon', 'Carl Inge']
+    firm, city, person = r.choice(pool['vendor']), r.choice(pool['city']), r.choice(people)
     a, b, c, hour = r.randint(12, 97), r.randint(101, 990), r.randint(3, 29), r.randint(1, 9)
     if r.random()<.5:
-        cause = r.choice(['a failed disk', 'a wrong setting', 'an expired certificate'] if train else ['a full queue', 'a broken cable', 'a bad update'])
-        key = [(f'{firm} lost its order system in {city} for {a} minutes.', (firm, str(a))), (f'The cause was {cause}.', (cause.split()[-1],)),
-               (f'{b} customers could not pay.', (str(b),)), (f'{person} promised a fix within {c} days.', (person.split()[-1], str(c)))]
-        filler = [f'The building in {city} opened {r.randint(30, 60)} years ago.', f'The team meets at {hour} every morning.', 'The weather was mild for the season.', 'Coffee was served to everyone who waited.',
+        cause = r.choice(['a failed disk', 'a wrong setting', 'an expired certificate'] if train else
+                         ['a full queue', 'a broken cable', 'a bad update'])
+        key = [(f'{firm} lost its order system in {city} for {a} minutes.', (firm, str(a))),
+               (f'The cause was {cause}.', (cause.split()[-1],)), (f'{b} customers could not pay.', (str(b),)),
+               (f'{person} promised a fix within {c} days.', (person.split()[-1], str(c)))]
+        filler = [f'The building in {city} opened {r.randint(30, 60)} years ago.', f'The team meets at {hour} every morning.',
+                  'The weather was mild for the season.', 'Coffee was served to everyone who waited.',
                   f'Nobody had expected it, said a colleague who has worked there for {r.randint(2, 25)} years.']
     else:
         verb = r.choice(['rose', 'fell'])
-        key = [(f"{firm}'s sales {verb} by {c} percent.", (firm, verb, str(c))), (f'The {city} branch closes in {hour} months.', (city, str(hour))),
+        key = [(f"{firm}'s sales {verb} by {c} percent.", (firm, verb, str(c))),
+               (f'The {city} branch closes in {hour} months.', (city, str(hour))),
                (f'{b} people will be hired.', (str(b), 'hire')), (f'{person} becomes the new director.', (person.split()[-1], 'director'))]
-        filler = [f'The meeting lasted {a} minutes.', 'Shareholders were given a printed report.', f'The canteen served {r.randint(100, 400)} meals.', 'A band played afterwards.', 'Questions were taken at the end.']
+        filler = [f'The meeting lasted {a} minutes.', 'Shareholders were given a printed report.',
+                  f'The canteen served {r.randint(100, 400)} meals.', 'A band played afterwards.', 'Questions were taken at the end.']
     lines = [s for s,_ in key]+r.sample(filler, 4)
     r.shuffle(lines)
     return Report(' '.join(lines), [marks for _,marks in key], ' '.join(s for s,_ in key))
@@ -304,7 +320,8 @@ def grade_summary(
     met = [[f for f,marks in enumerate(report.facts) if all(_holds(s, m) for m in marks)] for s in said]
     covered, claimed = {f for fs in met for f in fs}, names_and_numbers(summary)
     per_word = len(report.facts)/len(report.reference.split())
-    return dict(coverage=len(covered)/len(report.facts), consistency=sum(bool(_holds(report.text, x)) for x in claimed)/len(claimed) if claimed else float(bool(said)),
+    held = sum(bool(_holds(report.text, x)) for x in claimed)
+    return dict(coverage=len(covered)/len(report.facts), consistency=held/len(claimed) if claimed else float(bool(said)),
                 relevance=sum(map(bool, met))/len(said) if said else 0., density=min(1., len(covered)/words/per_word) if words else 0.,
                 brevity=min(1., max(0., 2-words/limit)) if words else 0.)
 

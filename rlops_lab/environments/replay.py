@@ -7,7 +7,7 @@ __all__ = ['NO_RESULT', 'Recording', 'read_log', 'Move', 'moves', 'Difference', 
            'continued', 'fork_rows', 'RecordedEpisode', 'recorded']
 
 # %% ../../nbs/03_environments/08_replay.ipynb #99a0acfd
-import inspect, json, re, typing, warnings
+import inspect, json, keyword, re, typing, warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -53,7 +53,8 @@ class Recording:
     def before(self, turn: int) -> list[dict]:
         "The conversation up to the policy's turn, counted from 0"
         if not 0<=turn<len(self.turns):
-            raise ValueError(f'turn {turn}: this recording has turns 0 to {len(self.turns)-1}, and another policy can take over at one of them')
+            raise ValueError(f'turn {turn}: this recording has turns 0 to {len(self.turns)-1}, '
+                             'and another policy can take over at one of them')
         return self.messages[:self.turns[turn]]
 
 # %% ../../nbs/03_environments/08_replay.ipynb #57fd578e
@@ -160,13 +161,15 @@ def compare(
         found = [] if re.sub(r'\s+', '', opening).endswith(re.sub(r'\s+', '', first)) else [Difference(-1, 'reset', opening, first)]
         found += reenact(env, r)
         reward = settled(env.get_reward()) if hasattr(env, 'get_reward') else None
-        out.append(dict(moves=len(moves(r)), differences=found, first=found[0].turn if found else None, reward=r.reward, replayed_reward=reward,
+        out.append(dict(moves=len(moves(r)), differences=found, first=found[0].turn if found else None,
+                        reward=r.reward, replayed_reward=reward,
                         same_reward=None in (r.reward, reward) or abs(r.reward-reward)<1e-9))
     return out
 
 def _row(recording):
     "Whose episode it is, and what `reset` takes"
-    if not recording.task: raise ValueError('a log without a task cannot be executed again: use `recorded`, or give it the row that `reset` took as `task`')
+    if not recording.task:
+        raise ValueError('a log without a task cannot be executed again: use `recorded`, or give it the row that `reset` took as `task`')
     return recording.task.get('environment'), {k: v for k,v in recording.task.items() if k!='environment'}
 
 # %% ../../nbs/03_environments/08_replay.ipynb #b941d972
@@ -194,9 +197,12 @@ def continued(
             super().reset(**_row(recording)[1])
             self._differences = reenact(self, recording, self._from)
             if getattr(self, 'done', False):
-                raise ValueError(f'the episode is over before turn {turn} in this environment, though not in the log: make rows by `fork_rows`, which finds such ones')
+                raise ValueError(f'the episode is over before turn {turn} in this environment, though not in the log: '
+                                 'make rows by `fork_rows`, which finds such ones')
         @property
-        def kpis(self): return dict(getattr(super(), 'kpis', None) or {}) | dict(replayed_turns=float(self._from), replay_differences=float(len(self._differences)))
+        def kpis(self):
+            own = dict(getattr(super(), 'kpis', None) or {})
+            return own | dict(replayed_turns=float(self._from), replay_differences=float(len(self._differences)))
     Continued.__name__ = Continued.__qualname__ = f'Continued{kind.__name__}'
     def make():
         env = environment_factory(); env.__class__ = Continued
@@ -219,7 +225,8 @@ def fork_rows(
             if report['differences']: last = report['first']
         rows += [fork_row(r, t) for t in at if t<=last]
         dropped += sum(t>last for t in at)
-    if dropped: warnings.warn(f'{dropped} forks left out: the environment answers differently before them than the log says (see `compare`)')
+    if dropped:
+        warnings.warn(f'{dropped} forks left out: the environment answers differently before them than the log says (see `compare`)')
     return rows
 
 # %% ../../nbs/03_environments/08_replay.ipynb #bce42721
@@ -308,7 +315,8 @@ def _seen_tools(recordings):
             if m.call: seen[m.call[0]].append(m.call[1])
     def of(name, calls):
         names = list(dict.fromkeys(k for c in calls for k in c))
-        return {k: _hint([c[k] for c in calls if k in c]) for k in names}, [k for k in names if all(k in c for c in calls)], f"{name.replace('_', ' ')}.".capitalize(), {}
+        hints, required = {k: _hint([c[k] for c in calls if k in c]) for k in names}, [k for k in names if all(k in c for c in calls)]
+        return hints, required, f"{name.replace('_', ' ')}.".capitalize(), {}
     return {name: of(name, calls) for name,calls in sorted(seen.items())}
 
 def recorded(
@@ -321,10 +329,14 @@ def recorded(
     for schema in (t.get('function', t) for r in recordings for t in r.tools or []):
         p = schema.get('parameters') or {}
         properties = p.get('properties') or {}
-        tools[schema['name']] = ({k: _TYPES.get(v.get('type') if isinstance(v.get('type'), str) else '', typing.Any) for k,v in properties.items()}, p.get('required') or [],
+        hints = {k: _TYPES.get(v.get('type') if isinstance(v.get('type'), str) else '', typing.Any) for k,v in properties.items()}
+        tools[schema['name']] = (hints, p.get('required') or [],
                                  schema.get('description') or schema['name'], {k: v.get('description') for k,v in properties.items()})
     if bad := [name for name in tools if name.startswith('_') or hasattr(RecordedEpisode, name)]:
         raise ValueError(f'a recorded tool is called {bad[0]!r}, which an environment needs for itself: rename it in the log')
+    if odd := [x for name,(hints, *_) in tools.items() for x in (name, *hints) if not x.isidentifier() or keyword.iskeyword(x)]:
+        raise ValueError(f'{odd[0]!r} names a tool or an argument in the recordings, and a policy here writes calls as Python, '
+                         'where that is no name: rename it in the log')
     if unknown := set(reads)-set(tools): raise ValueError(f'reads names {sorted(unknown)}, the recordings have {sorted(tools)}')
     methods = {name: _make_tool(name, *spec) for name,spec in tools.items()}
     return type('Recorded', (RecordedEpisode,), methods | dict(_reads=frozenset(reads), _user=staticmethod(user) if user else None))

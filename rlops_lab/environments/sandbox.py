@@ -27,7 +27,8 @@ class Limits:
     def __post_init__(self):
         for name,value in vars(self).items():
             if not value>0: raise ValueError(f'Limits.{name}={value}: must be above 0')
-        if self.memory<64*2**20: raise ValueError(f'Limits.memory={self.memory}: an interpreter alone needs 64 MB, give at least {64*2**20}')
+        if self.memory<64*2**20:
+            raise ValueError(f'Limits.memory={self.memory}: an interpreter alone needs 64 MB, give at least {64*2**20}')
 
 # %% ../../nbs/03_environments/06_sandbox.ipynb #28265fe2
 ABSTAINS = ('unsupported', 'failed')
@@ -61,7 +62,8 @@ def monty_pool(kind):
         if (pool := _pools.get((kind, os.getpid()))) is None:
             try: from pydantic_monty import Monty
             except ImportError as e: raise ImportError('the sandbox needs pydantic-monty: pip install "rlops_lab[environments]"') from e
-            pool = Monty(max_processes=max(2, os.cpu_count() or 2), checkout_timeout=60., feed_duration_limit_grace=.5, turn_duration_limit_grace=.5)
+            pool = Monty(max_processes=max(2, os.cpu_count() or 2), checkout_timeout=60.,
+                         feed_duration_limit_grace=.5, turn_duration_limit_grace=.5)
             try: pool.__enter__()
             except Exception as e: raise Stopped('failed', f'Monty does not start: {e}') from e
             _pools[kind, os.getpid()] = pool
@@ -251,7 +253,8 @@ def _roots():
 def _bwrap(reader, writer, limits, packages):
     "Command line of bubblewrap, with the runner inside"
     from importlib.metadata import files
-    args = ['bwrap', '--die-with-parent', '--new-session', '--unshare-ipc', '--unshare-pid', '--unshare-net', '--unshare-uts', '--unshare-cgroup-try']
+    args = ['bwrap', '--die-with-parent', '--new-session',
+            '--unshare-ipc', '--unshare-pid', '--unshare-net', '--unshare-uts', '--unshare-cgroup-try']
     args += (['--cap-drop', 'ALL', '--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID'] if os.getuid()==0 else
              ['--unshare-user', '--disable-userns', '--uid', '65534', '--gid', '65534'])
     for root in _roots():
@@ -260,15 +263,16 @@ def _bwrap(reader, writer, limits, packages):
     for link in ('/lib', '/lib64', '/bin'):
         if os.path.islink(link): args += ['--symlink', os.readlink(link), link]
         elif os.path.exists(link): args += ['--ro-bind', link, link]
-    args += ['--proc', '/proc', '--dev', '/dev', '--remount-ro', '/dev', '--perms', '1777', '--size', str(limits.disk), '--tmpfs', '/tmp', '--dir', '/site']
+    args += ['--proc', '/proc', '--dev', '/dev', '--remount-ro', '/dev',
+             '--perms', '1777', '--size', str(limits.disk), '--tmpfs', '/tmp', '--dir', '/site']
     for package in packages:
         for part in {f.parts[0] for f in files(package) if f.parts[0]!='..'}:
             args += ['--ro-bind', str(Path(sysconfig.get_path('platlib'))/part), f'/site/{part}']
     here = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) if '__file__' in globals() else ''
     if here.startswith(tuple(r+'/' for r in _roots())):                              # the package holds the tests of our own tasks
         args += ['--perms', '0555', '--tmpfs', here, '--remount-ro', here]
-    args += ['--remount-ro', '/', '--clearenv', '--setenv', 'PATH', '/usr/bin', '--setenv', 'HOME', '/tmp', '--setenv', 'OPENBLAS_NUM_THREADS', '1',
-             '--setenv', 'OMP_NUM_THREADS', '1', '--setenv', 'LC_ALL', 'C.UTF-8', '--chdir', '/tmp']
+    seen = dict(PATH='/usr/bin', HOME='/tmp', OPENBLAS_NUM_THREADS='1', OMP_NUM_THREADS='1', LC_ALL='C.UTF-8')
+    args += ['--remount-ro', '/', '--clearenv', *(x for name, value in seen.items() for x in ('--setenv', name, value)), '--chdir', '/tmp']
     return [*args, os.path.realpath(sys.executable), '-I', '-S', '-B', '-u', '-c', f'{_RUNNER}\nserve({reader}, {writer})']
 
 # %% ../../nbs/03_environments/06_sandbox.ipynb #c3a49a93
@@ -296,7 +300,8 @@ class InBubblewrap:
         self.watch = selectors.DefaultSelector()
         for fd in (self.back, self.out): os.set_blocking(fd, False); self.watch.register(fd, selectors.EVENT_READ)
         seconds = int(limits.seconds)+2
-        job = dict(code=code, tests=tests, uid=2**30+self.process.pid, readable=[*(f'{r}/' for r in _roots()), '/tmp', '/site', '/dev/null', '/dev/urandom'],
+        job = dict(code=code, tests=tests, uid=2**30+self.process.pid,
+                   readable=[*(f'{r}/' for r in _roots()), '/tmp', '/site', '/dev/null', '/dev/urandom'],
                    limits=dict(AS=limits.memory, CPU=seconds, FSIZE=limits.disk, NOFILE=limits.files, CORE=0,
                                # +1: in a user namespace, bubblewrap's own process counts
                                NPROC=limits.processes+(os.getuid()!=0)), alone=limits.processes==1, bare=not packages)
@@ -416,7 +421,8 @@ def with_sandbox(
     begin = time.perf_counter()
     verdict = check(first)
     if verdict.status=='crashed' and first is InMonty: verdict = check(first)      # once may be the machine, twice is the program
-    if sandbox=='auto' and first is InMonty and verdict.status in ('unsupported', 'error') and not bubblewrap_fault(): verdict = check(InBubblewrap)
+    if sandbox=='auto' and first is InMonty and verdict.status in ('unsupported', 'error') and not bubblewrap_fault():
+        verdict = check(InBubblewrap)
     verdict.seconds = time.perf_counter()-begin
     return verdict
 

@@ -54,7 +54,9 @@ def amount(cents: int) -> Secret:
     "An amount of money"
     whole, rest = f'{cents//100:,}'.replace(',', ',?'), cents%100
     figure = whole+(rf'\.{rest:02}' if rest else r'(?:\.00)?')
-    return Secret('amount', rf'\$\s?{figure}(?![\d]|\.\d)|(?<![\d.]){figure}(?![\d]|\.\d)\s?(?:dollars|usd)'+(rf'|(?<![\d.]){figure}(?!\d)' if rest else ''))
+    end = r'(?!\d|\.\d)'
+    bare = rf'|(?<![\d.]){figure}(?!\d)' if rest else ''      # with cents, the figure alone is telling
+    return Secret('amount', rf'(?:\$|\busd)\s?{figure}{end}|(?<![\d.]){figure}{end}\s?(?:dollars|usd)'+bare)
 
 # %% ../../nbs/03_environments/07b_simulators.ipynb #a0bde9b8
 def call(tool: str) -> Secret:
@@ -71,11 +73,16 @@ def answer(
     split = lambda t: re.findall(r"[\w$.']*\w", _plain(t))
     w, known = split(text), set(split(own or ''))
     runs = [w[i:i+words] for i in range(len(w)-words+1)]
-    return [Secret('answer', r'\b'+r'\W+'.join(re.escape(x).lstrip(r'\$') for x in run)+r'\b') for run in runs if sum(x in known for x in run)<words/2]
+    return [Secret('answer', r'\b'+r'\W+'.join(re.escape(x).lstrip(r'\$') for x in run)+r'\b')
+            for run in runs if sum(x in known for x in run)<words/2]
 
-ROLE = Secret('role', r"\bhow (?:can|may) (?:i|we) (?:help|assist)|\b(?:i|we)(?:'m| am|'re| are) (?:\w+ )?here (?:to help|for you)|\b(?:i|we) can (?:\w+ )?(?:help|assist) you|\bthank(?:s| you) for (?:contacting|reaching out|your (?:order|purchase|patience))"
-    r"|\b(?:i|we)(?:'ve| have| will|'ll)? (?:now |just |already )?(?:refunded|cancelled|escalated|processed|issued|updated|refund|cancel|escalate|process|issue) (?:your|the|you)\b"
-    r"|\byour (?:refund|order|request|address) (?:has been|was|is being|will be)\b|\b(?:our|the) (?:customer service|support) team (?:will|can)\b"
+ROLE = Secret('role', r"\bhow (?:can|may) (?:i|we) (?:help|assist)|\b(?:i|we)(?:'m| am|'re| are) (?:\w+ )?here (?:to help|for you)"
+    r"|\b(?:i|we) can (?:\w+ )?(?:help|assist) you"
+    r"|\bthank(?:s| you) for (?:contacting|reaching out|your (?:order|purchase|patience))"
+    r"|\b(?:i|we)(?:'ve| have| will|'ll)? (?:now |just |already )?(?:refunded|cancelled|escalated|processed|issued|updated"
+    r"|refund|cancel|escalate|process|issue) (?:your|the|you)\b"
+    r"|\byour (?:refund|order|request|address) (?:has been|was|is being|will be)\b"
+    r"|\b(?:our|the) (?:customer service|support) team (?:will|can)\b"
     r"|\b(?:give|tell|send|provide) (?:me|us) (?:with )?your\b", lambda heard: False)
 
 # %% ../../nbs/03_environments/07b_simulators.ipynb #1e19d40c
@@ -112,14 +119,17 @@ def desk_secrets(
         name, arguments = oracle_step(future)
         if name=='answer': said.append(arguments['message'])
         getattr(future, name)(**arguments)
-    return [*(identifier(n, _asked) for n in sorted(numbers)), *map(amount, sorted(money)), *map(call, tools), ROLE, *(s for text in said for s in answer(text, own=case.wish['address']))]
+    return [*(identifier(n, _asked) for n in sorted(numbers)), *map(amount, sorted(money)), *map(call, tools), ROLE,
+            *(s for text in said for s in answer(text, own=case.wish['address']))]
 
 # %% ../../nbs/03_environments/07b_simulators.ipynb #e56d7933
-PERSONAS = dict(polite='polite and patient', terse='in a hurry, using few words', rude='angry and rude', rambling='talkative, drifting off the subject')
+PERSONAS = dict(polite='polite and patient', terse='in a hurry, using few words', rude='angry and rude',
+                rambling='talkative, drifting off the subject')
 _REWORD = [('polite and patient', 'And now?', 'Could you please tell me what happens next?'),
            ('angry and rude', 'It is order 1357, zip 24680.', 'Fine! Order 1357, zip 24680. Hurry up!'),
            ('in a hurry, using few words', 'Can you help me or not?', 'Help or not?'),
-           ('talkative, drifting off the subject', 'Order number 9753, zip 86420.', 'My sister wrote it on the fridge: order 9753, zip 86420.')]
+           ('talkative, drifting off the subject', 'Order number 9753, zip 86420.',
+            'My sister wrote it on the fridge: order 9753, zip 86420.')]
 
 class PersonaUser:
     "A user worded by a model; `message -> reply`, None when they leave"
@@ -138,7 +148,8 @@ class PersonaUser:
     ):
         if not (goal or script): raise ValueError('a user needs a goal, or a script that decides what they say: give one of them')
         if tries<0: raise ValueError(f'tries={tries}: must be 0 (always the plain line) or more')
-        self.sampler, self.tokenizer, self.persona, self.goal, self.script = sampler, tokenizer, PERSONAS.get(persona, persona), goal, script
+        self.sampler, self.tokenizer = sampler, tokenizer
+        self.persona, self.goal, self.script = PERSONAS.get(persona, persona), goal, script
         self.secrets, self.seed, self.number, self.tries, self.patience = list(secrets), seed, number, tries, patience
         self.max_tokens, self.temperature = max_tokens, temperature
         self.heard, self.said, self.counts, self.usage, self.leaked = [], [], Counter(), Usage(), []
@@ -154,16 +165,20 @@ def _prompt(self: PersonaUser, line):
     "Messages for the model: a line to reword, or the conversation with the roles exchanged"
     if line is not None:
         system = 'Rewrite what a customer says, in the manner given. Keep all numbers. Write one or two sentences.'
-        shots = [m for p,a,b in _REWORD for m in (dict(role='user', content=f'A customer who is {p}: {a}'), dict(role='assistant', content=b))]
+        shots = [m for p,a,b in _REWORD for m in (dict(role='user', content=f'A customer who is {p}: {a}'),
+                                                  dict(role='assistant', content=b))]
         return [dict(role='system', content=system), *shots, dict(role='user', content=f'A customer who is {self.persona}: {line}')]
-    system = f'You are a customer, {self.persona}, and write to a shop. {self.goal} Answer the shop in one or two sentences. Write [leaves] when you got an answer that settles it.'
-    talk = [m for h,s in zip(self.heard, [*self.said, None]) for m in (dict(role='user', content=h), s and dict(role='assistant', content=s)) if m]
+    system = (f'You are a customer, {self.persona}, and write to a shop. {self.goal} Answer the shop in one or two sentences. '
+              'Write [leaves] when you got an answer that settles it.')
+    talk = [m for h,s in zip(self.heard, [*self.said, None])
+            for m in (dict(role='user', content=h), s and dict(role='assistant', content=s)) if m]
     return [dict(role='system', content=system), *talk]
 
 def _draw(self: PersonaUser, messages, attempt):
     "One reply, and whether it ended by itself"
     from rlops_lab.samplers import SamplingParams
-    ids = self.tokenizer(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True), add_special_tokens=False)['input_ids']
+    text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = self.tokenizer(text, add_special_tokens=False)['input_ids']
     seed = int(rng(self.seed, 'user', self.number, len(self.heard), attempt).integers(2**31))
     c, = self.sampler.sample([ids], SamplingParams(self.max_tokens, self.temperature, seed=seed))
     self.usage += c.usage; self.counts['draws'] += 1
@@ -217,8 +232,8 @@ def persona_desk(
         def reset(self, family: str, seed: int, split: str = 'train', **_) -> str:
             self._voice = None                    # the expert's copy, which says what is secret, needs no model
             first = super().reset(family, seed, split)
-            self._voice = PersonaUser(sampler, tokenizer, self.case.persona, script=lambda m: None, secrets=desk_secrets(self), seed=customer_seed,
-                                      number=[family, int(seed), split], **how)
+            self._voice = PersonaUser(sampler, tokenizer, self.case.persona, script=lambda m: None, secrets=desk_secrets(self),
+                                      seed=customer_seed, number=[family, int(seed), split], **how)
             return first
         def _say(self, message):
             line = super()._say(message)

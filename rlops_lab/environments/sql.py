@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['MOST_GOLD', 'TABLE_CREDIT', 'REFUSED_PENALTY', 'OVER', 'same_result', 'order_groups', 'tables_in', 'Gold',
-           'statements', 'gold_results', 'show_result', 'describe', 'schema', 'SQLEpisode', 'TextToSQL']
+           'statements', 'gold_results', 'show_result', 'quoted', 'describe', 'schema', 'SQLEpisode', 'TextToSQL']
 
 # %% ../../nbs/03_environments/05_sql.ipynb #f981e804
-import bisect, datetime, math, sqlite3
+import bisect, datetime, math, re, sqlite3, warnings
 from collections import Counter
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 from fastcore.basics import patch
+from ..core import only_block
 from .sql_guard import REFUSALS, Database, Limits, Result, database, sqlglot_module, to_sqlite
 
 # %% ../../nbs/03_environments/05_sql.ipynb #65f36ba6
@@ -155,27 +156,38 @@ def show_result(
     lines = [' | '.join(map(show, row)) for row in [r.columns, *r.rows]]
     return '\n'.join([*lines, '… more rows' if r.more else f"({len(r.rows)} row{'s'*(len(r.rows) != 1)})"])
 
+@lru_cache(10_000)
+def quoted(
+    name: str, # of a table or column
+) -> str:
+    "A name as a query must write it: in double quotes if it is no plain word, or one of SQLite's own."
+    if re.fullmatch(r'[^\W\d]\w*', name):
+        try: sqlite3.connect(':memory:').execute(f'SELECT 1 AS {name} ORDER BY {name}'); return name
+        except sqlite3.Error: pass
+    return '"'+name.replace('"', '""')+'"'
+
 def describe(
     db: Database,
-    table: str, # any case
+    table: str, # any case, quoted or not
     rows: int=3, # shown
 ) -> str: # None if there is no such table
     "A table's columns, what they refer to, and its first rows."
-    name = next((n for n in db.columns if n.lower() == table.strip().lower()), None)
+    written = table.strip().lower()
+    name = next((n for n in db.columns if written in (n.lower(), quoted(n).lower(), f'"{n.lower()}"')), None)
     if name is None: return None
     key = f'"{table}" described', rows
     if key not in db.gold:
-        columns = ', '.join(f"{c} {kind}{' PRIMARY KEY'*bool(pk)}".strip() for c, kind, pk in db.columns[name])
-        links = [f'{name}.{a} -> {other}.{b or "its key"}' for a, other, b in db.references[name]]
-        quoted = '"'+name.replace('"', '""')+'"'
-        db.gold[key] = '\n'.join([f'{name}({columns})', *links, show_result(db.run(f'SELECT * FROM {quoted} LIMIT {rows}'), db.limits)])
+        columns = ', '.join(f"{quoted(c)} {kind}{' PRIMARY KEY'*bool(pk)}".strip() for c, kind, pk in db.columns[name])
+        links = [f'{quoted(name)}.{quoted(a)} -> {quoted(other)}.{quoted(b) if b else "its key"}' for a, other, b in db.references[name]]
+        first = show_result(db.run(f'SELECT * FROM {quoted(name)} LIMIT {rows}'), db.limits)
+        db.gold[key] = '\n'.join([f'{quoted(name)}({columns})', *links, first])
     return db.gold[key]
 
 def schema(
     db: Database,
 ) -> str:
     "All tables in a line each, for a prompt."
-    return '\n'.join(f"{name}({', '.join(c for c, *_ in columns)})" for name, columns in db.columns.items())
+    return '\n'.join(f"{quoted(name)}({', '.join(quoted(c) for c, *_ in columns)})" for name, columns in db.columns.items())
 
 # %% ../../nbs/03_environments/05_sql.ipynb #84f46c80
 TABLE_CREDIT = .1 # a wrong answer from the right tables: a little, since finding the tables comes first
@@ -184,7 +196,7 @@ OVER = '(over)'
 
 class SQLEpisode:
     "One question, what was tried and what it is worth. The tools are in `TextToSQL`."
-    version = '1'
+    version = '2'
     def __init__(self,
         limits: Limits=Limits(),
     ): self.limits = limits
@@ -197,7 +209,10 @@ class SQLEpisode:
         self.done = self.matched = False
         self.answered, self.refusals = None, Counter()
         self.turns = self.errors = self.queries = 0; self._before = 0.
-        gold, *_ = [self._gold(i) for i in range(len(self.sources))]
+        gold, *others = [self._gold(i) for i in range(len(self.sources))]
+        if not any(g.rows for found in (gold, *others) for g in found):
+            warnings.warn(f'no database has rows for the gold query of {question!r}, so every query without rows is right there: '
+                          'ask for what is there, or give a hidden database that has it')
         self.tables = {g.tables for g in gold if g.tables} if tables is None else {frozenset(t.lower() for t in tables)}
         return question
 
@@ -237,10 +252,8 @@ def _note(self: SQLEpisode, r: Result):
     return r
 
 def _unfenced(text):
-    "A query as models write it: in a code fence, or bare; without the semicolon."
-    body = text.strip()
-    if body.startswith('```') and body.endswith('```') and '\n' in body: body = body[body.index('\n'):-3]
-    return body.strip().rstrip(';').rstrip()
+    "A query as models write it: in a code fence, with words around it or without, or bare; without the semicolon."
+    return only_block(text).strip().rstrip(';').rstrip()
 
 @patch
 def _right(self: SQLEpisode, query, i):
@@ -265,7 +278,7 @@ class TextToSQL(SQLEpisode):
     "Text-to-SQL over a database that can only be read: a TRL environment."
     def list_tables(self) -> str:
         "List the tables of the database."
-        return OVER if self._begin() else ', '.join(self._database().columns)
+        return OVER if self._begin() else ', '.join(map(quoted, self._database().columns))
 
     def describe(self, table: str) -> str:
         """Show a table's columns and first rows.
@@ -275,7 +288,7 @@ class TextToSQL(SQLEpisode):
         if self._begin(): return OVER
         if (text := describe(self._database(), table)) is not None: return text
         self.errors += 1
-        return f"error: no table {table}; tables: {', '.join(self._database().columns)}"
+        return f"error: no table {table}; tables: {', '.join(map(quoted, self._database().columns))}"
 
     def run(self, query: str) -> str:
         """Run a query and see its first rows.

@@ -7,7 +7,7 @@ __all__ = ['FUNCTIONS', 'REFUSALS', 'sqlglot_module', 'to_sqlite', 'connect', 'L
            'database']
 
 # %% ../../nbs/03_environments/04b_sql_guard.ipynb #31de2ce3
-import math, os, sqlite3, sys, threading, time, warnings
+import math, os, re, sqlite3, sys, threading, time, warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +53,7 @@ def _from_script(text):
                          ) from e
     return db
 
-def _is_script(source): return 'create table' in str(source).lower()
+def _is_script(source): return re.search(r'\bcreate\s+(?:virtual\s+|temp(?:orary)?\s+)?table\b', str(source), re.I)
 
 def connect(
     source, # path of an SQLite file or of a script, or the text of a script
@@ -62,7 +62,9 @@ def connect(
     "Open a database that nothing will be written to."
     if _is_script(source): return _from_script(to_sqlite(str(source), dialect))
     path = Path(source)
-    if not path.is_file():
+    try: there = path.is_file()
+    except (OSError, ValueError): there = False # a text too long for a name, or with a zero byte
+    if not there:
         raise FileNotFoundError(f"no database at {str(source)[:200]!r}: give the path of an SQLite file or of a script, "
                                 "or a text with CREATE TABLE statements")
     with open(path, 'rb') as f: head = f.read(16)
@@ -151,16 +153,21 @@ class Database:
         db.text_factory = lambda b: b.decode('utf-8', 'replace')
         try:
             for setting in ('query_only=ON', 'temp_store=MEMORY', 'trusted_schema=OFF'): db.execute(f'PRAGMA {setting}')
-            # SQLite makes these tables when they are first used, which would be refused
-            for function in ('json_each', 'json_tree'): db.execute(f"SELECT * FROM {function}('[]')")
-            names = [n for n, kind in db.execute('SELECT name, type FROM sqlite_master ORDER BY name')
-                     if kind in ('table', 'view') and not n.startswith('sqlite_')]
-            self.columns = {n: db.execute('SELECT name, type, pk FROM pragma_table_info(?)', (n,)).fetchall() for n in names}
+            # SQLite makes these tables when they are first used, which would be refused as a write
+            for function in ('json_each', 'json_tree', 'pragma_table_info'): db.execute(f"SELECT * FROM {function}('[]')")
+            stored = [n for n, in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")]
+            # virtual tables keep their rows in others ("shadow"), which they read and nobody else has to; SQLite says which from 3.37 on
+            known = sqlite3.sqlite_version_info >= (3, 37)
+            shadow = {n for n, in db.execute("SELECT name FROM pragma_table_list WHERE type='shadow'")} if known else set()
+            names = [n for n in stored if n not in shadow and not n.startswith('sqlite_')]
+            # hidden: 1 is a virtual table's argument, 2 and 3 are computed columns
+            seen = 'SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden<>1'
+            self.columns = {n: db.execute(seen, (n,)).fetchall() for n in names}
             links = 'SELECT "from", "table", "to" FROM pragma_foreign_key_list(?)'
             self.references = {n: db.execute(links, (n,)).fetchall() for n in names}
         except sqlite3.DatabaseError as e: raise ValueError(f'the database cannot be read ({e}): is it complete, and not encrypted?') from e
         if not names: raise ValueError('the database has no tables: give one that has')
-        self._readable = {n.lower() for n in names} | {'sqlite_master', 'sqlite_schema', 'json_each', 'json_tree'}
+        self._readable = {n.lower() for n in stored} | {'sqlite_master', 'sqlite_schema', 'json_each', 'json_tree'}
         widest = max(map(len, self.columns.values()))
         most = dict(LENGTH=limits.value, SQL_LENGTH=4*limits.query, COLUMN=max(100, 2*widest), EXPR_DEPTH=100, COMPOUND_SELECT=50,
                     VDBE_OP=100_000, FUNCTION_ARG=100, ATTACHED=0, LIKE_PATTERN_LENGTH=1000, VARIABLE_NUMBER=100,
@@ -174,6 +181,8 @@ class Database:
         if action == sqlite3.SQLITE_READ and (not two or one.lower() in self._readable): return sqlite3.SQLITE_OK
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE): return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and two.lower() in FUNCTIONS: return sqlite3.SQLITE_OK
+        # a table for full-text search asks this when it is read: has another program written?
+        if action == sqlite3.SQLITE_PRAGMA and one == 'data_version' and two is None: return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_READ: self._why = 'pragma' if one.lower().startswith('pragma_') else '', f'{one} cannot be read'
         elif action == sqlite3.SQLITE_FUNCTION: self._why = _FUNCTION_KIND.get(two.lower(), ''), f'function {two} is not allowed'
         else: self._why = _ACTION_KIND.get(action, 'write'), 'the database can only be read, by a SELECT'
@@ -217,7 +226,8 @@ def run(self: Database,
         kind, text = self._why or ('', '')
         if str(e).startswith('You can only execute one statement at a time'): kind, text = 'statements', 'write one statement'
         if str(e).startswith(('table ', 'view ', 'cannot modify ')) and not self._why: kind, text = 'write', str(e)
-        if str(e) == 'string or blob too big' or isinstance(e, MemoryError): kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
+        if str(e) == 'string or blob too big' or isinstance(e, MemoryError):
+            kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
         return Result(error=f'refused: {text}' if kind else text or str(e), refused=kind)
 
 # %% ../../nbs/03_environments/04b_sql_guard.ipynb #a4b52b71

@@ -164,8 +164,8 @@ _SHIPPED = any_of(
 _DELIVERED = any_of("(?:delivered|arrived)(?! to)", "reached you")
 _FUTURE = re.compile(r"(?:\b(?:will|to|should|would|going to|out for|when|once|if|until|not|never|be)\b|n't)\s(?:\w+\s){0,2}$")
 _PARCEL = any_of(r"ship\w*", "transit", "parcel", "package", "warehouse", "dispatched")
-_LATE = any_of("(?:30|thirty)[ -]days?(?! ago)", "(?:than|over|past|beyond) (?:30|thirty) days", "window", "too late(?! to| for (?:an? |the )?(?:address|change|cancel))", "too long ago",
-               "expired", "time limit",
+_LATE = any_of("(?:30|thirty)[ -]days?(?! ago)", "(?:than|over|past|beyond) (?:30|thirty) days", "window",
+               "too late(?! to| for (?:an? |the )?(?:address|change|cancel))", "too long ago", "expired", "time limit",
                "(?:refund|return) period", "deadline", "too old")
 _INSIDE, _ONLY = any_of("within", "inside", "still in"), any_of("only", "must")
 _STATES = dict(final_sale=any_of("final[ -]sale", "clearance", "sale is final", "sold as final"), lost=any_of("lost", "missing"),

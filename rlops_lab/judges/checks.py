@@ -11,6 +11,7 @@ import ast, json, os, re, sqlite3
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from ..core import code_blocks
 from ..environments.code import code_in
 from ..environments.sandbox import Limits, run_code
 from ..environments.unit_tests import run_tests
@@ -26,8 +27,9 @@ def unfenced(
     text: str,
 ) -> str:
     "What stands in the code fence that is the whole text; the text itself where there is none"
-    m = re.fullmatch(r'\s*```\w*\n(.*?)\n?```\s*', text, re.S)
-    return (m[1] if m else text).strip()
+    text = text.strip()
+    blocks = code_blocks(text) if text.startswith('```') and text.endswith('```') else []
+    return blocks[0].strip() if len(blocks)==1 else text
 
 def json_fits(
     schema: dict,                # JSON schema
