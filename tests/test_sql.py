@@ -212,7 +212,8 @@ def test_text_that_is_not_utf8_and_values_that_are_too_long(here):
         db.execute('CREATE TABLE "odd name"(a TEXT, "select" TEXT)')
         db.execute("INSERT INTO \"odd name\" VALUES (CAST(x'ff41' AS TEXT), ?)", ('x'*30_000,))
     db.close()
-    env = TextToSQL(); env.reset('?', 'odd.sqlite', 'SELECT a FROM "odd name"')
+    with pytest.warns(UserWarning, match='odd name.select holds values of up to 30,000 bytes.*Limits'):
+        env = TextToSQL(); env.reset('?', 'odd.sqlite', 'SELECT a FROM "odd name"')
     assert 'A' in env.run('SELECT a FROM "odd name"')
     assert 'more than 20,000 bytes' in env.run('SELECT "select" FROM "odd name"')
     env = TextToSQL(Limits(value=100_000)); env.reset('?', 'odd.sqlite', 'SELECT a FROM "odd name"')

@@ -167,6 +167,7 @@ class Database:
             self.references = {n: db.execute(links, (n,)).fetchall() for n in names}
         except sqlite3.DatabaseError as e: raise ValueError(f'the database cannot be read ({e}): is it complete, and not encrypted?') from e
         if not names: raise ValueError('the database has no tables: give one that has')
+        self._warn_of_long_values(db)
         self._readable = {n.lower() for n in stored} | {'sqlite_master', 'sqlite_schema', 'json_each', 'json_tree'}
         widest = max(map(len, self.columns.values()))
         most = dict(LENGTH=limits.value, SQL_LENGTH=4*limits.query, COLUMN=max(100, 2*widest), EXPR_DEPTH=100, COMPOUND_SELECT=50,
@@ -174,6 +175,17 @@ class Database:
                     TRIGGER_DEPTH=1, WORKER_THREADS=0)
         for name, value in most.items(): db.setlimit(getattr(sqlite3, f'SQLITE_LIMIT_{name}'), value)
         db.set_authorizer(self._allow); db.set_progress_handler(self._tick, _TICK)
+
+    def _warn_of_long_values(self, db):
+        "What is longer than the limit cannot be read at all, so say it before a policy is charged for trying"
+        for table, in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall(): # a view may take long
+            for name, *_ in self.columns.get(table, ()):
+                t, c = (x.replace('"', '""') for x in (table, name))
+                try: longest, = db.execute(f'SELECT max(length(CAST("{c}" AS BLOB))) FROM (SELECT "{c}" FROM "{t}" LIMIT 100)').fetchone()
+                except sqlite3.Error: continue # a virtual table that cannot be opened, say: `describe` will tell
+                if (longest or 0) > self.limits.value:
+                    warnings.warn(f'{table}.{name} holds values of up to {longest:,} bytes, and queries that read them are refused: '
+                                  f'give Limits(value={longest*2}), or leave the column out', stacklevel=3)
 
     def _allow(self, action, one, two, *_):
         "SQLite's question while it compiles: may this be done?"
@@ -227,7 +239,7 @@ def run(self: Database,
         if str(e).startswith('You can only execute one statement at a time'): kind, text = 'statements', 'write one statement'
         if str(e).startswith(('table ', 'view ', 'cannot modify ')) and not self._why: kind, text = 'write', str(e)
         if str(e) == 'string or blob too big' or isinstance(e, MemoryError):
-            kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes'
+            kind, text = 'runaway', f'a value has more than {self.limits.value:,} bytes: leave that column out'
         return Result(error=f'refused: {text}' if kind else text or str(e), refused=kind)
 
 # %% ../../nbs/03_environments/04b_sql_guard.ipynb #a4b52b71
