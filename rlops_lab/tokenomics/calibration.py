@@ -236,6 +236,12 @@ def calibrate(
     found = unpack(_descend(lambda x: np.log(_predict(f, unpack(x), _shares())/f['seconds']), at, width, noise))
     return replace(found, **CALIBRATED) if len(points)>=3 else found
 
+_HOW = 'chosen by how well stacks left out are predicted (the published points of this notebook, 2026-11)'
+fit.__doc__ += f'\n\nWhere it begins, and the width of the prior as a share: {_HOW}\n'+'\n'.join(f'{k} = {START[k]:.3g}, {w}' for k, w in WIDTH.items())
+calibrate.__doc__ += (f'\n\nHow far a stack may lie from `start`, as a share: {_HOW}\n'+', '.join(f'{k} {w}' for k, w in OWN.items())+
+    '\nFrom three points on the bands are those of what was left on the other points of published stacks (90%, ten draws of three points, 2026-11): '+
+    ', '.join(f'{k} {low}-{high}' for k, (low, high) in CALIBRATED.items()))
+
 # %% ../../nbs/10_tokenomics/02b_calibration.ipynb #419c7ce3
 def calibration_trial(
     points: list,            # of `Point`, several stacks

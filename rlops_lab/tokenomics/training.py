@@ -80,7 +80,11 @@ def training_bytes(
     critic = None,               # of PPO: parameters or a model; None: as large as the policy
     reward = None,
 ) -> float:
-    "Bytes on each GPU: parameters, gradients, optimizer, activations of one micro-batch"
+    """Bytes on each GPU: parameters, gradients, optimizer, activations of one micro-batch.
+
+    A trained parameter has 16 bytes: weight and gradient in bf16, weight and Adam's two moments in fp32 (Rajbhandari et al. 2020, ZeRO, section 3.1).
+    A token has 34 bytes a layer and hidden unit (Korthikanti et al. 2022, equation 1, flash attention in place of its second term), 2 if it is computed again.
+    """
     _known(method)
     if not gpus>0: raise ValueError(f'gpus={gpus}: must be above 0')
     if not 0<=lora<1: raise ValueError(f'lora={lora}: the share of the parameters in adapters, such as .01; not a rank, not True')
