@@ -64,9 +64,9 @@ def test_products_of_new_shapes_do_not_pile_up():
               'torch.set_num_threads(1)\n'
               'def held(): ctypes.CDLL(None).malloc_trim(0); return int(next(l.split()[1] for l in open("/proc/self/status") if l.startswith("RssAnon")))/1024\n'
               'x, w = torch.randn(2048, 64).bfloat16(), torch.randn(64, 64).bfloat16()\n'
-              'for n in range(1, 200): x[:n]@w.T\n'
+              'for n in range(1, 320): x[:n]@w.T\n'
               'before = held()\n'
-              'for n in range(200, 600): x[:n]@w.T\n'
+              'for n in range(320, 720): x[:n]@w.T\n'
               'print(held()-before)')
     if not sys.platform.startswith('linux') or not torch.backends.mkldnn.is_available(): pytest.skip('the memory of a process is read from /proc, the caches are those of oneDNN')
     env = {k: v for k,v in os.environ.items() if k not in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY')}

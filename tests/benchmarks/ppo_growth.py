@@ -4,7 +4,8 @@
 
 Episodes are recorded ones with random tokens (64 prompt tokens, up to 64 response tokens), so that sampling stays out; an update is scoring and
 an epoch in micro-batches of at most 2048 tokens. Each size is a process of its own, sizes take turns, and the order is reversed from pair to
-pair. The first update of a process warms up on 16 episodes of full length, which fill one micro-batch: with it, 16 episodes meet the limit too."""
+pair. The first two updates of a process warm up on 16 episodes of full length, which fill one micro-batch: with them, 16 episodes meet the limit too, and
+with the optimizer's state in memory, which the first step makes."""
 import argparse, json, os, statistics, sys, time
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def one(size, critic, name, epochs):
     model, tokenizer = load(name, device='cpu', dtype=torch.bfloat16)
     args = PPOConfig(num_ppo_epochs=epochs, num_mini_batches=1, episodes_per_update=size, critic=critic)
     trainer = PPOTrainer(model, args, processing_class=tokenizer, peft_config=LoraConfig(task_type='CAUSAL_LM', **LORA))
-    trainer.update(episodes(tokenizer, 16, [64]*16))
+    for _ in range(2): trainer.update(episodes(tokenizer, 16, [64]*16))
     played = episodes(tokenizer, size)
     began = time.perf_counter()
     trainer.update(played)
