@@ -82,12 +82,14 @@ async def _request(ask, prompt, load):
     if count>1: load.tpot.append((ended-first)/(count-1))
     return read
 
-async def _level(ask, prompts, load, seconds, bar):
+async def _level(ask, prompts, load, seconds, bar, settle):
     "All requests of one number of users"
     began, left, read = time.perf_counter(), iter(prompts), []
     async def user():
-        for prompt in left:
-            try: read.append(await _request(ask, prompt, load))
+        nonlocal began
+        for i, prompt in enumerate(left):
+            if i==settle and not load.ttft: began = time.perf_counter()
+            try: read.append(await _request(ask, prompt, load if i>=settle else Load(load.users)))
             except Exception as e: load.errors[type(e).__name__] += 1
             bar.update()
     users = [asyncio.ensure_future(user()) for _ in range(load.users)]
@@ -108,10 +110,13 @@ async def measure_users(
     users: tuple = (1, 2, 4, 8, 16, 32, 64),     # levels of concurrency
     requests: Callable = lambda c: max(4, 2*c),  # of a level
     seconds: float = 60.,                        # of a level at most
+    settle: int = 0,                             # requests of each user that are not counted: all begin at once, which no later moment is like
     progress: bool = True,
 ) -> Measurement:
     "Closed loops of more and more users"
     counts = [requests(c) for c in users]
+    if settle and any(n<=c*settle for c, n in zip(users, counts)):
+        raise ValueError(f'settle={settle}: with {users} users and {counts} requests a level would count none. Give more requests')
     if not users or min(users)<1 or min(counts)<1:
         raise ValueError(f'users={users}: at least one level, of at least one user and one request')
     if not seconds>0: raise ValueError(f'seconds={seconds}: must be above 0')
@@ -124,7 +129,7 @@ async def measure_users(
             for c, n in zip(users, counts):
                 bar.set_description(f'{c} users')
                 done.append(Load(c))
-                await _level(ask, prompts[at:at+n], done[-1], seconds, bar)
+                await _level(ask, prompts[at:at+n], done[-1], seconds, bar, settle)
                 at += n
         except (asyncio.CancelledError, KeyboardInterrupt): done[-1].stopped = 'interrupted'
     return Measurement([x for x in done if x.ttft or x.errors or x.stopped])

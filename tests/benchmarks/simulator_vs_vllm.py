@@ -95,13 +95,14 @@ def machine():
 def calibrated(url, args):
     "(processor, its Efficiency under vLLM, answers a second of the closed loop with most users, median error, points)"
     cpu = GPU('this processor', usd=TWO_CORES, source='see SHEET', date='2026-11', **SHEET)
-    asks, rng, counts = {n: ask_endpoint(url, NAME, output=n) for n in set((LENGTHS//2).tolist())}, np.random.default_rng(1), {1: 8, 2: 14, 4: 24, 8: 40, 16: 64}
+    asks, rng, counts = {n: ask_endpoint(url, NAME, output=n) for n in set((LENGTHS//2).tolist())}, np.random.default_rng(1), {1: 9, 2: 16, 4: 28, 8: 48, 16: 96}
     async def ask(prompt):
         async for said in asks[len(prompt)//2](prompt): yield said
     def drawn(n): return [rng.integers(1000, 30_000, k).tolist() for k in rng.choice(LENGTHS, n)]
-    def loops(counts): return asyncio.run(measure_users(ask, drawn(sum(counts.values())), users=tuple(counts), requests=counts.get, seconds=args.seconds, progress=False))
+    def loops(counts, settle=0):
+        return asyncio.run(measure_users(ask, drawn(sum(counts.values())), users=tuple(counts), requests=counts.get, seconds=args.seconds, settle=settle, progress=False))
     loops({4: 8, 16: 32})                                                               # not counted: a server that has run for a while has met its batch shapes
-    seen = loops(counts)
+    seen = loops(counts, settle=1)                                                      # all users begin at once, and a Poisson load does not
     for x in seen.loads:
         print(f'{x.users:2} users: TTFT {np.mean(x.ttft)*1e3:6.0f} ms, TPOT {np.mean(x.tpot)*1e3:5.1f} ms, n={len(x.ttft)}, errors {dict(x.errors)}', flush=True)
     if wrong := sum((x.errors for x in seen.loads), Counter()): raise SystemExit(f'the loops had errors: {dict(wrong)}')
