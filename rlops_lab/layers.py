@@ -9,8 +9,8 @@ __all__ = ['LINEARS', 'norm', 'norm_backward', 'rotate', 'linear', 'linear_backw
 
 # %% ../nbs/00b_layers.ipynb #763c521e
 import os
-# each new shape of a product leaves 0.6 MB of generated code in two caches of 1,024 entries each, and packed episodes make new shapes all the time
-for name in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'): os.environ.setdefault(name, '256')
+# each new shape of a product leaves generated code in two caches of 1,024 entries, 0.6 MB in all, and packed episodes make new shapes all the time
+os.environ.setdefault('ONEDNN_PRIMITIVE_CACHE_CAPACITY', '256'); os.environ.setdefault('LRU_CACHE_CAPACITY', '256')
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -214,7 +214,10 @@ def merged(m) -> tuple:
     layer = getattr(m, 'base_layer', m)
     weight = layer.weight.detach()
     if hasattr(m, 'lora_A') and not m.disable_adapters:
-        for adapter in m.active_adapters: weight = (weight.float()+m.get_delta_weight(adapter).detach().float()).to(layer.weight.dtype)
+        for adapter in m.active_adapters:
+            weight = weight.float()+m.get_delta_weight(adapter).detach().float()
+            if m.use_dora.get(adapter): weight *= (m.lora_magnitude_vector[adapter].weight.detach().float()/weight.norm(dim=1))[:, None]
+            weight = weight.to(layer.weight.dtype)
     return weight, None if layer.bias is None else layer.bias.detach()
 
 def merged_linears(model) -> dict:
@@ -287,7 +290,8 @@ class HFSampler:
         "Take the model's weights as they are now; every cache is dropped"
         self.layers = None if foreign(self.base) else FusedLayers(self.base)
         self.linears = merged_linears(self.base.get_decoder()) if self.layers is None else {}
-        self.head = packed_linear(*merged(self.base.get_output_embeddings()))
+        head = self.base.get_output_embeddings()                        # one that is trained whole, or quantised, computes itself
+        self.head = packed_linear(*merged(head)) if type(getattr(head, 'base_layer', head)) is torch.nn.Linear else head
         self.forget()
 
     def forget(self):

@@ -72,12 +72,14 @@ def test_products_of_new_shapes_do_not_pile_up():
     env = {k: v for k,v in os.environ.items() if k not in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY')}
     assert float(subprocess.run([sys.executable, '-c', script], env=env, capture_output=True, text=True, check=True).stdout)<40
 
-@pytest.mark.parametrize('adapter', [False, True])
+@pytest.mark.parametrize('adapter', [None, {}, dict(use_dora=True), dict(modules_to_save=['lm_head'])], ids=['plain', 'lora', 'dora', 'whole head'])
 @pytest.mark.parametrize('make', ARCHITECTURES+[lambda: LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act='gelu'))])
 def test_the_sampler_draws_from_these_layers(make, adapter):
     "Log-probabilities of what was drawn, by fused and merged layers and by the model itself; rows of several lengths, two turns"
     torch.manual_seed(0)
-    model = adapted(make()) if adapter else make().eval()
+    model = make().eval() if adapter is None else adapted(make(), **adapter)
+    for n, p in model.named_parameters():
+        if 'magnitude' in n or 'modules_to_save' in n: p.data += .3*torch.rand_like(p)
     sampler = HFSampler(model, SimpleNamespace(eos_token_id=0), min_prefix=4)
     assert (sampler.layers is None)==(model.config.hidden_act=='gelu')==bool(foreign(sampler.base))
     prompts, params = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9, 11, 12], [20, 21]], SamplingParams(max_tokens=5)
