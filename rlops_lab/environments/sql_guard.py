@@ -176,17 +176,6 @@ class Database:
         for name, value in most.items(): db.setlimit(getattr(sqlite3, f'SQLITE_LIMIT_{name}'), value)
         db.set_authorizer(self._allow); db.set_progress_handler(self._tick, _TICK)
 
-    def _warn_of_long_values(self, db):
-        "What is longer than the limit cannot be read at all, so say it before a policy is charged for trying"
-        for table, in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall(): # a view may take long
-            for name, *_ in self.columns.get(table, ()):
-                t, c = (x.replace('"', '""') for x in (table, name))
-                try: longest, = db.execute(f'SELECT max(length(CAST("{c}" AS BLOB))) FROM (SELECT "{c}" FROM "{t}" LIMIT 100)').fetchone()
-                except sqlite3.Error: continue # a virtual table that cannot be opened, say: `describe` will tell
-                if (longest or 0) > self.limits.value:
-                    warnings.warn(f'{table}.{name} holds values of up to {longest:,} bytes, and queries that read them are refused: '
-                                  f'give Limits(value={longest*2}), or leave the column out', stacklevel=3)
-
     def _allow(self, action, one, two, *_):
         "SQLite's question while it compiles: may this be done?"
         # a reading of no column: the rows of a subquery, say, are counted
@@ -209,6 +198,19 @@ class Database:
             now = _resident(); self._weight = self._weight or now
             if now-self._weight > self.limits.memory: self._why = 'runaway', 'the query takes too much memory: it was stopped'
         return self._why is not None
+
+# %% ../../nbs/03_environments/04b_sql_guard.ipynb #e01d61ea
+@patch
+def _warn_of_long_values(self: Database, db):
+    "What is longer than the limit cannot be read at all, so say it before a policy is charged for trying"
+    for table, in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall(): # a view may take long
+        for name, *_ in self.columns.get(table, ()):
+            t, c = (x.replace('"', '""') for x in (table, name))
+            try: longest, = db.execute(f'SELECT max(length(CAST("{c}" AS BLOB))) FROM (SELECT "{c}" FROM "{t}" LIMIT 100)').fetchone()
+            except sqlite3.Error: continue # a virtual table that cannot be opened, say: `describe` will tell
+            if (longest or 0) > self.limits.value:
+                warnings.warn(f'{table}.{name} holds values of up to {longest:,} bytes, and queries that read them are refused: '
+                              f'give Limits(value={longest*2}), or leave the column out', stacklevel=3)
 
 # %% ../../nbs/03_environments/04b_sql_guard.ipynb #4bf9b686
 @patch

@@ -51,7 +51,8 @@ class PPOTrainer:
         self.args, self.environment_factory, self.rollout_options, self.sampler = args, environment_factory, rollout_options or {}, sampler
         self.reward_funcs = reward_funcs if isinstance(reward_funcs, (list, tuple)) else [reward_funcs] if reward_funcs else []
         self.rows = [dict(r) for r in train_dataset] if train_dataset is not None else []
-        self.eval_rows, self.curriculum = [dict(r) for r in eval_dataset] if eval_dataset is not None else [], train_dataset if hasattr(train_dataset, 'observe') else None
+        self.curriculum = train_dataset if hasattr(train_dataset, 'observe') else None
+        self.eval_rows = [dict(r) for r in eval_dataset] if eval_dataset is not None else []
         self.n_updates, self.trajectories, self.tracker, self.history, self.stopped = 0, [], None, [], None
         self._check_data()
         join_processes()
@@ -70,28 +71,32 @@ class PPOTrainer:
         groups = [dict(params=p) for p in (self.backbone.policy_parameters(), self.backbone.critic_parameters())]
         return torch.optim.AdamW(groups, eps=self.args.adam_epsilon, weight_decay=0., foreach=False if self.backbone.shards else None)   # `foreach` takes no mixture of sharded and whole parameters
 
-    def _check_data(self):
-        weights = self.args.reward_weights
-        if weights is not None and len(weights)!=len(self.reward_funcs):
-            raise ValueError(f'PPOConfig.reward_weights={weights!r}: give one weight each to {len(self.reward_funcs)} reward functions')
-        if self.args.eval_every and not self.eval_rows: raise ValueError(f'PPOConfig.eval_every={self.args.eval_every}: give an eval_dataset, with rows that are not trained on')
-        if self.environment_factory is None: return
-        if not self.rows: raise ValueError('train_dataset is missing or empty: give the rows from which `reset` starts episodes')
-        for rows in (self.rows, self.eval_rows): validate_rows(self.environment_factory, rows)
+# %% ../../nbs/09_ppo/03_trainer.ipynb #0ea8dbb0
+@patch
+def _check_data(self: PPOTrainer):
+    weights = self.args.reward_weights
+    if weights is not None and len(weights)!=len(self.reward_funcs):
+        raise ValueError(f'PPOConfig.reward_weights={weights!r}: give one weight each to {len(self.reward_funcs)} reward functions')
+    if self.args.eval_every and not self.eval_rows: raise ValueError(f'PPOConfig.eval_every={self.args.eval_every}: give an eval_dataset, with rows that are not trained on')
+    if self.environment_factory is None: return
+    if not self.rows: raise ValueError('train_dataset is missing or empty: give the rows from which `reset` starts episodes')
+    for rows in (self.rows, self.eval_rows): validate_rows(self.environment_factory, rows)
 
-    def _check_model(self, model):
-        tok, context = self.tokenizer, getattr(model.config, 'max_position_embeddings', None)
-        if self.environment_factory is not None and tok is None: raise ValueError("processing_class is missing: give the model's tokenizer")
-        if tok is not None and tok.pad_token_id is not None and tok.pad_token_id==tok.eos_token_id:
-            raise ValueError(f'pad token and EOS are both {tok.eos_token!r}, so what ignores padding also ignores stopping: '
-                             'set tokenizer.pad_token to another token')
-        if context and self.args.max_total_tokens>context:
-            raise ValueError(f'PPOConfig.max_total_tokens={self.args.max_total_tokens}: the model reads at most {context} tokens, lower it')
+@patch
+def _check_model(self: PPOTrainer, model):
+    tok, context = self.tokenizer, getattr(model.config, 'max_position_embeddings', None)
+    if self.environment_factory is not None and tok is None: raise ValueError("processing_class is missing: give the model's tokenizer")
+    if tok is not None and tok.pad_token_id is not None and tok.pad_token_id==tok.eos_token_id:
+        raise ValueError(f'pad token and EOS are both {tok.eos_token!r}, so what ignores padding also ignores stopping: '
+                         'set tokenizer.pad_token to another token')
+    if context and self.args.max_total_tokens>context:
+        raise ValueError(f'PPOConfig.max_total_tokens={self.args.max_total_tokens}: the model reads at most {context} tokens, lower it')
 
-    def _start_tracker(self):
-        from accelerate import Accelerator
-        self.tracker = Accelerator(log_with=self.args.report_to, project_dir=self.args.output_dir)
-        self.tracker.init_trackers('rlops_lab', config={k: v for k,v in asdict(self.args).items() if isinstance(v, (int, float, str))})
+@patch
+def _start_tracker(self: PPOTrainer):
+    from accelerate import Accelerator
+    self.tracker = Accelerator(log_with=self.args.report_to, project_dir=self.args.output_dir)
+    self.tracker.init_trackers('rlops_lab', config={k: v for k,v in asdict(self.args).items() if isinstance(v, (int, float, str))})
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #afc14649
 @patch

@@ -285,6 +285,7 @@ def expected_times(
     queued = others*(prefill.compute/e.mfu_prefill/speed+prefill.send/e.link_share)     # prompts in one pass share its overhead
     return e.request_overhead+alone+bunching*queued, step/speculation+(1-bunching)*queued/output
 
+# %% ../../nbs/10_tokenomics/02_latency.ipynb #abb56f6a
 def _band(value, band): return Range(float(value), float(value*band[0]), float(value*band[1]))
 
 def latency(

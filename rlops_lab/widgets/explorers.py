@@ -232,6 +232,7 @@ class Choice:
     def check(self, key):
         if self.value not in self.options: raise ValueError(f'{key}={self.value!r}: one of {", ".join(map(str, self.options))}')
 
+# %% ../../nbs/13_widgets/04_explorers.ipynb #de416ac0
 class Explorer:
     "Sliders around a function from numbers to HTML"
     def __init__(self, name: str, controls: dict, render: Callable, note: str = ''):
