@@ -31,7 +31,8 @@ class VLLMServer:
         self.port, self.startup = free_port(), startup
         self.log = Path(log or Path(tempfile.mkdtemp())/'vllm.log')
         self.command = [str(x) for x in (executable, 'serve', model, '--served-model-name', 'policy', '--host', '127.0.0.1', '--port', self.port, *options)]
-        mine = {k: v for k,v in os.environ.items() if k not in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')}       # this process's limits are not the server's
+        limits = 'OMP_NUM_THREADS MKL_NUM_THREADS ONEDNN_PRIMITIVE_CACHE_CAPACITY LRU_CACHE_CAPACITY'.split()      # of this process, not the server's
+        mine = {k: v for k,v in os.environ.items() if k not in limits}
         self.env = mine | dict(VLLM_NO_USAGE_STATS='1', DO_NOT_TRACK='1', VLLM_ALLOW_RUNTIME_LORA_UPDATING='True') | (env or {})
 
     @property
