@@ -14,7 +14,7 @@ from rlops_lab.models import Backbone, load
 from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 from rlops_lab.rollouts import rollout
 from rlops_lab.samplers import HFSampler, SamplingParams
-from rlops_lab.server_sampler import ServerSampler
+from rlops_lab.server_sampler import ServerSampler, VLLMServer
 
 
 class FakeVLLM:
@@ -128,3 +128,8 @@ def test_training_through_a_server(fake, policy):
     assert first['mismatch_max']<1e-3                            # the server's base is the policy as it begins
     assert len({body['model'] for body in fake.asked})==3         # the base in the check, then each update's adapter
     assert first['policy_grad_norm']>0 and second['mismatch_max']>100*first['mismatch_max'] and second['first_ratio_error']==0     # the fake goes on with the base, which is measured
+
+def test_limits_of_this_process_are_not_the_servers(monkeypatch):
+    for name in ('OMP_NUM_THREADS', 'LRU_CACHE_CAPACITY', 'KEPT'): monkeypatch.setenv(name, '1')
+    env = VLLMServer('a-model', env=dict(OMP_NUM_THREADS='2')).env
+    assert (env['OMP_NUM_THREADS'], env['KEPT'])==('2', '1') and 'LRU_CACHE_CAPACITY' not in env and 'ONEDNN_PRIMITIVE_CACHE_CAPACITY' not in env
