@@ -60,11 +60,12 @@ def places(
     heads: int,           # of queries
     shared: int,          # of keys and values
 ) -> list[tuple]:         # of each group: span of tokens; length; rows of queries and of keys [B*heads*T]; rows back [tokens*heads]; padding
-    "Neighbours that are multiplied together, and where their rows are"
+    "Neighbours that are multiplied together, and where their rows are; lengths are rounded up to multiples of 16, which makes few shapes"
     out, i, begin = [], 0, 0
     while i<len(lengths):
         j, T = i+1, lengths[i]
         while j<len(lengths) and (j+1-i)*max(T, lengths[j])**2<=4*128**2 and min(lengths[i:j+1])>=.6*max(T, lengths[j]): T = max(T, lengths[j]); j += 1
+        T += -T%16
         n = torch.tensor(lengths[i:j]); real = torch.arange(T)<n[:, None]
         token = torch.where(real, (n.cumsum(0)-n)[:, None]+torch.arange(T), 0)[:, None]
         head = torch.arange(heads)[:, None]
@@ -89,6 +90,7 @@ def probabilities(q, k, mask, scale):
 def attention(q, k, v, places, mask, scale):
     "What each token sees of its own episode: [N, heads, D]"
     out = torch.empty_like(q)
+    out[places[-1][0].stop:] = 0                                                       # rows that only fill up belong to no episode
     for span,T,at_q,at_k,back,_ in places:
         p = probabilities(gathered(q[span], at_q, T), gathered(k[span], at_k, T), mask, scale)
         put_back(p@gathered(v[span], at_k, T), back, out[span])
@@ -98,6 +100,7 @@ def attention(q, k, v, places, mask, scale):
 def attention_backward(do, q, k, v, places, mask, scale):
     "Gradients of `attention` by q, k and v"
     dq, dk, dv = torch.empty_like(q), torch.empty_like(q), torch.empty_like(q)
+    for x in (dq, dk, dv): x[places[-1][0].stop:] = 0
     for span,T,at_q,at_k,back,padding in places:
         Q, K, V, D = gathered(q[span], at_q, T), gathered(k[span], at_k, T), gathered(v[span], at_k, T), gathered(do[span], at_q, T)
         D.view(-1, D.shape[-1]).index_fill_(0, padding, 0)                             # padding gets no gradient, and so gives none
@@ -198,12 +201,13 @@ def hidden_states(
     states: Tensor|None = None,# [N, H] that came out of layer `first`-1
 ) -> Tensor:                   # [N, H]
     "Hidden states of packed episodes"
-    x = decoder.embed_tokens(input_ids) if states is None else states
-    positions = torch.cat([torch.arange(n, device=x.device) for n in lengths])
+    n = sum(lengths); more = -n%64                             # rows that fill up to a multiple of 64: few shapes are few kernels to generate and to keep
+    x = F.pad(decoder.embed_tokens(input_ids) if states is None else states, (0, 0, 0, more))
+    positions = F.pad(torch.cat([torch.arange(k, device=x.device) for k in lengths]), (0, more))
     cos, sin = (angles[0, :, None, :angles.shape[-1]//2] for angles in decoder.rotary_emb(x[None], positions[None]))
     at = dict(cos=cos, sin=sin, places=places(lengths, decoder.config.num_attention_heads, decoder.config.num_key_value_heads),
-              mask=torch.full((max(lengths),)*2, -torch.inf, dtype=x.dtype, device=x.device).triu_(1))
+              mask=torch.full((max(lengths)+15,)*2, -torch.inf, dtype=x.dtype, device=x.device).triu_(1))
     for layer in decoder.layers[first:last]:
         w, loras = parts(layer, adapter)
         x = Layer.apply(x, at, w, {name: scale for name,(_,_,scale) in loras.items()}, *(p for A,B,_ in loras.values() for p in (A, B)))
-    return x if last is not None else decoder.norm(x)
+    return x[:n] if last is not None else decoder.norm(x[:n])
