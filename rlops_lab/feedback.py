@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from .core import Trajectory, wilson
-from .finetune import _fit
+from .finetune import padded, run_trainer, token_trainer
 from .judges.calibration import Estimate
 from .rejection import distilled, family
 from .rollouts import encoded
@@ -128,24 +127,13 @@ def kto_rows(
     return Dataset.from_list(rows)
 
 # %% ../nbs/08c_feedback.ipynb #96bec56f
-def _kto_classes():
-    "KTOTrainer for rows of tokens"
-    from trl import KTOConfig, KTOTrainer
-    class TokenKTOTrainer(KTOTrainer):
-        def _prepare_dataset(self, dataset, *args, **kwargs): return dataset
-    return TokenKTOTrainer, KTOConfig
-
 def _kto_collator(pad_token_id):
     "Rows, and each prompt with its neighbour's completion; masks are 1 where the policy sampled"
     def collate(rows):
-        out = dict(label=torch.tensor([r['label'] for r in rows]))
-        for prefix, others in (('', rows), ('KL_', rows[-1:]+rows[:-1])):
-            ids = [r['prompt_ids']+o['completion_ids'] for r, o in zip(rows, others)]
+        def batch(others):
             mask = [[0]*len(r['prompt_ids'])+o['completion_mask'] for r, o in zip(rows, others)]
-            pad = lambda lists, value: nn.utils.rnn.pad_sequence([torch.tensor(x) for x in lists], batch_first=True, padding_value=value)
-            found = dict(input_ids=pad(ids, pad_token_id), attention_mask=pad([[1]*len(x) for x in ids], 0), completion_mask=pad(mask, 0))
-            out |= {f'{prefix}{k}': x for k, x in found.items()}
-        return out
+            return padded([r['prompt_ids']+o['completion_ids'] for r, o in zip(rows, others)], pad_token_id, completion_mask=mask)
+        return dict(label=torch.tensor([r['label'] for r in rows])) | batch(rows) | {f'KL_{k}': x for k, x in batch(rows[-1:]+rows[:-1]).items()}
     return collate
 
 # %% ../nbs/08c_feedback.ipynb #e60fbcf3
@@ -172,10 +160,11 @@ def kto(
     if size<2: raise ValueError('KTO compares the rows of a batch: micro_batch_size (or batch_size) must be at least 2')
     if desirable_weight is None: desirable_weight = max(1., (n-yes)/yes)
     if undesirable_weight is None: undesirable_weight = max(1., yes/(n-yes))
+    from trl import KTOConfig, KTOTrainer
     rows = dataset.select_columns(columns); longest = max(map(len, rows['completion_ids']))
-    return _fit(_kto_classes(), model, tokenizer, rows, [len(p)+longest for p in rows['prompt_ids']], output_dir, peft_config=peft_config,
-                beta=beta, desirable_weight=desirable_weight, undesirable_weight=undesirable_weight, remove_unused_columns=False,
-                dataloader_drop_last=True, collator=_kto_collator(tokenizer.pad_token_id), **options)
+    return run_trainer((token_trainer(KTOTrainer), KTOConfig), model, tokenizer, rows, [len(p)+longest for p in rows['prompt_ids']], output_dir,
+                       peft_config=peft_config, beta=beta, desirable_weight=desirable_weight, undesirable_weight=undesirable_weight,
+                       remove_unused_columns=False, dataloader_drop_last=True, collator=_kto_collator(tokenizer.pad_token_id), **options)
 
 # %% ../nbs/08c_feedback.ipynb #8d48626d
 def edit_pairs(

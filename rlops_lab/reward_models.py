@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .core import Trajectory, rng
-from .finetune import _fit, for_scorer, merge, with_head
+from .finetune import for_scorer, merge, padded, run_trainer, token_trainer, with_head
 from .judges.calibration import Estimate
 from .layers import hidden_states, unsupported
 from .models import fingerprint
@@ -208,9 +208,8 @@ def last_states(scorer, input_ids, lengths, adapter):
 def _classes():
     "TRL's trainer of reward models, on single episodes"
     from trl import RewardConfig, RewardTrainer
-    class VerdictTrainer(RewardTrainer):
-        "RewardTrainer whose rows are tokens with a verdict, and whose loss is the verdict's cross-entropy"
-        def _prepare_dataset(self, dataset, *args, **kwargs): return dataset
+    class VerdictTrainer(token_trainer(RewardTrainer)):
+        "RewardTrainer whose loss is the verdict's cross-entropy"
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             scorer, lengths, labels = self.model.get_base_model(), inputs['attention_mask'].sum(1), inputs['labels']
             packs = inputs['input_ids'].device.type=='cpu' and self.accelerator.num_processes==1 and unsupported(scorer) is None
@@ -222,9 +221,7 @@ def _classes():
 
 def _collator(pad_token_id):
     def collate(rows):
-        ids = [torch.tensor(r['input_ids']) for r in rows]; pad = nn.utils.rnn.pad_sequence
-        real, labels = pad([torch.ones_like(x) for x in ids], True), torch.tensor([r['label'] for r in rows])
-        return dict(input_ids=pad(ids, True, pad_token_id), attention_mask=real, labels=labels)
+        return padded([r['input_ids'] for r in rows], pad_token_id) | dict(labels=torch.tensor([r['label'] for r in rows]))
     return collate
 
 # %% ../nbs/08b_reward_models.ipynb #47f12d80
@@ -249,9 +246,9 @@ def classifier(
         raise ValueError(f'the adapter names layer {beyond[0]}, but depth is {len(trunk.layers)}: leave it out')
     rows = dataset.select_columns(['input_ids', 'label'])
     torch.manual_seed(options.get('seed', 0))                   # the adapter's first weights are drawn before the trainer seeds anything
-    _, log = _fit(_classes(), with_head(trunk, tokenizer.pad_token_id), tokenizer, rows, [len(x) for x in rows['input_ids']],
-                  output_dir or folder/'checkpoints', peft_config=for_scorer(peft_config), adapter_dir=folder,
-                  collator=_collator(tokenizer.pad_token_id), remove_unused_columns=False, keep_base=True, **options)
+    _, log = run_trainer(_classes(), with_head(trunk, tokenizer.pad_token_id), tokenizer, rows, [len(x) for x in rows['input_ids']],
+                         output_dir or folder/'checkpoints', peft_config=for_scorer(peft_config), adapter_dir=folder,
+                         collator=_collator(tokenizer.pad_token_id), remove_unused_columns=False, keep_base=True, **options)
     depth = len(trunk.layers) if len(trunk.layers)<len(model.get_decoder().layers) else None
     (folder/'base.json').write_text(json.dumps(dict(fingerprint=fingerprint(model), depth=depth)))
     return log

@@ -8,7 +8,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 from rlops_lab.core import rng
-from rlops_lab.finetune import _fit, _sft_classes, batch_order, labels_html, last_checkpoint, merge, preference, reward_model, sft
+from rlops_lab.finetune import _sft_classes, batch_order, labels_html, last_checkpoint, merge, preference, reward_model, run_trainer, sft
 from rlops_lab.models import load
 
 pytestmark = pytest.mark.filterwarnings('ignore')
@@ -43,7 +43,7 @@ def test_a_longer_run_begins_like_a_shorter_one():
 def test_loss_and_gradient_are_trls(tmp_path):
     from trl import SFTConfig, SFTTrainer
     def run(classes):
-        return _fit(classes, tiny(), tokenizer, rows(), [40]*12, tmp_path, batch_size=4, peft_config=lora(), dataset_kwargs=dict(skip_prepare_dataset=True))[1]
+        return run_trainer(classes, tiny(), tokenizer, rows(), [40]*12, tmp_path, batch_size=4, peft_config=lora(), dataset_kwargs=dict(skip_prepare_dataset=True))[1]
     for a, b in zip(run(_sft_classes()), run((SFTTrainer, SFTConfig))):
         assert a['loss']==pytest.approx(b['loss'], rel=1e-5) and a['grad_norm']==pytest.approx(b['grad_norm'], rel=1e-4)
 
