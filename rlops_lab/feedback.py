@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from .core import Trajectory, wilson
-from .finetune import padded, run_trainer, token_trainer
+from .finetune import padded_rows, run_trainer, token_trainer
 from .judges.calibration import Estimate
 from .rejection import distilled, family
 from .rollouts import encoded
@@ -132,7 +132,7 @@ def _kto_collator(pad_token_id):
     def collate(rows):
         def batch(others):
             mask = [[0]*len(r['prompt_ids'])+o['completion_mask'] for r, o in zip(rows, others)]
-            return padded([r['prompt_ids']+o['completion_ids'] for r, o in zip(rows, others)], pad_token_id, completion_mask=mask)
+            return padded_rows([r['prompt_ids']+o['completion_ids'] for r, o in zip(rows, others)], pad_token_id, completion_mask=mask)
         return dict(label=torch.tensor([r['label'] for r in rows])) | batch(rows) | {f'KL_{k}': x for k, x in batch(rows[-1:]+rows[:-1]).items()}
     return collate
 

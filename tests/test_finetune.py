@@ -191,3 +191,44 @@ def test_labels_as_html_escape_and_colour():
     ids = tokenizer('<b>\n', add_special_tokens=False)['input_ids']
     page = labels_html(tokenizer, ids, [ids[0]]+[-100]*(len(ids)-1))
     assert '<b>' not in page and page.count('52,168,83')==1 and page.count('<span')==len(ids)
+
+@pytest.mark.parametrize('options', [dict(use_dora=True), dict(use_rslora=True)])
+def test_what_is_not_plain_lora_is_merged_as_well(options):
+    torch.manual_seed(0)
+    adapted = get_peft_model(tiny(), lora(**options))
+    for n,p in adapted.named_parameters():
+        if 'lora_B' in n: torch.nn.init.normal_(p, std=.05)
+    ids = torch.tensor([list(range(5, 25))])
+    with torch.no_grad():
+        want = adapted(ids).logits
+        assert torch.allclose(merge(adapted)(ids).logits, want, atol=1e-5*want.abs().max().item()) and not torch.allclose(want, tiny()(ids).logits, atol=.1)
+
+def test_an_adapter_on_embeddings_is_refused_before_training(tmp_path):
+    def never(*_): raise AssertionError('a step was made')
+    with pytest.raises(ValueError, match='leave embeddings out'): sft(tiny(), tokenizer, rows(), tmp_path, peft_config=lora(target_modules=['embed_tokens']), on_step=never)
+
+@pytest.mark.parametrize('options', [dict(epochs=0), dict(batch_size=0), dict(micro_batch_size=-1)])
+def test_nothing_to_train_is_refused(tmp_path, options):
+    with pytest.raises(ValueError, match='each must be above 0'): sft(tiny(), tokenizer, rows(), tmp_path/'x', **options)
+
+def test_a_reward_model_starts_from_a_plain_model(tmp_path):
+    with pytest.raises(TypeError, match='adapters already'): reward_model(get_peft_model(tiny(), lora()), tokenizer, pair_rows(), tmp_path, peft_config=lora())
+
+@pytest.mark.parametrize('train', [preference, reward_model])
+def test_pairs_in_micro_batches_and_in_another_state_of_the_generator(tmp_path, train):
+    def losses(state, micro):
+        torch.manual_seed(state)
+        return [h['loss'] for h in train(tiny(), tokenizer, pair_rows(), tmp_path, peft_config=lora(), batch_size=4, epochs=2, micro_batch_size=micro, learning_rate=1e-2)[1]]
+    assert losses(1, None)==losses(2, None)==pytest.approx(losses(3, 2), rel=1e-3)
+
+def test_dpo_is_the_formula(tmp_path):
+    "The second step's loss from log-probabilities of the policy's tokens, by hand"
+    data, start, b = pair_rows(4), tiny(), .3
+    one = preference(tiny(), tokenizer, data, tmp_path, peft_config=lora(), beta=b, batch_size=4, max_steps=1, learning_rate=1e-2, warmup=0, schedule='constant')[0]
+    _, log = preference(tiny(), tokenizer, data, tmp_path, peft_config=lora(), beta=b, batch_size=4, epochs=2, learning_rate=1e-2, warmup=0, schedule='constant')
+    def said(model, r, side):
+        with torch.no_grad(): lp = model(torch.tensor([r['prompt_ids']+r[f'{side}_ids']])).logits[0, :-1].log_softmax(-1)
+        at = len(r['prompt_ids']); n = len(r[f'{side}_ids'])
+        return (lp[torch.arange(at-1, at-1+n), torch.tensor(r[f'{side}_ids'])]*torch.tensor(r[f'{side}_mask'])).sum().item()
+    gap = [b*(said(one, r, 'chosen')-said(start, r, 'chosen')-said(one, r, 'rejected')+said(start, r, 'rejected')) for r in data]
+    assert log[1]['loss']==pytest.approx(np.mean([np.logaddexp(0, -g) for g in gap]), rel=1e-4) and log[1]['loss']<.69
