@@ -168,8 +168,8 @@ def run_trainer(
     trainer_class, config_class = classes
     args = config_class(
         str(output_dir), per_device_train_batch_size=micro, gradient_accumulation_steps=batch_size//micro, num_train_epochs=1,
-        max_length=None, learning_rate=learning_rate, lr_scheduler_type=schedule, warmup_steps=int(warmup*steps), max_grad_norm=1., seed=seed,
-        data_seed=seed,
+        max_length=None, learning_rate=learning_rate, lr_scheduler_type=schedule, warmup_steps=int(warmup*steps), max_grad_norm=1.,
+        seed=seed, data_seed=seed,
         train_sampling_strategy='sequential', bf16=low, use_cpu=cpu, dataloader_pin_memory=not cpu, gradient_checkpointing=False,
         save_strategy='steps' if save_steps else 'no', save_steps=save_steps or 500, save_total_limit=2, logging_steps=1, report_to='none',
         disable_tqdm=True, **config)

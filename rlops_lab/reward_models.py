@@ -81,8 +81,8 @@ class BagOfWords:
         except ImportError as e: raise ImportError("the baseline needs scikit-learn: pip install 'rlops_lab[judge]'") from e
         y = codes(labels, BINARY, 'label')
         if len(y)!=len(texts) or (y<0).any() or min((y==k).sum() for k in (0, 1))<5:
-            raise ValueError(f'{len(texts)} texts, {(y==1).sum()} accepted and {(y==0).sum()} rejected: give each a label, and at least five '
-                             'of both kinds')
+            raise ValueError(f'{len(texts)} texts, {(y==1).sum()} accepted and {(y==0).sum()} rejected: give each a label, and at least '
+                             'five of both kinds')
         words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, token_pattern=r'[a-z_]+|\d+(?:\.\d+)?|[^\w\s]')
         strength, folds = dict(logisticregression__C=[.1, 1., 10., 100.]), StratifiedKFold(5, shuffle=True, random_state=seed)
         search = GridSearchCV(make_pipeline(words, LogisticRegression(max_iter=2000)), strength, scoring='neg_log_loss', cv=folds)
@@ -124,7 +124,7 @@ def fit_temperature(
         low, high = (low, b) if log_loss(logits/a, labels).sum()<log_loss(logits/b, labels).sum() else (a, high)
     found = float((low*high)**.5)
     if not 1.01*ends[0]<found<.99*ends[1]:
-        easy, useless = 'rows that are all told apart say nothing of how sure to be', 'the log-odds say no more than a coin, or the opposite'
+        easy, useless = 'rows that are all told apart say nothing of how sure to be', 'the log-odds say no more than a coin does, or less'
         why = easy if found<1 else useless
         warnings.warn(f'the temperature of {len(labels)} rows ends at its bound, {found:.2f}: {why}. Give more rows', stacklevel=2)
     return found
