@@ -38,10 +38,11 @@ def batch_order(
     epochs: float,         # passes over the rows; may be a fraction
     batch_size: int,       # rows of one optimizer step
     seed: int = 0,
-    window: int = 8,       # batches that are sorted by length together
+    window: int = 8,       # batches that are sorted by length together; fewer where an epoch has fewer
 ) -> list[int]:            # row numbers of the whole run, batch after batch
     "Every epoch shuffled anew, rows of like length side by side"
     n, lengths, order = len(lengths), np.asarray(lengths), []
+    window = max(1, min(window, n//batch_size))                    # or a row would meet itself from another epoch, side by side
     stream = np.concatenate([rng(seed, 'sft', e).permutation(n) for e in range(math.ceil(epochs))])[:round(epochs*n)]
     for w,at in enumerate(range(0, len(stream), window*batch_size)):
         rows = stream[at:at+window*batch_size]; rows = rows[np.argsort(lengths[rows], kind='stable')]

@@ -232,3 +232,10 @@ def test_dpo_is_the_formula(tmp_path):
         return (lp[torch.arange(at-1, at-1+n), torch.tensor(r[f'{side}_ids'])]*torch.tensor(r[f'{side}_mask'])).sum().item()
     gap = [b*(said(one, r, 'chosen')-said(start, r, 'chosen')-said(one, r, 'rejected')+said(start, r, 'rejected')) for r in data]
     assert log[1]['loss']==pytest.approx(np.mean([np.logaddexp(0, -g) for g in gap]), rel=1e-4) and log[1]['loss']<.69
+
+@pytest.mark.parametrize('n, epochs, size', [(39, 3, 16), (31, 2, 31), (96, 3, 16), (10, 3, 4)])
+def test_few_rows_do_not_meet_themselves(n, epochs, size):
+    order = batch_order(rng(0, n).integers(5, 100, n).tolist(), epochs, size)
+    batches = [order[i:i+size] for i in range(0, len(order), size)]
+    assert min(len(set(b))/len(b) for b in batches if len(b)==size)>=.7        # sorted over all epochs at once, a batch held each row two or three times
+    assert len(set(batches[0]))==size
