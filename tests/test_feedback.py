@@ -92,8 +92,10 @@ def test_a_late_contact_does_not_take_back_an_early_one():
 def test_signals_by_hand():
     labels = {'a': 'pass', 'b': False}
     up, down = signals(EPISODES, [Event('a', 'thumb_up'), Event('b', 'thumb_up'), Event('b', 'thumb_down')], labels, TOKENIZER)
-    assert (up.right.value, up.occurs.value, up.by_chance)==(.5, 1., .5) and (down.right.value, down.occurs.value, down.by_chance)==(1., .5, .5)
-    assert signals(EPISODES, [Event('a', 'quiet')], labels, TOKENIZER)==[] and signals(EPISODES, [Event('a', 'thumb_up')], {}, TOKENIZER)==[]
+    assert (up.right.value, up.occurs.value, up.by_chance)==(.5, 1., .5)
+    assert (down.right.value, down.occurs.value, down.by_chance)==(1., .5, .5)
+    assert signals(EPISODES, [Event('a', 'quiet')], labels, TOKENIZER)==[]
+    assert signals(EPISODES, [Event('a', 'thumb_up')], {}, TOKENIZER)==[]
     with pytest.raises(ValueError, match='labels name unknown'): signals(EPISODES, [], {'z': True}, TOKENIZER)
     for f in (verdicts, edit_pairs):
         with pytest.raises(ValueError, match='events name unknown'): f(EPISODES, [Event('z', 'edit', turn=0, text='x')], TOKENIZER)
@@ -116,13 +118,15 @@ def test_labels_of_kto_are_verdicts(tmp_path):
     assert kto_rows(ts, ['pass', 'fail', None, math.nan, 1.], TOKENIZER)['label']==[True, False, True]
     with pytest.raises(ValueError, match='is not one of'): kto_rows(ts[:1], [.3], TOKENIZER)
     rows = kto_rows(ts[:2], [True, False], TOKENIZER)
-    with pytest.raises(ValueError, match='2 rows do not fill a batch of 16'): kto(MODEL, TOKENIZER, rows, tmp_path, peft_config=LoraConfig(target_modules=['q_proj']))
+    with pytest.raises(ValueError, match='2 rows do not fill a batch of 16'):
+        kto(MODEL, TOKENIZER, rows, tmp_path, peft_config=LoraConfig(target_modules=['q_proj']))
 
 
 def test_the_second_loss_of_kto_is_the_formula(tmp_path):
     "Log-probabilities of the policy's tokens, and the KL of prompts with their neighbours' completions, by hand"
-    rows, b = kto_rows([episode(text, row=dict(n=i)) for i, text in enumerate(['Done.', 'No.', 'Please wait.', 'Yes, it is.'])], [True, False, False, True], TOKENIZER), .3
-    options = dict(peft_config=LoraConfig(r=4, lora_alpha=8, target_modules=['q_proj', 'v_proj']), batch_size=4, beta=b, learning_rate=1e-2, warmup=0, schedule='constant')
+    played, b = [episode(text, row=dict(n=i)) for i, text in enumerate(['Done.', 'No.', 'Please wait.', 'Yes, it is.'])], .3
+    rows, lora = kto_rows(played, [True, False, False, True], TOKENIZER), LoraConfig(r=4, lora_alpha=8, target_modules=['q_proj', 'v_proj'])
+    options = dict(peft_config=lora, batch_size=4, beta=b, learning_rate=1e-2, warmup=0, schedule='constant')
     one = kto(copy.deepcopy(MODEL), TOKENIZER, rows, tmp_path, max_steps=1, **options)[0]
     _, log = kto(copy.deepcopy(MODEL), TOKENIZER, rows, tmp_path, epochs=2, **options)
     def said(model, prompt, ids):

@@ -98,4 +98,5 @@ def test_weighted_agreement_is_the_pools():
     a = ['pass']*900+['fail']*100; y = ['pass']*40+['fail']*10+[None]*850+['fail']*45+['pass']*5+[None]*50; b = [v or 'pass' for v in y]
     h = handover(Graded('judge', a, 1.), Graded('model', b, .1), y, drawn='verdict')
     assert h.agreement['judge'].value==pytest.approx(.9*.8+.1*.9) and h.agreement['reward model'].value==1
-    with pytest.raises(ValueError, match="among those of 'fail'"): handover(Graded('judge', a, 1.), Graded('model', b, .1), y[:900]+[None]*100, drawn='verdict')
+    with pytest.raises(ValueError, match="among those of 'fail'"):
+        handover(Graded('judge', a, 1.), Graded('model', b, .1), y[:900]+[None]*100, drawn='verdict')

@@ -10,8 +10,8 @@ from sklearn.metrics import brier_score_loss, log_loss as their_log_loss, roc_au
 
 from rlops_lab.core import rng
 from rlops_lab.models import Backbone, fingerprint, load
-from rlops_lab.reward_models import (BagOfWords, RewardModel, classifier, fit_temperature, length_bias, log_loss, lower_layers, parts, reliability, separates,
-                                     sigmoid, verdict_rows)
+from rlops_lab.reward_models import (BagOfWords, RewardModel, classifier, fit_temperature, length_bias, log_loss, lower_layers, parts,
+                                     reliability, separates, sigmoid, verdict_rows)
 from rlops_lab.rollouts import encoded, rendered
 
 TARGETS = ['q_proj', 'v_proj', 'down_proj']
@@ -128,7 +128,8 @@ def test_the_order_of_rows_does_not_decide_calibration():
     assert constant.ece.value==pytest.approx(0, abs=1e-12) and all(share==pytest.approx(.7) for _, share, _ in constant.bins)
     r = rng(3, 'ties'); p, y = r.random(200).round(1), (r.random(200)<.4).astype(float)
     shuffled = r.permutation(200)
-    assert reliability(p, y).ece.value==pytest.approx(ece_by_hand(p, y, 10)) and reliability(p, y).ece.value==pytest.approx(reliability(p[shuffled], y[shuffled]).ece.value)
+    ours = reliability(p, y).ece.value
+    assert ours==pytest.approx(ece_by_hand(p, y, 10)) and ours==pytest.approx(reliability(p[shuffled], y[shuffled]).ece.value)
 
 
 def test_the_interval_of_ece_holds_the_true_one():
@@ -185,7 +186,8 @@ def test_baseline_is_scikit_learns_pipeline():
     ours = BagOfWords(texts, good)
     tfidf = ours.model.best_estimator_[0]
     theirs = LogisticRegression(C=ours.model.best_params_['logisticregression__C'], max_iter=2000).fit(tfidf.transform(texts), good)
-    np.testing.assert_allclose(ours.logits(texts), theirs.decision_function(TfidfVectorizer(**tfidf.get_params()).fit_transform(texts)), atol=1e-6)
+    again = TfidfVectorizer(**tfidf.get_params()).fit_transform(texts)
+    np.testing.assert_allclose(ours.logits(texts), theirs.decision_function(again), atol=1e-6)
 
 
 def test_calibration_is_kept_for_its_members_alone(model, tmp_path):
@@ -207,7 +209,8 @@ def test_what_the_head_cannot_read_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match='at least two that can disagree'): RewardModel(*model, [tmp_path/'a']*2, pessimism=-1.)
     with pytest.raises(ValueError, match='above 0'): RewardModel(*model, [tmp_path/'a'], temperature=0.)
     for labels in ([1.]*16, [float('nan')]+[0., 1.]*7+[1.], [.5, 1.]*8):
-        with pytest.raises(ValueError, match='labels are'): train(model, tmp_path/'b', rows(16).remove_columns('label').add_column('label', labels))
+        data = rows(16).remove_columns('label').add_column('label', labels)
+        with pytest.raises(ValueError, match='labels are'): train(model, tmp_path/'b', data)
     assert not (tmp_path/'b').exists()
 
 
@@ -226,7 +229,9 @@ def test_judges_verdicts_are_labels():
     from rlops_lab.core import Trajectory
     _, tokenizer = load('tiny')
     prompt = [dict(role='user', content='Hi')]; head = encoded(tokenizer, rendered(tokenizer, prompt, reply=True))
-    def episode(i): return Trajectory(dict(prompt=prompt, n=i), [*prompt, dict(role='assistant', content='x')], head+[70+i], [0]*len(head)+[1], [0.]*(len(head)+1), [-1]*len(head)+[0])
+    def episode(i):
+        messages, n = [*prompt, dict(role='assistant', content='x')], len(head)
+        return Trajectory(dict(prompt=prompt, n=i), messages, head+[70+i], [0]*n+[1], [0.]*(n+1), [-1]*n+[0])
     said = ['pass', 'fail', None, float('nan'), True]
     found = verdict_rows([episode(i) for i in range(5)], tokenizer, accept=lambda t: said[t.task['n']])
     assert found['label']==[1., 0., 1.] and found['episode']==[0, 1, 4] and '<|' not in found['text'][0]
@@ -243,8 +248,9 @@ def test_a_reward_function_of_grpo(model, tmp_path):
     want = g.scores([ids])['reward'].tolist()
     for p, c in ((prompt, [dict(role='assistant', content='ok')]), (plain, 'ok'), (plain, 'ok'+tokenizer.eos_token), (prompt, 'ok')):
         assert g([p], [c])==pytest.approx(want, abs=1e-6)
-    args = trl.GRPOConfig(output_dir=str(tmp_path/'grpo'), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True, max_steps=1,
-                          num_generations=2, per_device_train_batch_size=2, max_completion_length=8)
-    trainer = trl.GRPOTrainer(model=policy, processing_class=tokenizer, args=args, reward_funcs=[g], train_dataset=Dataset.from_list([dict(prompt=plain)]*2))
+    args = trl.GRPOConfig(output_dir=str(tmp_path/'grpo'), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True,
+                          max_steps=1, num_generations=2, per_device_train_batch_size=2, max_completion_length=8)
+    asked = Dataset.from_list([dict(prompt=plain)]*2)
+    trainer = trl.GRPOTrainer(model=policy, processing_class=tokenizer, args=args, reward_funcs=[g], train_dataset=asked)
     trainer.train()
     assert 0<trainer.state.log_history[0]['rewards/reward_model/mean']<1
