@@ -176,7 +176,8 @@ def run_trainer(
         disable_tqdm=True, **config)
     trainer = trainer_class(model, args=args, train_dataset=dataset.select(order), processing_class=tokenizer, peft_config=peft_config,
                             callbacks=[Report()], **(dict(data_collator=collator) if collator else {}))
-    trainer.remove_callback(PrinterCallback); mergeable(trainer.model)
+    trainer.remove_callback(PrinterCallback)
+    if not keep_base: mergeable(trainer.model)
     for m in trainer.model.modules():
         if low and hasattr(m, 'cast_input_dtype_enabled'): m.cast_input_dtype_enabled = False
     found = last_checkpoint(output_dir) if resume else None
