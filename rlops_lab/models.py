@@ -435,15 +435,19 @@ def fingerprint(
     return sha.hexdigest()[:16]
 
 def add_reward(self,
-    folder,      # that `finetune.reward_model` wrote
+    folder,      # that `finetune.reward_model` wrote, or `reward_models.classifier` at full depth
 ):
     "Take in a reward model: one more LoRA, frozen, and its head"
     from peft import PeftConfig, load_peft_weights, set_peft_model_state_dict
     folder = Path(folder)
     if not (folder/'base.json').exists(): raise FileNotFoundError(f'{folder} has no base.json: give the `adapter_dir` of finetune.reward_model')
     if not self.lora: raise ValueError('a reward model joins adapters on a frozen base: give the policy a peft_config, or pass the classifier as a reward function')
-    if (base := json.loads((folder/'base.json').read_text())['fingerprint'])!=fingerprint(self.base):
+    note = json.loads((folder/'base.json').read_text())
+    if (base := note['fingerprint'])!=fingerprint(self.base):
         raise ValueError(f'the reward model in {folder} was trained on another base ({base}): train it on the model that PPO starts from')
+    if depth := note.get('depth'):
+        raise ValueError(f'the reward model in {folder} reads its score after {depth} layers, and this base goes on: make it a reward function, '
+                         'with reward_models.RewardModel')
     config, weights = PeftConfig.from_pretrained(folder), load_peft_weights(folder, device=str(self.device))
     config.task_type, config.modules_to_save = 'CAUSAL_LM', None
     head = next(k for k in weights if k.endswith('score.weight'))

@@ -6,8 +6,9 @@ from datasets import Dataset
 from hypothesis import given, settings, strategies as st
 from peft import LoraConfig
 
+from rlops_lab import feedback
 from rlops_lab.core import Trajectory
-from rlops_lab.feedback import SAYS, Event, _kto_collator, edit_pairs, kto, kto_rows, says, turns_of, verdicts
+from rlops_lab.feedback import SAYS, Event, _kto_collator, edit_pairs, kto, kto_rows, says, signals, turns_of, verdicts
 from rlops_lab.models import load
 from rlops_lab.rollouts import encoded, rendered
 
@@ -71,3 +72,68 @@ def test_loss_and_weights(tmp_path):
     with pytest.raises(ValueError, match='no episode has a verdict'): kto_rows(list(EPISODES.values()), [None, None], TOKENIZER)
     with pytest.raises(ValueError, match='2 episodes and 1 verdicts'): kto_rows(list(EPISODES.values()), [True], TOKENIZER)
     assert math.isfinite(log[0]['grad_norm']) and turns_of(EPISODES['a'], TOKENIZER)==['look()', 'Done.']
+
+
+def test_one_digit_is_no_matter_of_taste():
+    played = {'a': episode('refund(order_id="1234", amount=30.00)', 'Done.')}
+    edit = lambda text: [Event('a', 'edit', turn=0, text=text)]
+    assert verdicts(played, edit('refund(order_id="1234", amount=80.00)'), TOKENIZER)=={'a': False}
+    assert verdicts(played, edit('refund(order_id="1234",  amount=30.00)'), TOKENIZER)=={'a': None}
+    assert len(edit_pairs(played, edit('refund(order_id="1234", amount=80.00)'), TOKENIZER))==1
+
+
+def test_a_late_contact_does_not_take_back_an_early_one():
+    early, late = Event('a', 'recontact', 5.), Event('a', 'recontact', 200.)
+    for events in ([early, late], [late, early]):
+        found, = signals(EPISODES, events, {'a': False, 'b': None}, TOKENIZER)
+        assert (found.kind, found.right.value, found.occurs.n, found.by_chance)==('recontact', 1., 1, 1.)
+
+
+def test_signals_by_hand():
+    labels = {'a': 'pass', 'b': False}
+    up, down = signals(EPISODES, [Event('a', 'thumb_up'), Event('b', 'thumb_up'), Event('b', 'thumb_down')], labels, TOKENIZER)
+    assert (up.right.value, up.occurs.value, up.by_chance)==(.5, 1., .5)
+    assert (down.right.value, down.occurs.value, down.by_chance)==(1., .5, .5)
+    assert signals(EPISODES, [Event('a', 'quiet')], labels, TOKENIZER)==[]
+    assert signals(EPISODES, [Event('a', 'thumb_up')], {}, TOKENIZER)==[]
+    with pytest.raises(ValueError, match='labels name unknown'): signals(EPISODES, [], {'z': True}, TOKENIZER)
+    for f in (verdicts, edit_pairs):
+        with pytest.raises(ValueError, match='events name unknown'): f(EPISODES, [Event('z', 'edit', turn=0, text='x')], TOKENIZER)
+
+
+def test_an_episode_is_decoded_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(feedback, 'turns_of', lambda t, tokenizer: calls.append(t) or turns_of(t, tokenizer))
+    verdicts(EPISODES, [Event('a', 'edit', turn=k, text='other') for k in (0, 1, 0)]+[Event('b', 'thumb_up')]*5, TOKENIZER)
+    assert len(calls)==1                                        # and not at all where no wording matters
+
+
+@pytest.mark.parametrize('hours', [-1., math.nan])
+def test_hours_before_the_end_are_refused(hours):
+    with pytest.raises(ValueError, match='hours count from'): Event('a', 'recontact', hours)
+
+
+def test_labels_of_kto_are_verdicts(tmp_path):
+    ts = [episode('Done.', row=dict(n=i)) for i in range(5)]
+    assert kto_rows(ts, ['pass', 'fail', None, math.nan, 1.], TOKENIZER)['label']==[True, False, True]
+    with pytest.raises(ValueError, match='is not one of'): kto_rows(ts[:1], [.3], TOKENIZER)
+    rows = kto_rows(ts[:2], [True, False], TOKENIZER)
+    with pytest.raises(ValueError, match='2 rows do not fill a batch of 16'):
+        kto(MODEL, TOKENIZER, rows, tmp_path, peft_config=LoraConfig(target_modules=['q_proj']))
+
+
+def test_the_second_loss_of_kto_is_the_formula(tmp_path):
+    "Log-probabilities of the policy's tokens, and the KL of prompts with their neighbours' completions, by hand"
+    played, b = [episode(text, row=dict(n=i)) for i, text in enumerate(['Done.', 'No.', 'Please wait.', 'Yes, it is.'])], .3
+    rows, lora = kto_rows(played, [True, False, False, True], TOKENIZER), LoraConfig(r=4, lora_alpha=8, target_modules=['q_proj', 'v_proj'])
+    options = dict(peft_config=lora, batch_size=4, beta=b, learning_rate=1e-2, warmup=0, schedule='constant')
+    one = kto(copy.deepcopy(MODEL), TOKENIZER, rows, tmp_path, max_steps=1, **options)[0]
+    _, log = kto(copy.deepcopy(MODEL), TOKENIZER, rows, tmp_path, epochs=2, **options)
+    def said(model, prompt, ids):
+        with torch.no_grad(): lp = model(torch.tensor([prompt+ids])).logits[0, len(prompt)-1:-1].log_softmax(-1)
+        return lp[torch.arange(len(ids)), torch.tensor(ids)].sum().item()
+    moved = lambda r, o: said(one, r['prompt_ids'], o['completion_ids'])-said(MODEL, r['prompt_ids'], o['completion_ids'])
+    # all prompts are the same, so whichever neighbour a row gets, the mean is that of all completions
+    kl = max(0., sum(moved(r, r) for r in rows)/4)
+    loss = sum(1-1/(1+math.exp(-b*((moved(r, r)-kl) if r['label'] else (kl-moved(r, r))))) for r in rows)/4
+    assert log[1]['loss']==pytest.approx(loss, rel=1e-3) and abs(loss-.5)>1e-3

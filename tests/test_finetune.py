@@ -8,7 +8,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 from rlops_lab.core import rng
-from rlops_lab.finetune import _fit, _sft_classes, batch_order, labels_html, last_checkpoint, merge, preference, reward_model, sft
+from rlops_lab.finetune import _sft_classes, batch_order, labels_html, last_checkpoint, merge, preference, reward_model, run_trainer, sft
 from rlops_lab.models import load
 
 pytestmark = pytest.mark.filterwarnings('ignore')
@@ -43,7 +43,7 @@ def test_a_longer_run_begins_like_a_shorter_one():
 def test_loss_and_gradient_are_trls(tmp_path):
     from trl import SFTConfig, SFTTrainer
     def run(classes):
-        return _fit(classes, tiny(), tokenizer, rows(), [40]*12, tmp_path, batch_size=4, peft_config=lora(), dataset_kwargs=dict(skip_prepare_dataset=True))[1]
+        return run_trainer(classes, tiny(), tokenizer, rows(), [40]*12, tmp_path, batch_size=4, peft_config=lora(), dataset_kwargs=dict(skip_prepare_dataset=True))[1]
     for a, b in zip(run(_sft_classes()), run((SFTTrainer, SFTConfig))):
         assert a['loss']==pytest.approx(b['loss'], rel=1e-5) and a['grad_norm']==pytest.approx(b['grad_norm'], rel=1e-4)
 
@@ -191,3 +191,69 @@ def test_labels_as_html_escape_and_colour():
     ids = tokenizer('<b>\n', add_special_tokens=False)['input_ids']
     page = labels_html(tokenizer, ids, [ids[0]]+[-100]*(len(ids)-1))
     assert '<b>' not in page and page.count('52,168,83')==1 and page.count('<span')==len(ids)
+
+@pytest.mark.parametrize('options', [dict(use_dora=True), dict(use_rslora=True)])
+def test_what_is_not_plain_lora_is_merged_as_well(options):
+    torch.manual_seed(0)
+    adapted = get_peft_model(tiny(), lora(**options))
+    for n,p in adapted.named_parameters():
+        if 'lora_B' in n: torch.nn.init.normal_(p, std=.05)
+    ids = torch.tensor([list(range(5, 25))])
+    with torch.no_grad():
+        want = adapted(ids).logits
+        assert torch.allclose(merge(adapted)(ids).logits, want, atol=1e-5*want.abs().max().item())
+        assert not torch.allclose(want, tiny()(ids).logits, atol=.1)
+
+def test_an_adapter_on_embeddings_is_refused_before_training(tmp_path):
+    def never(*_): raise AssertionError('a step was made')
+    with pytest.raises(ValueError, match='leave embeddings out'):
+        sft(tiny(), tokenizer, rows(), tmp_path, peft_config=lora(target_modules=['embed_tokens']), on_step=never)
+
+@pytest.mark.parametrize('options', [dict(epochs=0), dict(batch_size=0), dict(micro_batch_size=-1)])
+def test_nothing_to_train_is_refused(tmp_path, options):
+    with pytest.raises(ValueError, match='each must be above 0'): sft(tiny(), tokenizer, rows(), tmp_path/'x', **options)
+
+def test_a_reward_model_starts_from_a_plain_model(tmp_path):
+    with pytest.raises(TypeError, match='adapters already'):
+        reward_model(get_peft_model(tiny(), lora()), tokenizer, pair_rows(), tmp_path, peft_config=lora())
+
+def test_a_reward_models_loss_is_bradley_and_terrys(tmp_path):
+    "The second step's loss from the scores after the first, with the price for leaving 0"
+    data = pair_rows(4)
+    def trained(**how):
+        options = dict(peft_config=lora(), batch_size=4, learning_rate=1e-2, warmup=0, schedule='constant')
+        return reward_model(tiny(), tokenizer, data, tmp_path, **options, **how)
+    one, log = trained(max_steps=1)[0], trained(epochs=2)[1]
+    def score(ids):
+        with torch.no_grad(): return one(input_ids=torch.tensor([ids])).logits.item()
+    sides = [[score(r['prompt_ids']+r[f'{side}_ids']) for side in ('chosen', 'rejected')] for r in data]
+    assert log[1]['loss']==pytest.approx(np.mean([np.logaddexp(0, l-w)+.01*(w+l)**2 for w, l in sides]), rel=1e-4) and log[1]['loss']<.69
+
+@pytest.mark.parametrize('train', [preference, reward_model])
+def test_pairs_in_micro_batches_and_in_another_state_of_the_generator(tmp_path, train):
+    def losses(state, micro):
+        torch.manual_seed(state)
+        options = dict(batch_size=4, epochs=2, micro_batch_size=micro, learning_rate=1e-2)
+        return [h['loss'] for h in train(tiny(), tokenizer, pair_rows(), tmp_path, peft_config=lora(), **options)[1]]
+    assert losses(1, None)==losses(2, None)==pytest.approx(losses(3, 2), rel=1e-3)
+
+def test_dpo_is_the_formula(tmp_path):
+    "The second step's loss from log-probabilities of the policy's tokens, by hand"
+    data, start, b = pair_rows(4), tiny(), .3
+    def trained(**how):
+        options = dict(beta=b, batch_size=4, learning_rate=1e-2, warmup=0, schedule='constant')
+        return preference(tiny(), tokenizer, data, tmp_path, peft_config=lora(), **options, **how)
+    one, log = trained(max_steps=1)[0], trained(epochs=2)[1]
+    def said(model, r, side):
+        with torch.no_grad(): lp = model(torch.tensor([r['prompt_ids']+r[f'{side}_ids']])).logits[0, :-1].log_softmax(-1)
+        at = len(r['prompt_ids']); n = len(r[f'{side}_ids'])
+        return (lp[torch.arange(at-1, at-1+n), torch.tensor(r[f'{side}_ids'])]*torch.tensor(r[f'{side}_mask'])).sum().item()
+    gap = [b*(said(one, r, 'chosen')-said(start, r, 'chosen')-said(one, r, 'rejected')+said(start, r, 'rejected')) for r in data]
+    assert log[1]['loss']==pytest.approx(np.mean([np.logaddexp(0, -g) for g in gap]), rel=1e-4) and log[1]['loss']<.69
+
+@pytest.mark.parametrize('n, epochs, size', [(39, 3, 16), (31, 2, 31), (96, 3, 16), (10, 3, 4)])
+def test_few_rows_do_not_meet_themselves(n, epochs, size):
+    order = batch_order(rng(0, n).integers(5, 100, n).tolist(), epochs, size)
+    batches = [order[i:i+size] for i in range(0, len(order), size)]
+    assert min(len(set(b))/len(b) for b in batches if len(b)==size)>=.7        # sorted over all epochs, a batch held its rows two or three times
+    assert len(set(batches[0]))==size

@@ -61,3 +61,42 @@ def test_nothing_is_asked_twice_and_failures_are_named():
 def test_loads_no_torch():
     code = "import sys, rlops_lab.judges.handover; assert not {'torch', 'sklearn', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_a_score_that_is_no_number_is_no_verdict():
+    items = [dict(prompt='a', completion='b')]*3
+    for scores in ([float('nan'), .2, .9], np.array([np.nan, .2, .9])):
+        assert graded(lambda prompts, completions, **c: scores, items).verdicts==[None, 'fail', 'pass']
+    for bad in ([dict(completion='b')], [dict(prompt='a', completion='b'), dict(prompt='a', completion='b', reference='c')]):
+        with pytest.raises(ValueError, match='1 of . items lack'): graded(lambda prompts, completions, **c: 1/0, bad)
+
+
+def test_strata_need_their_pool():
+    for strata, pool in ((['a', 'b'], None), (['a', 'b'], dict(a=3)), (['a'], dict(a=3))):
+        with pytest.raises(ValueError, match='strata need one name an item'): paired_difference([1, 0], [1, 1], strata, pool)
+
+
+def test_figures_of_a_hand_over_by_hand():
+    from sklearn.metrics import cohen_kappa_score
+    rng = np.random.default_rng(3); y, a, b = draw(rng, 300, (.7, .1, .15, .05))
+    h = handover(Graded('judge', a, 2., .004), Graded('model', b, .02, .001), y, invest_usd=60.)
+    right = {who: np.mean([v==l for v, l in zip(x, y)]) for who, x in (('judge', a), ('reward model', b))}
+    for who, x in (('judge', a), ('reward model', b)):
+        assert h.agreement[who].value==pytest.approx(right[who]) and h.kappa[who].value==pytest.approx(cohen_kappa_score(x, y))
+    only_b, only_a = sum(u==l!=v for v, u, l in zip(a, b, y)), sum(v==l!=u for v, u, l in zip(a, b, y))
+    assert h.difference.value==pytest.approx(right['reward model']-right['judge'])==pytest.approx((only_b-only_a)/300)
+    se = ((only_a+only_b)/300-h.difference.value**2)**.5/300**.5
+    assert h.difference.width==pytest.approx(2*1.96*se, rel=.1)                                     # Wald's interval of paired shares
+    assert h.break_even==pytest.approx(60/.003) and h.speedup==pytest.approx(100)
+    page = h._repr_html_()
+    assert '<td>4</td><td>1</td>' in page and 'after 20,000 items' in page and '100 times faster' in page       # dollars for 1,000
+
+
+@pytest.mark.filterwarnings('error')
+def test_weighted_agreement_is_the_pools():
+    "Fifty labels of each verdict, of 900 passes and 100 fails"
+    a = ['pass']*900+['fail']*100; y = ['pass']*40+['fail']*10+[None]*850+['fail']*45+['pass']*5+[None]*50; b = [v or 'pass' for v in y]
+    h = handover(Graded('judge', a, 1.), Graded('model', b, .1), y, drawn='verdict')
+    assert h.agreement['judge'].value==pytest.approx(.9*.8+.1*.9) and h.agreement['reward model'].value==1
+    with pytest.raises(ValueError, match="among those of 'fail'"):
+        handover(Graded('judge', a, 1.), Graded('model', b, .1), y[:900]+[None]*100, drawn='verdict')

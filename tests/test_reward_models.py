@@ -9,8 +9,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss, log_loss as their_log_loss, roc_auc_score
 
 from rlops_lab.core import rng
-from rlops_lab.models import fingerprint, load
-from rlops_lab.reward_models import RewardModel, classifier, fit_temperature, length_bias, log_loss, lower_layers, parts, reliability, separates, sigmoid
+from rlops_lab.models import Backbone, fingerprint, load
+from rlops_lab.reward_models import (BagOfWords, RewardModel, classifier, fit_temperature, length_bias, log_loss, lower_layers, parts,
+                                     reliability, separates, sigmoid, verdict_rows)
+from rlops_lab.rollouts import encoded, rendered
 
 TARGETS = ['q_proj', 'v_proj', 'down_proj']
 
@@ -111,3 +113,144 @@ def test_frozen_trunk_of_another_depth_is_another_object(model):
     trunk = lower_layers(model[0], 1)
     assert len(trunk.layers)==1 and len(model[0].get_decoder().layers)==2 and model[0].config.num_hidden_layers==2
     assert fingerprint(model[0])==fingerprint(copy.deepcopy(model[0]))
+
+
+def ece_by_hand(p, y, bins):
+    "Rows of one probability count as their mean label"
+    means = {v: y[p==v].mean() for v in set(p.tolist())}
+    rows = sorted((v, means[v]) for v in p.tolist()); cut = np.linspace(0, len(rows), bins+1).astype(int)
+    return sum(abs(sum(b-a for a, b in rows[i:j])) for i, j in zip(cut, cut[1:]))/len(rows)
+
+
+def test_the_order_of_rows_does_not_decide_calibration():
+    y = np.repeat([1., 0.], (70, 30))
+    constant = reliability(np.full(100, .7), y)                  # right on average, and all accepted rows come first
+    assert constant.ece.value==pytest.approx(0, abs=1e-12) and all(share==pytest.approx(.7) for _, share, _ in constant.bins)
+    r = rng(3, 'ties'); p, y = r.random(200).round(1), (r.random(200)<.4).astype(float)
+    shuffled = r.permutation(200)
+    ours = reliability(p, y).ece.value
+    assert ours==pytest.approx(ece_by_hand(p, y, 10)) and ours==pytest.approx(reliability(p[shuffled], y[shuffled]).ece.value)
+
+
+def test_the_interval_of_ece_holds_the_true_one():
+    squeezed = rng(0, 'large'); z = squeezed.normal(0, 2, 200_000); p, true = sigmoid(1.5*z), sigmoid(z)
+    order = np.argsort(p); truth = sum(abs((true[b]-p[b]).sum()) for b in np.array_split(order, 10))/len(p)
+    hits = 0
+    for i in range(100):
+        r = rng(i, 'coverage'); z = r.normal(0, 2, 300); e = reliability(sigmoid(1.5*z), r.random(300)<sigmoid(z), draws=200).ece
+        hits += e.low<=truth<=e.high
+    assert hits>=85                                              # 88; the percentiles of the resamples themselves hold 71
+
+
+@pytest.mark.filterwarnings('error')
+def test_gaps_are_refused():
+    for p, y in (([.2, np.nan, .7], [0, 1, 1]), ([.2, .4, .7], [0, None, 1]), ([.2, None, .7], [0, 1, 1])):
+        with pytest.raises(ValueError, match='1 of 3 rows lack'): reliability(p, y)
+        with pytest.raises(ValueError, match='1 of 3 rows lack'): fit_temperature(p, y)
+    with pytest.raises(ValueError, match='is not one of'): fit_temperature([1., -1.], [2, 0])
+    with pytest.raises(ValueError, match='give one of each'): reliability([.2, .3], [1])
+    assert reliability([.2, .4, .7], ['fail', 'fail', 'pass']).accuracy.value==1
+    assert np.isnan(reliability([.2, .4, .7], [1, 1, 1]).auroc.value)
+    lengths = list(range(20))
+    with pytest.raises(ValueError, match='1 of 20 rows lack'): length_bias([np.nan, *lengths[1:]], lengths, [1]*20)
+    with pytest.raises(ValueError, match='1 of 20 rows lack'): length_bias(lengths, lengths, [None]+[1]*19)
+    with pytest.raises(ValueError, match='columns of'): length_bias(lengths, lengths, [1]*20, ['a']*5)
+    with pytest.raises(ValueError, match='missing or infinite'): separates([1., np.nan], [1., 2.])
+    with pytest.raises(ValueError, match='5 accepted and 3 rejected'): BagOfWords(['a b']*8, [1]*5+[0]*3)
+    with pytest.raises(ValueError, match='9 accepted and 0 rejected'): BagOfWords(['a b']*10, [1]*9+[None])
+    with pytest.raises(ValueError, match='a part would be empty'): parts([1, 2, 3])
+    with pytest.raises(ValueError, match='above 0'): parts(range(20), (1.2, -.2))
+
+
+@pytest.mark.parametrize('logits, bound, why', [([3., 2, -3, -1], .05, 'told apart'), ([-3., -2, 3, 1], 20, 'a coin')])
+def test_a_temperature_at_its_bound_is_told(logits, bound, why):
+    with pytest.warns(UserWarning, match=why): assert fit_temperature(logits, [1, 1, 0, 0])==pytest.approx(bound, rel=1e-6)
+
+
+def test_length_bias_is_the_mean_of_the_cells():
+    r = rng(4, 'cells'); n = 120; y, g, a, b = r.random(n)<.5, r.integers(2, size=n), r.normal(size=n), r.normal(size=n)
+    cells = [(y==v)&(g==k) for v in (0, 1) for k in (0, 1)]
+    assert length_bias(a, b, y, g).value==pytest.approx(sum(c.sum()*spearmanr(a[c], b[c])[0] for c in cells)/n)
+
+
+def test_separates_is_scikit_learns():
+    r = rng(5, 'apart'); a, b = r.normal(size=30).round(1), r.normal(.5, size=40).round(1)
+    assert separates(a, b).value==pytest.approx(roc_auc_score([0]*30+[1]*40, np.concatenate([a, b])))
+
+
+def test_baseline_is_scikit_learns_pipeline():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    r = rng(6, 'words'); good = r.random(120)<.5
+    texts = [' '.join(r.choice(list('abcdef'), 6))+(' done' if g and r.random()<.8 else ' wait') for g in good]
+    ours = BagOfWords(texts, good)
+    tfidf = ours.model.best_estimator_[0]
+    theirs = LogisticRegression(C=ours.model.best_params_['logisticregression__C'], max_iter=2000).fit(tfidf.transform(texts), good)
+    again = TfidfVectorizer(**tfidf.get_params()).fit_transform(texts)
+    np.testing.assert_allclose(ours.logits(texts), theirs.decision_function(again), atol=1e-6)
+
+
+def test_calibration_is_kept_for_its_members_alone(model, tmp_path):
+    for i in range(2): train(model, tmp_path/str(i), seed=i)
+    both = [tmp_path/'0', tmp_path/'1']; g = RewardModel(*model, both)
+    r = rng(7, 'labels'); data = rows(60, 4)
+    fitted = g.fit(data['input_ids'], [y if r.random()<.7 else 1-y for y in data['label']])
+    assert g.temperature==fitted!=1 and RewardModel(*model, both).temperature==fitted
+    assert RewardModel(*model, both, temperature=2.).temperature==2 and RewardModel(*model, both[:1]).temperature==1
+    train(model, tmp_path/'1', seed=5)                          # another member in the same folder
+    assert RewardModel(*model, both).temperature==1
+
+
+def test_what_the_head_cannot_read_is_refused(model, tmp_path):
+    train(model, tmp_path/'a'); g = RewardModel(*model, [tmp_path/'a'])
+    for bad in ([], [5]*(model[0].config.max_position_embeddings+1)):
+        with pytest.raises(ValueError, match='1 of 2 episodes'): g.logits([[5, 6], bad])
+    with pytest.raises(ValueError, match='at least two that can disagree'): RewardModel(*model, [tmp_path/'a'], pessimism=1.)
+    with pytest.raises(ValueError, match='at least two that can disagree'): RewardModel(*model, [tmp_path/'a']*2, pessimism=-1.)
+    with pytest.raises(ValueError, match='above 0'): RewardModel(*model, [tmp_path/'a'], temperature=0.)
+    for labels in ([1.]*16, [float('nan')]+[0., 1.]*7+[1.], [.5, 1.]*8):
+        data = rows(16).remove_columns('label').add_column('label', labels)
+        with pytest.raises(ValueError, match='labels are'): train(model, tmp_path/'b', data)
+    assert not (tmp_path/'b').exists()
+
+
+def test_a_shallow_member_does_not_join_a_deep_backbone(model, tmp_path):
+    train(model, tmp_path/'shallow', depth=1)
+    backbone = Backbone(copy.deepcopy(model[0]), LoraConfig(r=4, lora_alpha=8, target_modules=TARGETS), critic='head')
+    with pytest.raises(ValueError, match='reads its score after 1 layers'): backbone.add_reward(tmp_path/'shallow')
+
+
+def test_micro_batches_change_nothing(model, tmp_path):
+    whole, parts_of = (train(model, tmp_path/str(m), micro_batch_size=m) for m in (None, 2))
+    assert [h['loss'] for h in whole]==pytest.approx([h['loss'] for h in parts_of], rel=1e-4)
+
+
+def test_judges_verdicts_are_labels():
+    from rlops_lab.core import Trajectory
+    _, tokenizer = load('tiny')
+    prompt = [dict(role='user', content='Hi')]; head = encoded(tokenizer, rendered(tokenizer, prompt, reply=True))
+    def episode(i):
+        messages, n = [*prompt, dict(role='assistant', content='x')], len(head)
+        return Trajectory(dict(prompt=prompt, n=i), messages, head+[70+i], [0]*n+[1], [0.]*(n+1), [-1]*n+[0])
+    said = ['pass', 'fail', None, float('nan'), True]
+    found = verdict_rows([episode(i) for i in range(5)], tokenizer, accept=lambda t: said[t.task['n']])
+    assert found['label']==[1., 0., 1.] and found['episode']==[0, 1, 4] and '<|' not in found['text'][0]
+    with pytest.raises(ValueError, match='0.7 in row 0'): verdict_rows([episode(0)], tokenizer, accept=lambda t: .7)
+
+
+def test_a_reward_function_of_grpo(model, tmp_path):
+    "TRL hands texts over without the end token; the reward is that of the tokens"
+    trl = pytest.importorskip('trl')
+    train(model, tmp_path/'a'); g = RewardModel(*model, [tmp_path/'a'])
+    policy, tokenizer = load('tiny'); prompt = [dict(role='user', content='Hi')]
+    plain = rendered(tokenizer, prompt, reply=True)
+    ids = encoded(tokenizer, plain+'ok'+tokenizer.eos_token)
+    want = g.scores([ids])['reward'].tolist()
+    for p, c in ((prompt, [dict(role='assistant', content='ok')]), (plain, 'ok'), (plain, 'ok'+tokenizer.eos_token), (prompt, 'ok')):
+        assert g([p], [c])==pytest.approx(want, abs=1e-6)
+    args = trl.GRPOConfig(output_dir=str(tmp_path/'grpo'), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True,
+                          max_steps=1, num_generations=2, per_device_train_batch_size=2, max_completion_length=8)
+    asked = Dataset.from_list([dict(prompt=plain)]*2)
+    trainer = trl.GRPOTrainer(model=policy, processing_class=tokenizer, args=args, reward_funcs=[g], train_dataset=asked)
+    trainer.train()
+    assert 0<trainer.state.log_history[0]['rewards/reward_model/mean']<1

@@ -9,7 +9,7 @@ __all__ = ['FAULTS', 'possible_faults', 'faulty_step', 'mixed_agent']
 import random
 from .support_records import record
 from .support_desk import SupportDesk
-from .support_scenarios import _tell, _write, oracle_step
+from .support_scenarios import bring_about, oracle_step, tell
 
 # %% ../../nbs/03_environments/04b_support_faults.ipynb #2f92d1ec
 _DONE, _NO = ('refund', 'cancel', 'address', 'escalate'), ('shipped', 'late', 'final_sale', 'refunded')
@@ -81,7 +81,7 @@ def _in_words(env, fault, r):
     if fault=='wrong_figure':
         return _say(f'Order {order} shipped {_other(record(env.db, order)["days"] or 3, r)} days ago and is on its way.')
     if fault=='wrong_address': return _say(f"I have changed the address of order {order} to {_moved(wish['address'])}.")
-    name, arguments = _tell(env, {'cancel': 'cancel', 'address': 'address'}.get(wish['intent'], 'refund'))
+    name, arguments = tell(env, {'cancel': 'cancel', 'address': 'address'}.get(wish['intent'], 'refund'))
     return name, arguments
 
 def _moved(address):
@@ -108,7 +108,7 @@ def faulty_step(
     if not env.changed and fault=='handed_over': return 'escalate', dict(order_id=str(order), reason='unsure')
     todo = min(env.expected-env.changed, default=None)
     if todo and not env.changed and fault in ('wrong_amount', 'wrong_figure', 'wrong_address', 'not_told'):
-        name, arguments = _write(todo, env.case.wish)
+        name, arguments = bring_about(todo, env.case.wish)
         if fault=='wrong_amount': arguments['amount'] = round(min(_other(arguments['amount'], r), record(env.db, order)['total']/100-.5), 2)
         if fault=='wrong_address': arguments['address'] = _moved(arguments['address'])
         return name, arguments

@@ -7,6 +7,7 @@ __all__ = ['Graded', 'graded', 'paired_difference', 'Handover', 'handover']
 
 # %% ../../nbs/06_judges/07_handover.ipynb #3fe0a897
 import html, math, time
+from collections import Counter
 from dataclasses import dataclass
 import numpy as np
 from ..core import wilson
@@ -19,14 +20,14 @@ class Graded:
     name: str
     verdicts: list           # [n] 'pass', 'fail' or None: unscored
     seconds: float           # of one item, batched as it was asked
-    usd: float = 0.          # of one item
+    usd: float = 0.          # dollars for one item
     def __repr__(self):
         return (f'{self.name}: {len(self.verdicts)} verdicts, {sum(v is None for v in self.verdicts)} unscored, '
                 f'{1000*self.seconds:.3g} ms and {self.usd:.3g} dollars an item')
 
 def graded(
     grader,                      # with `grade(items)`, or a reward function `f(prompts, completions, **columns)`
-    items: list[dict],           # {column: text or messages}, with `prompt` and `completion`
+    items: list[dict],           # {column: text or messages}; for a reward function with `prompt` and `completion`
     name: str = None,            # None: the grader's own
     threshold: float = .5,       # from here on a reward function's score is a pass
     usd_per_hour: float = 0.,    # of the machine it runs on; 0: what its calls cost, and nothing else
@@ -34,6 +35,8 @@ def graded(
 ) -> Graded:
     "Ask a grader about all items, and time it"
     if not items: raise ValueError('no items: give at least one')
+    if not hasattr(grader, 'grade') and (n := sum(not {'prompt', 'completion'}<=x.keys() or x.keys()!=items[0].keys() for x in items)):
+        raise ValueError(f'{n} of {len(items)} items lack `prompt` or `completion`, or have other columns than the first: give all alike')
     def ask(some):
         if hasattr(grader, 'grade'): return grader.grade(some)
         columns = {k: [x[k] for x in some] for k in some[0]}
@@ -47,7 +50,7 @@ def graded(
             raise ValueError(f'{n} of {len(items)} verdicts came from the log, so this was not the time they take: give the judge '
                              'another log, or make a `Graded` of figures that you have')
         verdicts, usd = [v.choice for v in found], sum(v.usage.usd for v in found)/len(items)
-    else: verdicts, usd = [None if s is None else BINARY[s>=threshold] for s in found], 0.
+    else: verdicts, usd = [None if s is None or s!=s else BINARY[int(s>=threshold)] for s in found], 0.         # nan is no verdict, either
     return Graded(name or getattr(grader, '__name__', type(grader).__name__), verdicts, seconds, usd+usd_per_hour*seconds/3600)
 
 # %% ../../nbs/06_judges/07_handover.ipynb #01cff063
@@ -55,13 +58,15 @@ def paired_difference(
     first,                # [n] was it right?
     second,               # [n] and the other, on the same items
     strata=None,          # [n] how the items were drawn: so many of each; None: at random
-    pool: dict = None,    # {stratum: rows that there are}; with strata
+    pool: dict = None,    # {stratum: items that there are, labelled or not}; with strata
     seed: int = 0,
 ) -> Estimate:            # share of right ones of `second` over that of `first`
     "How much more often is the second right?"
     a, b = np.asarray(first, bool), np.asarray(second, bool)
     if len(a)!=len(b) or not len(a): raise ValueError(f'{len(a)} and {len(b)} items: give both on the same ones, at least one')
-    names = [None] if strata is None else list(pool)
+    names = [None] if strata is None else list(pool or ())
+    if strata is not None and (len(strata)!=len(a) or not set(strata)<=set(names)):
+        raise ValueError('strata need one name an item, and `pool` the number of items behind each name')
     key = np.zeros(len(a), int) if strata is None else np.array([names.index(s) for s in strata])
     rows = np.array([1.] if strata is None else [pool[k] for k in names], float)
     if missing := [k for i, k in enumerate(names) if rows[i] and not (key==i).any()]:
@@ -80,7 +85,7 @@ class Handover:
     "A judge and a reward model beside the same labels"
     judge: Graded
     reward_model: Graded
-    agreement: dict               # {'judge' or 'reward model': Estimate}, on the items that it scored
+    agreement: dict               # {'judge' or 'reward model': Estimate}, on the labelled items that both scored
     kappa: dict                   # the same, Cohen's
     unscored: dict                # share of labelled items that it left
     difference: Estimate          # agreement of the reward model over that of the judge, on items that both scored
@@ -148,7 +153,7 @@ def handover(
     drawn: str = 'random',       # how the labelled items were chosen: 'random', or 'verdict' (so many of each verdict of the judge)
     margin: float = .02,         # loss of agreement that the saving is worth
     invest_usd: float = 0.,      # once, for the reward model: labels, training
-    usd_per_hour: float = 0.,    # of the machine, for graders that are asked here
+    usd_per_hour: float = 0.,    # of the machine, for both graders where they are asked here; of one alone: `graded`
     seed: int = 0,
 ) -> Handover:
     "May the reward model take over? Agreement with people, time, dollars, and a recommendation"
@@ -167,14 +172,15 @@ def handover(
     names = np.array(('unscored', *BINARY))[a+1]
     def design(rows, everything):
         if drawn=='random': return None, None
-        return names[rows], dict(zip(*np.unique(names[everything], return_counts=True)))
+        return names[rows].tolist(), dict(sorted(Counter(names[everything].tolist()).items()))
     def share(k, n): return Estimate(k/n, *wilson(k, n), n)
     of_both, of_all = design(known&scored, scored), design(known, np.ones(len(y), bool))
+    difference = paired_difference((a==y)[known&scored], (b==y)[known&scored], *of_both, seed)         # refuses an empty stratum
+    difference_of_all = paired_difference((a==y)[known], (b==y)[known], *of_all, seed)
     agreement, kappa = _figures(a[known&scored], b[known&scored], y[known&scored], *of_both, seed)
     left = {who: share(int((x[known]<0).sum()), int(known.sum())) for who, x in (('judge', a), ('reward model', b))}
     h = dict(judge=j, reward_model=m, agreement=agreement, kappa=kappa, unscored=left, margin=margin,
-             difference=paired_difference((a==y)[known&scored], (b==y)[known&scored], *of_both, seed),
-             difference_of_all=paired_difference((a==y)[known], (b==y)[known], *of_all, seed),
+             difference=difference, difference_of_all=difference_of_all,
              break_even=invest_usd/(j.usd-m.usd) if j.usd>m.usd else math.inf)
     return Handover(**h, **dict(zip(('recommendation', 'reason'), _advice(h))))
 

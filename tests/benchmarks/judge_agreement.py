@@ -2,9 +2,10 @@
 
     make bench BENCH=judge_agreement [ARGS="--write"]
 
-108 cases: half are solved by the expert, the others by agents with faults: one never escalates, one says what it has not done, one pays half, one does it and says nothing, one
-puts everybody off, one acts at random. The judge reads the policy and the conversation, as a person would, and is asked one question in each mode. Figures: Cohen's kappa, the rates
-at which it passes good and fails bad cases, answers that could not be read, and the pass rate corrected by 40 labels."""
+108 cases: half are solved by the expert, the others by agents with faults: one never escalates, one says what it has not done, one pays
+half, one does it and says nothing, one puts everybody off, one acts at random. The judge reads the policy and the conversation, as a
+person would, and is asked one question in each mode. Figures: Cohen's kappa, the rates at which it passes good and fails bad cases,
+answers that could not be read, and the pass rate corrected by 40 labels."""
 import copy, json
 
 import numpy as np
@@ -18,9 +19,9 @@ from rlops_lab.judges.calibration import calibrate, corrected_rate
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from _judges import DATA, MODES, arguments, judged, machine
 
+QUESTION = 'Did the desk do what the policy asks for in this case, no more and no less, and tell the customer the truth about it?'
 RUBRIC = Rubric('resolved', f'You check one case of a support desk against its policy.\n\n{POLICY}', 1.,
-                (Criterion('resolved', 'Did the desk do what the policy asks for in this case, no more and no less, and tell the customer the truth about it?',
-                           ('no', 'yes')),), sees=('conversation',))
+                (Criterion('resolved', QUESTION, ('no', 'yes')),), sees=('conversation',))
 
 
 def liar(env):
@@ -33,7 +34,8 @@ def liar(env):
 def half(env):
     "Pays half of what is due, and says so"
     name, how = oracle_step(env)
-    if paid := [e for e in env.changed if e[0]=='refund']: return 'answer', dict(message=f'I have refunded ${paid[0][2]/100:.2f} for order {paid[0][1]}.')
+    if paid := [e for e in env.changed if e[0]=='refund']:
+        return 'answer', dict(message=f'I have refunded ${paid[0][2]/100:.2f} for order {paid[0][1]}.')
     return (name, how | dict(amount=round(how['amount']/2, 2))) if name=='refund' else (name, how)
 
 def silent(env):
@@ -63,7 +65,8 @@ def cases(split='eval'):
     for i, (agent, step, families, n) in enumerate(AGENTS):
         for row in scenarios(n, split, seed=i, families=families):
             said, env = case(step, row)
-            out.append(dict(agent=agent, family=row['family'], seed=row['seed'], conversation=said, resolved=bool(env.kpis['verified_resolution'])))
+            resolved = bool(env.kpis['verified_resolution'])
+            out.append(dict(agent=agent, family=row['family'], seed=row['seed'], conversation=said, resolved=resolved))
     return out
 
 
@@ -74,8 +77,9 @@ def figures_of(verdicts, gold):
     known = set(np.random.default_rng(0).permutation(len(gold))[:40].tolist())
     rate = corrected_rate(verdicts, [y if i in known else None for i, y in enumerate(gold)], 'random')
     show = lambda e: [round(x, 3) for x in (e.value, e.low, e.high)]+[e.n]
-    return dict(kappa=show(found.kappa), agreement=show(found.agreement), passes_good=show(found.tpr), fails_bad=show(found.tnr), unscored=show(found.unscored),
-                judge_rate=show(rate.judge), corrected_by_40_labels=show(rate.rate), labels_alone=show(rate.humans))
+    return dict(kappa=show(found.kappa), agreement=show(found.agreement), passes_good=show(found.tpr), fails_bad=show(found.tnr),
+                unscored=show(found.unscored), judge_rate=show(rate.judge),
+                corrected_by_40_labels=show(rate.rate), labels_alone=show(rate.humans))
 
 
 def main():
@@ -91,7 +95,8 @@ def main():
                    **{m: figures_of(vs, gold) | dict(unread=unread(found[m])[0]) for m, vs in verdicts.items()})
     if args.write:
         DATA.mkdir(exist_ok=True)
-        lines = [r | dict(verdicts={m: None if (s := found[m][i].score) is None else round(s, 4) for m in MODES}) for i, r in enumerate(rows)]
+        def scores(i): return {m: None if (s := found[m][i].score) is None else round(s, 4) for m in MODES}
+        lines = [r | dict(verdicts=scores(i)) for i, r in enumerate(rows)]
         (DATA/'support_desk.jsonl').write_text(''.join(json.dumps(x, ensure_ascii=False)+'\n' for x in lines))
     goal = 'none: says what a small judge is worth, with intervals'
     print(json.dumps(dict(name='judge_agreement', figures=figures, goal=goal, holds=None, machine=machine(), commit=git_state()[0])))
