@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 from rlops_lab.core import wilson
 from rlops_lab.judges.calibration import (calibrate, calibrate_slices, codes, cohen_kappa, confusion, corrected_rate, inverted_interval,
-                                          krippendorff_alpha, rate_interval)
+                                          krippendorff_alpha, rate_interval, same_shares)
 from rlops_lab.judges.consistency import position_bias, rater_alpha, self_consistency
 
 verdict = st.sampled_from(['pass', 'fail', None])
@@ -251,3 +251,45 @@ def test_position_bias_on_stored_verdicts():
     (lambda: codes([[1]], (1, 2)), 'is not one of 1, 2')])
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message): call()
+
+
+def test_a_gap_is_a_gap_however_it_is_written():
+    "pandas writes nan for what is missing"
+    nan, v = float('nan'), ['pass', 'fail']*10+['pass']*5
+    gaps = [calibrate(v, ['pass', 'fail']*10+[gap]*5, 'verdict', from_pool=False).agreement for gap in (None, nan)]
+    assert gaps[0]==gaps[1] and gaps[0].value==1
+    assert calibrate_slices(['pass', 'fail', 'pass'], ['pass', 'fail', nan], ['a', 'a', 'b'], 'random')['b'] is None
+
+
+def test_labels_at_random_from_elsewhere_give_the_rate_of_these_rows():
+    "The judge passed 80% of the labelled rows and half of these; a verdict is worth as much here as there"
+    r, held, truth = np.random.default_rng(9), 0, .5*.9+.5*.2
+    for _ in range(200):
+        v = [r.random(200)<.8, r.random(400)<.5]
+        y = np.where(v[0], r.random(200)<.9, r.random(200)<.2)
+        with warnings.catch_warnings(action='error'):
+            found = corrected_rate(np.concatenate(v).tolist(), y.tolist()+[None]*400, 'random', from_pool=False)
+        held += found.rate.low<=truth<=found.rate.high
+    assert held>=182 and found.humans is None and found.pool.sum()==400
+
+
+@pytest.mark.parametrize('drawn', ['verdict', 'label'])
+def test_labelled_rows_without_those_they_were_chosen_from(drawn):
+    v, y = [True]*50+[False]*50, [True]*40+[False]*10+[True]*10+[False]*40
+    with pytest.warns(UserWarning, match='every row has a label'): assert corrected_rate(v, y, drawn).rate.value==pytest.approx(.5)
+    with warnings.catch_warnings(action='error'):
+        assert corrected_rate(v+[True]*300, y+[None]*300, drawn).rate.value>.6
+        corrected_rate(v, y, 'random')
+        if drawn=='verdict': corrected_rate(v, y, drawn, target='pool')
+    if drawn=='verdict':
+        with pytest.warns(UserWarning, match='every row has a label'): calibrate(v, y, drawn)
+
+
+@pytest.mark.parametrize('n, N, p', [(50, 5000, .001), (50, 500, .01), (100, 1000, .003)])
+def test_rare_kinds_raise_no_false_alarm(n, N, p):
+    "A verdict that is missing now and then; chi-square alone has p below .01 in 2% to 5% of the cases"
+    r = np.random.default_rng(10)
+    rows = [r.multinomial(k, [.4*(1-p), .6*(1-p), p], 1000) for k in (n, N)]
+    ps = np.array([same_shares(*pair) for pair in zip(*rows)])
+    assert (ps<.01).mean()<=.017 and (ps<1e-3).mean()<=.004              # 99% of the cases, if the level is kept
+    assert same_shares([n-5, 0, 5], [N, 0, 0])<1e-3                      # and what is there is found

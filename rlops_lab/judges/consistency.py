@@ -32,7 +32,6 @@ def rater_alpha(
     seed: int = 0,
 ) -> Estimate:
     "Krippendorff's alpha: 1 is agreement, 0 is chance"
-    if metric not in ('nominal', 'ordinal', 'interval'): raise ValueError(f"metric={metric!r}: 'nominal', 'ordinal' or 'interval'")
     if len({len(row) for row in ratings})>1: raise ValueError('items with different numbers of ratings: fill the gaps with None')
     given = np.array([codes(row, levels, 'rating') for row in ratings])
     rated = int(((given>=0).sum(1)>1).sum()) if given.ndim==2 else 0
