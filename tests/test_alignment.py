@@ -42,6 +42,14 @@ def test_chosen_by_choosing_rows_alone():
     assert choose(dict(a=y, b=y), y, choosing).name=='a' and choose(dict(a=y, b=y), y, choosing).p_value==1
 
 
+def test_a_candidate_that_answers_little_does_not_win():
+    "Right on every tenth item and silent on the rest, or silent on all"
+    y = [i%3>0 for i in range(80)]
+    plain = [not v if i%5==0 else v for i, v in enumerate(y)]
+    found = choose(dict(plain=plain, easy=[v if i%10==0 else None for i, v in enumerate(y)], silent=[None]*80), y, np.arange(80)<40)
+    assert found.name=='plain' and found.promised.kappa.value<1
+
+
 def test_pass_and_true_are_the_same():
     y = ['pass', 'fail']*20
     assert choose(dict(a=[x=='pass' for x in y]), y, np.arange(40)<20).p_value==1
@@ -50,6 +58,7 @@ def test_pass_and_true_are_the_same():
 @pytest.mark.parametrize('call,message', [
     (lambda: split([dict(text='a', label='pass')], 1.), 'share 1.0'),
     (lambda: choose(dict(a=[True]), [True, False], [True, False]), 'has 1 verdicts for 2 labels'),
+    (lambda: Examples([dict(id=1, text='a', label=float('nan'))]), 'no labelled rows'),
     (lambda: choose(dict(a=[True]*2), [True, False], [False]*2), 'all rows are on one side'),
     (lambda: Wording('a').reword(' A ', 'shorter'), 'says the same'),
     (lambda: Examples([dict(id=1, text='a', label='pass')], group='talk'), 'rows without talk')])

@@ -1,11 +1,12 @@
 "Judges in front of a real HTTP server that is slow, fails, hangs and talks nonsense; and texts that try to write their own verdict"
 import asyncio, json, os, random, re, signal, subprocess, sys, threading, time, unicodedata, warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 import pytest
 from attacks import ATTACKS, CONTROLS
 from rlops_lab.core import Usage, read_jsonl
-from rlops_lab.judges.comparisons import Panel, compare, fixtures, flips, pairwise, rank, unanimity
+from rlops_lab.judges.comparisons import Panel, compare, fixtures, flips, pairwise, rank, ranking_reward, unanimity
 from rlops_lab.judges.judge import Endpoint, Judge, Reply, Verdict, background, combined, pooled, run_here, verdicts_html, vote
 from rlops_lab.judges.questions import Unparsed, as_text, fenced, messages_for, plain, read_choice, read_probabilities
 from rlops_lab.judges.rubrics import Criterion, Rubric, load_rubric
@@ -75,13 +76,14 @@ def test_fields_of_the_request_can_be_added_and_taken_out(server):
     Judge(Endpoint(server.url, 'm', max_tokens=None, max_completion_tokens=900), RUBRIC).grade(items(1))
     assert 'max_tokens' not in server.asked[0] and server.asked[0]['max_completion_tokens']==900
 
+@pytest.mark.filterwarnings('ignore:rubric .helpful. passes items at a score of 1')
 def test_probabilities(server):
     server.answer = staticmethod(lambda body: {'A': -1.6094379, ' B': -.3566749, 'x': -5.})
     v = Judge(Endpoint(server.url, 'm'), RUBRIC, mode='logprobs').grade(items(1))[0]
     assert server.asked[0]['max_tokens']==1 and server.asked[0]['logprobs'] and server.asked[0]['top_logprobs']==20
     assert v.parts['helps'].choice=='yes' and v.score==pytest.approx(.7/.9) and v.choice=='fail'        # pass_at is 1
     server.answer = staticmethod(lambda body: verdict())
-    with pytest.warns(UserWarning, match='0% of the probability is on the menu'):
+    with pytest.warns(UserWarning, match='this server does not give them'):
         assert Judge(Endpoint(server.url, 'm'), RUBRIC, mode='logprobs').grade(items(1))[0].score is None
 
 def test_faults_of_every_kind_and_nobody_is_lost_or_paid_twice(server, tmp_path):
@@ -272,6 +274,7 @@ def test_equal_items_are_one_call():
     verdicts = Judge(honest, RUBRIC).grade(items(2)*50)
     assert honest.asked==2 and sum(not v.cached for v in verdicts)==2
 
+@pytest.mark.filterwarnings('ignore:rubric .helpful. passes items at a score of 1')
 @pytest.mark.parametrize('change', [dict(temperature=.5), dict(max_tokens=99), dict(seed=1, temperature=.5), dict(mode='logprobs'),
     dict(rubric=Rubric('helpful', 'You check one answer.', 1., (Criterion('helps', 'Does it help them?', ('no', 'yes')),)))])
 def test_what_changes_the_answer_changes_the_key(tmp_path, change):
@@ -291,6 +294,80 @@ def test_samples_are_asked_with_seeds_of_their_own():
     assert sorted(seeds)==[0, 1, 2] and v.parts['helps'].choice=='no' and v.score==pytest.approx(1/3) and v.usage.calls==3
     tie = Judge(ask, RUBRIC, samples=2, temperature=1.)
     with pytest.warns(UserWarning, match="a tie between 'no' and 'yes'"): assert tie.grade(items(1))[0].score is None
+
+def test_a_majority_for_does_not_apply_has_no_score():
+    none = Verdict('no text', None, '', 'does not apply')
+    v = pooled([none, none, Verdict('yes', 1.)])
+    assert (v.choice, v.score, v.unscored)==('no text', None, 'does not apply')
+    v = pooled([none, Verdict('yes', 1.), Verdict('yes', 1.), Verdict('no', 0.)])
+    assert v.choice=='yes' and v.score==pytest.approx(2/3)
+
+@pytest.mark.parametrize('weights, scores, pass_at', [((.7, .7, .6), (1, 1, 2/3), .9), ((.1, .2, .3), (1, 1, 0), .5), ((1, 1, 1), (1/3, 1/3, 1/3), 1/3),
+                                                      ((.7, .1, .2), (1, 1, 0), .8), ((.6, .1, .3), (1, 0, 1), .9)])
+def test_a_score_at_the_threshold_passes_whatever_binary_fractions_make_of_it(weights, scores, pass_at):
+    rubric = Rubric('r', 'You check.', pass_at, tuple(Criterion(n, 'Is it?', ('no', 'yes'), w) for n, w in zip('abc', weights)))
+    def on(scores): return combined(rubric, {n: Verdict('x', float(s)) for n, s in zip('abc', scores)})
+    assert on(scores).score==pytest.approx(pass_at, abs=1e-12) and on(scores).choice=='pass'
+    assert on([scores[0]-1e-6, *scores[1:]]).choice=='fail'
+
+def test_a_threshold_that_an_expected_score_does_not_reach_is_said():
+    async def sure(messages, **how): return Reply('B', top=[('B', -.001), ('A', -7.)])
+    with pytest.warns(UserWarning, match="passes items at a score of 1"): v = Judge(sure, RUBRIC, mode='logprobs').grade(items(1))[0]
+    assert v.choice=='fail' and v.score>.99
+    with warnings.catch_warnings(action='error'): assert Judge(sure, replace(RUBRIC, pass_at=.9), mode='logprobs').grade(items(1))[0].choice=='pass'
+
+@pytest.mark.parametrize('bad', [['a', 'b'], [dict(role='assistant', content='', tool_calls=[dict(function=dict(name='f', arguments=dict(a={1})))])], [None]])
+def test_texts_that_cannot_be_written_out_cost_nothing(bad):
+    honest.asked = 0
+    with pytest.raises(TypeError, match="item 50: 'completion' cannot be written out"): Judge(honest, RUBRIC).grade([*items(50), dict(prompt='?', completion=bad)])
+    assert honest.asked==0
+
+def test_waiting_for_ones_turn_is_not_the_calls_time():
+    async def down(messages, **how): await asyncio.sleep(.05); raise ConnectionError('down')
+    judge = Judge(down, RUBRIC, attempts=1, concurrency=1)
+    with pytest.warns(UserWarning, match='unscored'): verdicts = judge.grade(items(8))
+    assert all(v.usage.seconds<.2 for v in verdicts) and judge.usage.calls==8
+
+# ---- examples beside each item
+
+async def shown_to(messages, **how):
+    "Repeats the choice of the last example"
+    shown_to.seen.append(messages)
+    said = [m['content'] for m in messages if m['role']=='assistant']
+    return Reply(said[-1] if said else verdict())
+shown_to.seen = []
+
+def test_examples_belong_to_the_item_and_the_criterion(tmp_path):
+    rubric = replace(RUBRIC, criteria=(*RUBRIC.criteria, Criterion('short', 'Is it short?', ('no', 'yes'))))
+    def examples(item, criterion):
+        return [dict(id=7, prompt='?', completion=f'like {item["completion"]}', label='no' if criterion.name=='short' else 'yes', note='x')]
+    shown_to.seen = []
+    judge = Judge(shown_to, rubric, examples=examples, log=tmp_path/'log.jsonl')
+    verdicts = judge.grade([dict(x, id=i) for i, x in enumerate(items(3))])
+    assert [(v.parts['helps'].choice, v.parts['short'].choice) for v in verdicts]==[('yes', 'no')]*3
+    for messages in shown_to.seen:
+        assert [m['role'] for m in messages]==['system', 'user', 'assistant', 'user'] and json.loads(messages[2]['content'])['reason']=='So people decided.'
+        text = re.search(r'text \d+\.', messages[-1]['content'])[0]
+        assert f'like {text}' in messages[1]['content'] and 'note' not in messages[1]['content']
+    assert len({v.parts['helps'].lineage.template for v in verdicts})==3
+    again = Judge(shown_to, rubric, examples=examples, log=tmp_path/'log.jsonl').grade(items(3))
+    assert all(v.cached for v in again) and len(shown_to.seen)==6
+    Judge(shown_to, rubric, log=tmp_path/'log.jsonl').grade(items(3))                     # without them it is another question
+    assert len(shown_to.seen)==12
+
+@pytest.mark.parametrize('row, says', [(dict(prompt='?', completion='!', label='pass'), "choice is 'pass'. Give one of"),
+                                       (dict(prompt='?', label='yes'), r"an example lacks \['completion'\]"), (dict(prompt='?', completion=' ', label='no'), 'Give a text')])
+def test_examples_that_do_not_fit_cost_nothing(row, says):
+    honest.asked = 0
+    good = dict(prompt='?', completion='!', label='yes')
+    with pytest.raises(ValueError, match=says): Judge(honest, RUBRIC, examples=lambda item, c: [row if '9' in item['completion'] else good]).grade(items(10))
+    assert honest.asked==0
+
+def test_as_a_reward_the_whole_row_finds_the_examples():
+    got = []
+    judge = Judge(honest, RUBRIC, examples=lambda item, c: got.append(item) or [])
+    judge(['?']*2, ['a', 'b'], id=[3, 4], talk=['x', 'y'], trainer_state=None)
+    assert [(x['id'], x['talk'], x['completion']) for x in got]==[(3, 'x', 'a'), (4, 'y', 'b')]
 
 def test_cut_replies_are_not_read():
     async def cut(messages, **how): return Reply(verdict(), finish='length')
@@ -428,12 +505,27 @@ def test_comparison_weighs_criteria():
     v = compare(Judge(ask, pairwise(rubric)), [dict(prompt='?', a='xx', b='x')])[0]
     assert (v.choice, v.score)==('a', .75) and [p.choice for p in v.parts.values()]==['a', 'b'] and v.usage.calls==4
 
+def test_a_ranking_compares_what_was_asked_alike():
+    "The same prompt about two sources is two questions, also where the rubric reads no prompt"
+    async def longest(messages, **how):
+        a, b = (len(re.search(f'<<<answer_{i} \\w+>>>\n(.*?)\n<<<end', messages[-1]['content'], re.S)[1]) for i in (1, 2))
+        return Reply(verdict('answer_1' if a>b else 'answer_2'))
+    reward = ranking_reward(Judge(longest, pairwise(replace(RUBRIC, sees=('source', 'completion')))))
+    assert reward(['p', 'p', 'p', 'p', 'q'], ['a', 'bb', 'ccc', 'dddd', 'e'], source=['s', 't', 's', 't', 's'])==[0., 0., 1., 1., None]
+
 def test_a_ranking_leaves_out_who_could_not_be_compared():
     async def ask(messages, **how):
         a, b = (re.search(f'<<<answer_{i} \\w+>>>\n(.*?)\n<<<end', messages[-1]['content'], re.S)[1] for i in (1, 2))
         return Reply('hm' if 'C' in (a, b) else verdict('answer_1' if a<b else 'answer_2'))
     with pytest.warns(UserWarning, match='unscored'):
         assert rank(Judge(ask, pairwise(RUBRIC), attempts=1), [dict(prompt='?', answers=list('ABC'))])==[[1., 0., None]]
+
+def test_criteria_that_balance_are_a_tie():
+    rubric = Rubric('three', 'You check.', 1., tuple(Criterion(n, f'Is it {n}?', ('no', 'yes'), w) for n, w in dict(a=.3, b=.1, c=.2).items()))
+    async def ask(messages, **how):
+        first = re.search(r'<<<answer_1 \w+>>>\nA\n', messages[-1]['content']) is not None
+        return Reply(verdict('answer_1' if ('Is it a?' in messages[-1]['content'])==first else 'answer_2'))
+    assert compare(Judge(ask, pairwise(rubric)), [dict(prompt='?', a='A', b='B')])[0].choice=='tie'       # .3 for A, .1+.2 for B
 
 @pytest.mark.parametrize('n, opponents', [(2, None), (5, 2), (8, 4), (8, 6), (8, 7), (9, 100)])
 def test_fixtures_are_fair(n, opponents):

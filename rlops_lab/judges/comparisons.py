@@ -62,7 +62,7 @@ def compare(
     def one(given, swapped):
         parts = {name: _confirmed(v, swapped.parts[name]) for name, v in given.parts.items()}
         v = combined(judge.rubric, parts)
-        return v if v.score is None else replace(v, choice='a' if v.score>.5 else 'b' if v.score<.5 else 'tie')
+        return v if v.score is None else replace(v, choice='tie' if abs(v.score-.5)<1e-9 else 'a' if v.score>.5 else 'b')
     return [one(*both) for both in zip(verdicts[:len(pairs)], verdicts[len(pairs):])]
 
 def flips(
@@ -107,14 +107,14 @@ def ranking_reward(
     opponents: int = None,   # of each completion; None: all others in its group
     name: str = 'ranking',
 ) -> Callable:
-    "Reward function: each completion's score among those with the same prompt; None for one without company"
+    "Reward function: each completion's score among those with the same prompt and the same of all else that the judge sees; None for one alone"
     def reward(prompts, completions, **columns):
-        members = {}
-        for i, p in enumerate(prompts): members.setdefault(repr(p), []).append(i)
         shared = [k for k in judge.rubric.sees if k not in ('answer_1', 'answer_2')]
         columns = dict(columns, prompt=prompts)
         if lacks := [k for k in shared if k not in columns]:
             raise ValueError(f'{name!r} reads the columns {lacks}, which the data set lacks; it has {sorted(columns)}')
+        members = {}
+        for i, p in enumerate(prompts): members.setdefault(repr([p, *(columns[k][i] for k in shared)]), []).append(i)
         groups = [{k: columns[k][rows[0]] for k in shared} | dict(answers=[completions[i] for i in rows]) for rows in members.values()]
         at = {i: s for rows, scores in zip(members.values(), rank(judge, groups, opponents)) for i, s in zip(rows, scores)}
         return [at[i] for i in range(len(completions))]

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..core import Lineage, Usage, digest, git_state, read_jsonl
-from .questions import RULES, Unparsed, fenced, messages_for, read_choice, read_probabilities
+from .questions import RULES, Unparsed, as_text, fenced, messages_for, read_choice, read_probabilities
 from .rubrics import Rubric, load_rubric
 
 # %% ../../nbs/06_judges/01_judge.ipynb #50282f6e
@@ -43,6 +43,8 @@ class Endpoint:
         try: import openai
         except ImportError as e:
             raise ImportError("a judge behind an endpoint needs the openai package: pip install 'rlops_lab[judge]'") from e
+        if usd_per_million is not None and len(usd_per_million)!=3:
+            raise ValueError(f'usd_per_million={usd_per_million}: give three prices, of tokens read, read from cache and written')
         self.base_url, self.model, self.usd_per_million, self.settings = base_url, model, usd_per_million, settings
         self.connect = lambda: openai.AsyncOpenAI(base_url=base_url, api_key=api_key or os.environ.get('OPENAI_API_KEY', 'none'),
                                                   max_retries=0)
@@ -91,7 +93,7 @@ def combined(
     total = None if failed else rubric.total({name: v.score for name, v in parts.items()})
     why = '; '.join(f'{name}: {why}' for name, why in failed.items()) or ('no criterion applies' if total is None else '')
     first = next(iter(parts.values()))
-    return Verdict(None if total is None else 'pass' if total>=rubric.pass_at else 'fail', total,
+    return Verdict(None if total is None else 'pass' if total>=rubric.pass_at-1e-9 else 'fail', total,      # .1+.2 is no less than .3
                    '\n'.join(f'{n}: {v.reason}' for n, v in parts.items() if v.reason),
                    why, rubric.version, first.model, sum(v.usage for v in parts.values()), first.lineage, first.item,
                    all(v.cached for v in parts.values()), parts=parts)
@@ -216,7 +218,8 @@ class Grader:
         columns = dict(columns, prompt=prompts, completion=completions)
         if lacks := [k for k in self.rubric.sees if k not in columns]:
             raise ValueError(f'rubric {self.rubric.name!r} reads the columns {lacks}, which the data set lacks; it has {sorted(columns)}')
-        self.verdicts = self.grade([{k: columns[k][i] for k in self.rubric.sees} for i in range(len(completions))])
+        rows = {k: v for k, v in columns.items() if k in self.rubric.sees or isinstance(v, list) and len(v)==len(completions)}
+        self.verdicts = self.grade([{k: v[i] for k, v in rows.items()} for i in range(len(completions))])
         self.scores = {c.name: [v.parts[c.name].score for v in self.verdicts] for c in self.rubric.criteria}
         return [v.score for v in self.verdicts]
 
@@ -227,6 +230,9 @@ class Grader:
                 if k not in x: raise ValueError(f'item {i} has no {k!r}, which the rubric {self.rubric.name!r} reads; it has {sorted(x)}')
                 if not isinstance(x[k], (str, list)):
                     raise TypeError(f'item {i}: {k!r} is a {type(x[k]).__name__}. Give a text, or a list of messages')
+                try: as_text(x[k])
+                except Exception as e:
+                    raise TypeError(f'item {i}: {k!r} cannot be written out ({e}). Give messages as dicts of plain data, with role and content') from e
         return items
 
 # %% ../../nbs/06_judges/01_judge.ipynb #c0f59fe7
@@ -266,7 +272,8 @@ class Judge(Grader):
         concurrency: int = 32,          # calls under way at once
         log: str|Path = None,           # JSONL file: every answer, as it comes; read again by the next judge that is given it
         seed: int = 0,
-    ):
+        examples: Callable = None,      # (item, criterion) -> labelled rows to show before it: `label`, what the rubric sees, and `reason` if there
+    ):                                  # is one; None: the rubric's own examples. `alignment.Examples` finds those nearest to an item
         self.rubric = rubric if isinstance(rubric, Rubric) else load_rubric(rubric)
         if mode not in ('reason', 'logprobs'): raise ValueError(f"mode {mode!r}: give 'reason' or 'logprobs'")
         if samples>1 and (mode=='logprobs' or not temperature>0):
@@ -274,10 +281,13 @@ class Judge(Grader):
         if min(samples, attempts, concurrency, max_tokens)<1 or not timeout>0 or not pause>=0 or not temperature>=0:
             raise ValueError('samples, attempts, concurrency and max_tokens must be at least 1, timeout above 0, '
                              'pause and temperature not negative')
+        if mode=='logprobs' and self.rubric.pass_at==1:
+            warnings.warn(f'rubric {self.rubric.name!r} passes items at a score of 1, which an expected score does not reach, so none will pass. '
+                          'For verdicts, give replace(rubric, pass_at=.9); the scores are not touched', stacklevel=2)
         self.ask, self.mode, self.samples, self.timeout, self.attempts, self.pause = ask, mode, samples, timeout, attempts, pause
         self.how = dict(temperature=temperature, **(dict(max_tokens=1, top=20) if mode=='logprobs' else dict(max_tokens=max_tokens)))
         self.model = getattr(ask, 'model', getattr(ask, '__name__', type(ask).__name__))
-        self.structured, self.seed, self.__name__ = structured, seed, self.rubric.name
+        self.structured, self.seed, self.examples, self.__name__ = structured, seed, examples, self.rubric.name
         self.rows = {row['key']: row for row in read_jsonl(log)} if log else {}
         self.log, self.usage, self.scores, self.verdicts = _reopened(log) if log else None, Usage(), {}, []
         self.gates, self.pending, self.concurrency = WeakKeyDictionary(), {}, concurrency    # gates: {event loop: (of calls, of items)}
@@ -298,9 +308,9 @@ async def _attempt(self: Judge, messages, read, how):
     found, why, failed, usage, reply, error = None, '', False, Usage(), None, None
     for i in range(self.attempts):
         if i: await asyncio.sleep(_pause(error, i-1, self.pause))
-        began = time.perf_counter()
         try:
             async with self._gates()[0], asyncio.timeout(self.timeout):
+                began = time.perf_counter()                                     # waiting for one's turn is not the call's time
                 reply = await self.ask(messages, **how | (dict(seed=how['seed']+1000*i) if 'seed' in how else {}))
         except Exception as e:
             error, failed = e, True
@@ -334,6 +344,7 @@ async def _answer(self: Judge, messages, read, item, sample=0, schema=None):
         found, why, failed, usage, reply = await self._attempt(messages, read, how)
         revision = reply.revision if reply else ''
         lineage = replace(self.lineage, revision=revision, seed=self.seed+sample) if revision or sample else self.lineage
+        if self.examples: lineage = replace(lineage, template=digest(messages[:-1]))
         row = dict(key=key, found=found, unscored=why, failed=failed, model=reply.model if reply else '',
                    usage=dict(vars(usage)), lineage=dict(vars(lineage)),
                    rubric=self.rubric.version, item=item, reply='' if found or not reply else reply.text[:2000])
@@ -371,24 +382,36 @@ async def _criterion(self: Judge, block, criterion, tag):
 def pooled(
     verdicts: list[Verdict],    # on the same criterion of the same item
 ) -> Verdict:
-    "The majority's choice, the mean score of those who answered, and their shares"
+    "The majority's choice, the mean score of those who gave one (none where the majority says that it does not apply), and the votes' shares"
     choice, why, shares = vote([v.choice for v in verdicts])
+    says = next((v for v in verdicts if v.choice==choice), verdicts[0])
     scores = [v.score for v in verdicts if v.score is not None]
-    score = None if choice is None or not scores else sum(scores)/len(scores)
+    score = None if choice is None or says.score is None else sum(scores)/len(scores)
     if choice is None: why += ''.join(f'; {v.unscored}' for v in verdicts if v.choice is None)
     elif score is None: why = 'does not apply'
-    says = next((v for v in verdicts if v.choice==choice), verdicts[0])
     return replace(says, choice=choice, score=score, unscored=why, usage=sum(v.usage for v in verdicts),
                    cached=all(v.cached for v in verdicts), probabilities=shares)
 
 # %% ../../nbs/06_judges/01_judge.ipynb #0b60ee9f
 @patch
+def _asked(self: Judge, items):
+    "Each item's criteria, with the examples that are shown before it; an error if they don't fit the rubric"
+    def example(row):
+        if lacks := [k for k in ('label', *self.rubric.sees) if k not in row]: raise ValueError(f'an example lacks {lacks}; it has {sorted(row)}')
+        return dict(choice=row['label'], reason=row.get('reason') or 'So people decided.', **{k: as_text(row[k]) for k in self.rubric.sees})
+    def one(item):
+        criteria = (replace(c, examples=tuple(map(example, self.examples(item, c)))) for c in self.rubric.criteria)
+        return replace(self.rubric, criteria=tuple(criteria)).criteria
+    return list(map(one, items))
+
+@patch
 async def _grade_all(self: Judge, items):
     "Verdicts on items that were checked; runs on the judges' loop"
-    async def one(item):
+    async def one(item, criteria):
         async with self._gates()[1]:
             texts = fenced({k: item[k] for k in self.rubric.sees})
-            found = await asyncio.gather(*(self._criterion(texts[0], c, texts[1]) for c in self.rubric.criteria))
+            found = await asyncio.gather(*(self._criterion(texts[0], c, texts[1]) for c in criteria))
         self.graded += 1
-        return combined(self.rubric, {c.name: v for c, v in zip(self.rubric.criteria, found)})
-    return list(await asyncio.gather(*map(one, items)))
+        return combined(self.rubric, {c.name: v for c, v in zip(criteria, found)})
+    asked = await asyncio.to_thread(self._asked, items) if self.examples else [self.rubric.criteria]*len(items)
+    return list(await asyncio.gather(*map(one, items, asked)))

@@ -114,6 +114,7 @@ def read_probabilities(
     least: float = .5,       # probability that must lie on the menu
 ) -> tuple[str, float|None, dict]:   # likeliest answer, expected score (None if it is `abstain`), {answer: probability}
     "A verdict from the probabilities of one token; raises `Unparsed`"
+    if not top: raise Unparsed("the reply has no probabilities of tokens: this server does not give them. Use mode='reason'")
     p = dict.fromkeys(criterion.menu, 0.)
     for token, logprob in top:
         i = ord(token.strip())-65 if len(token.strip())==1 else -1
