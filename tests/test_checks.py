@@ -7,7 +7,7 @@ from rlops_lab.judges.checks import calls_in, calls_match, cites, json_fits, lan
 SCHEMA = 'CREATE TABLE orders(id, usd); CREATE TABLE customers(id, name);'
 
 @pytest.mark.parametrize('query', ["ATTACH '/tmp/x.db' AS x", 'PRAGMA writable_schema=1', 'SELECT 1; SELECT 2', 'CREATE TABLE t(a)',
-    'INSERT INTO orders SELECT 1, 2', 'UPDATE orders SET usd=0', 'SELECT\0 1', 'DROP TABLE orders'])
+    'QUERY PLAN SELECT * FROM orders', '/* a */ query plan select usd from orders', 'INSERT INTO orders SELECT 1, 2', 'UPDATE orders SET usd=0', 'SELECT\0 1', 'DROP TABLE orders'])
 def test_what_does_more_than_read_is_no_query(query):
     assert tables_read(query, SCHEMA) is None and not reads_tables(SCHEMA)(['?'], [query], tables=[['orders']])[0]
 
@@ -50,3 +50,21 @@ def test_a_language_needs_its_column_and_its_package(monkeypatch):
 @pytest.mark.parametrize('text, words', [('See `SELECT name` and https://x.org/a?b=c now', 'See   and   now'), ('```sql\nSELECT 1\n```', ''),
                                          ('answer(message="Guten Tag")', 'Guten Tag'), ('refund(order_id="1", amount=2)', '1'), ('a\nb', 'a b')])
 def test_what_is_of_no_language_is_left_out(text, words): assert prose(text)==words
+
+@pytest.mark.parametrize('constant', ['NaN', 'Infinity', '-Infinity'])
+def test_constants_of_python_are_no_json(constant):
+    schema = dict(type='object', properties=dict(usd=dict(type='number', maximum=100)), required=['usd'])
+    assert json_fits(schema)(['?']*2, ['{"usd": %s}' % constant, '{"usd": 5}'])==[0., 1.]
+
+def test_a_text_in_the_place_of_a_list_is_refused():
+    "Its letters would be taken for tables, and counted as passages"
+    for reward, columns in ((reads_tables(SCHEMA), dict(tables=['orders'])), (cites(), dict(sources=['abc'])), (calls_match(), dict(calls=['f()']))):
+        with pytest.raises(TypeError, match='holds a text. Give each row a list'): reward(['?'], ['SELECT usd FROM orders'], **columns)
+    assert reads_tables(SCHEMA)(['?'], ['SELECT 1'], tables=[None])==[None]
+
+@pytest.mark.parametrize('said, right', [('[1]', 1.), ('[02]', 1.), ('[0]', 0.), ('[3]', 0.), ('['+'9'*5000+']', 0.), ('[x]', 0.), ('[1] [x]', 0.), ('none', 0.)])
+def test_any_citation_is_graded(said, right): assert cites(pattern=r'\[(\w+)\]')(['?'], [said], sources=[['a', 'b']])==[right]
+
+def test_a_pattern_has_one_group():
+    for pattern in (r'\[\d+\]', r'\[(\d)(\d)\]'):
+        with pytest.raises(ValueError, match='and nothing else, in brackets'): cites(pattern=pattern)

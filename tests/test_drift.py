@@ -7,11 +7,11 @@ from rlops_lab.judges.drift import DriftAlarm, first_alarms
 
 
 @settings(deadline=None)
-@given(st.lists(st.booleans(), max_size=200), st.floats(.05, .95))
+@given(st.lists(st.sampled_from([True, False, None]), max_size=200), st.floats(.05, .95))
 def test_many_streams_are_the_same_as_one(stream, p):
     one = DriftAlarm(p, horizon=20)
     for x in stream: one.update(x)
-    assert (first_alarms(np.array([stream], bool).reshape(1, -1), p, horizon=20)[0] if stream else -1)==(one.alarm_at or -1)
+    assert (first_alarms([stream], p, horizon=20)[0] if stream else -1)==(one.alarm_at or -1)
 
 
 def test_the_state_goes_on_from_where_it_was_stored():
@@ -52,3 +52,8 @@ def test_an_improvement_is_no_alarm_and_a_collapse_is_a_quick_one():
     (dict(at_least=.02, drops=(.1,)), 'no drop is smaller')])
 def test_bad_input(keys, message):
     with pytest.raises(ValueError, match=message): DriftAlarm(**keys)
+
+
+def test_a_stream_of_something_else_is_refused():
+    with pytest.raises(ValueError, match='more than True, False and None'): first_alarms([[1., .5]], .8)
+    assert first_alarms([[True, None]*500], .8)[0]==-1                          # a verdict that is missing is no wrong one

@@ -57,6 +57,7 @@ def test_rows_within_a_verdict_are_at_random():
     for half in (counts[:40], counts[40:]): assert ((half-half.mean())**2/half.mean()).sum()<70       # chi-square, 39 degrees: 99.8%
 
 
+@pytest.mark.filterwarnings("ignore:every row has a label")
 def test_bad_input():
     balanced = corrected_rate([True, False]*20, [True, False]*20, 'label')
     for call, message in [(lambda: labels_needed(0, pilot_of()), 'between 0 and 1'),
@@ -64,3 +65,21 @@ def test_bad_input():
                           (lambda: labels_needed(.1, pilot_of(), 'label'), "drawn='label'"),
                           (lambda: allocate(0, [.5], [10]), 'ask for at least one'), (lambda: next_labels(['pass'], [None], 2), 'between 1 and the 1 rows')]:
         with pytest.raises(ValueError, match=message): call()
+
+
+def test_a_gap_is_a_gap_however_it_is_written():
+    "pandas writes nan for what is missing: one stratum of unscored rows, and rows without a label"
+    v = ['pass', 'fail', None]*20
+    named = next_labels(v, [None]*60, 12)
+    assert named==next_labels([float('nan') if x is None else x for x in v], [float('nan') for _ in v], 12)
+    assert {v[i] for i in named}=={'pass', 'fail', None}
+
+
+def test_labels_alone_are_planned_for_the_same_question():
+    "For these rows alone never more than there are; and no pass among the pilot's labels does not make passes impossible"
+    assert labels_needed(.03, pilot_of(), target='pool').without_judge<=1000
+    for target in ('pool', 'population'):
+        plan = labels_needed(.12, pilot_of(), target=target)
+        assert plan.labels<plan.without_judge
+    none = corrected_rate(['pass', 'fail']*300, [False]*40+[None]*560, 'random')
+    assert none.rate.value==0 and labels_needed(.1, none).without_judge>=.9*labels_needed(.1, none).labels

@@ -76,3 +76,20 @@ def test_labels_find_a_judge_that_became_mild():
         return [dict(verdict=bool(v), label=bool(t)) for v, t in zip(np.where(y, True, r.random(300)<fpr), y)]
     assert not quietly(rows(.2), rows(.2), drawn='verdict').warns
     assert quietly(rows(.1), rows(.5), drawn='verdict').warns
+
+
+def test_a_gap_is_a_gap_however_it_is_written():
+    "Rows from a data frame have nan where nothing stands, each an object of its own"
+    def rows(gap): return [dict(verdict=True if i%3 else gap(), label=bool(i%2) if i%5==0 else gap(), text='a' if i%2 else gap(), topic='x' if i%4 else gap(),
+                                judge='j' if i%2 else gap()) for i in range(120)]
+    none, nan = (quietly(rows(gap), rows(gap), slices=('topic',)) for gap in (lambda: None, lambda: float('nan')))
+    assert none.p_values==nan.p_values and none.reasons==nan.reasons
+
+
+def test_rare_verdicts_raise_no_false_alarm():
+    "One row in 500 without a verdict, 60 old rows and 600 new ones"
+    r, fired = np.random.default_rng(4), 0
+    for _ in range(400):
+        v = [[None if x<.002 else bool(y) for x, y in zip(r.random(n), r.random(n)<.6)] for n in (60, 600)]
+        fired += quietly(*([dict(verdict=x) for x in values] for values in v)).warns
+    assert fired<=9                                    # of 400: 98% if the level is 1%

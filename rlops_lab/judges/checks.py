@@ -23,6 +23,12 @@ def _column(name, column, columns):
     if column in columns: return columns[column]
     raise ValueError(f'{name!r} reads the column {column!r}, which the data set lacks; it has {sorted(columns)}')
 
+def _lists(name, column, columns):
+    "A column with a list, or None, for each row"
+    found = _column(name, column, columns)
+    if any(isinstance(x, str) for x in found): raise TypeError(f'{name!r}: the column {column!r} holds a text. Give each row a list, or None')
+    return found
+
 def unfenced(
     text: str,
 ) -> str:
@@ -44,8 +50,9 @@ def json_fits(
         where = '/'.join(map(str, e.absolute_path)) or 'its top'
         raise ValueError(f'{name!r}: this is no JSON schema: {e.message}. Mend it at {where}') from e
     validator = kind(schema)
+    def no_json(constant): raise ValueError(f'{constant} is Python and no JSON')       # NaN is above no maximum
     def fits(completion):
-        try: value = json.loads(unfenced((spoken(completion) or [''])[-1]))
+        try: value = json.loads(unfenced((spoken(completion) or [''])[-1]), parse_constant=no_json)
         except (ValueError, RecursionError): return 0.
         return float(validator.is_valid(value))
     def reward(prompts, completions, **columns): return [fits(c) for c in completions]
@@ -73,8 +80,12 @@ def calls_match(
     name: str = 'calls_match',
 ) -> Callable:
     "1 where the expected tools were called with the expected arguments; None where a row expects nothing to be said about them"
-    def frozen(call): return call[0], json.dumps({k: float(v) if type(v) in (int, float) else v for k, v in call[1].items()},
-                                                 sort_keys=True, default=repr)
+    def value(x):
+        "30.00 as 30, at any depth"
+        if isinstance(x, dict): return {k: value(v) for k, v in x.items()}
+        if isinstance(x, (list, tuple)): return [value(v) for v in x]
+        return int(x) if type(x)==float and x.is_integer() else x
+    def frozen(call): return call[0], json.dumps(value(call[1]), sort_keys=True, default=repr)
     def one(completion, expected):
         if expected is None: return None
         made, wanted = [frozen(c) for c in calls_in(completion)], [frozen(c) for c in expected]
@@ -84,7 +95,7 @@ def calls_match(
         if in_order: return float(made==wanted)
         return float(not Counter(wanted)-Counter(made) and (extra or len(made)==len(wanted)))
     def reward(prompts, completions, **columns):
-        return [one(c, w) for c, w in zip(completions, _column(name, column, columns))]
+        return [one(c, w) for c, w in zip(completions, _lists(name, column, columns))]
     reward.__name__ = name
     return reward
 
@@ -103,7 +114,7 @@ def tables_read(
     try:
         db.executescript(schema)
         db.set_authorizer(note)
-        db.execute(f'EXPLAIN {query}')
+        if db.execute(f'EXPLAIN {query}').description[0][0]!='addr': return None         # of "QUERY PLAN SELECT …", which is no query
     except (sqlite3.Error, sqlite3.Warning, ValueError): return None
     finally: db.close()
     return seen
@@ -113,11 +124,11 @@ def reads_tables(
     column: str = 'tables',       # column with the tables that a row's query must read
     name: str = 'reads_tables',
 ) -> Callable:
-    "1 where the policy's last turn is a query that reads the expected tables and no others"
+    "1 where the policy's last turn is a query that reads the expected tables and no others; None where a row expects nothing to be said about them"
     sqlite3.connect(':memory:').executescript(schema)            # a broken schema fails here, and not on every row
     def reward(prompts, completions, **columns):
         said = [unfenced((spoken(c) or [''])[-1]) for c in completions]
-        return [float(tables_read(q, schema)==set(tables)) for q, tables in zip(said, _column(name, column, columns))]
+        return [None if tables is None else float(tables_read(q, schema)==set(tables)) for q, tables in zip(said, _lists(name, column, columns))]
     reward.__name__ = name
     return reward
 
@@ -129,14 +140,15 @@ def cites(
 ) -> Callable:
     "1 where the policy's last turn cites a passage and none that does not exist; None where there are no passages"
     found = re.compile(pattern)
-    if not found.groups:
-        raise ValueError(f'{name!r}: the pattern {pattern!r} has no group for the number. Put it in brackets, as in \\[(\\d+)\\]')
+    if found.groups!=1:
+        raise ValueError(f'{name!r}: the pattern {pattern!r} has {found.groups or "no"} group for the number. Put it, and nothing else, in brackets, as in \\[(\\d+)\\]')
     def one(completion, sources):
         if not sources: return None
-        cited = [int(n) for n in found.findall((spoken(completion) or [''])[-1])]
-        return float(bool(cited) and all(1<=n<=len(sources) for n in cited))
+        there = set(map(str, range(1, len(sources)+1)))
+        cited = found.findall((spoken(completion) or [''])[-1])
+        return float(bool(cited) and all(n.lstrip('0') in there for n in cited))
     def reward(prompts, completions, **columns):
-        return [one(c, s) for c, s in zip(completions, _column(name, column, columns))]
+        return [one(c, s) for c, s in zip(completions, _lists(name, column, columns))]
     reward.__name__ = name
     return reward
 
@@ -204,6 +216,6 @@ def tests_pass(
     def reward(prompts, completions, **columns):
         def one(code, tests, functions, setup): return run_tests(code, tests, functions, setup or '', limits, sandbox).score if tests else None
         before = columns.get(setup) or ['']*len(completions)
-        return _at_once(one, _programs(completions), _column(name, tests, columns), _column(name, functions, columns), before)
+        return _at_once(one, _programs(completions), _lists(name, tests, columns), _lists(name, functions, columns), before)
     reward.__name__ = name
     return reward

@@ -51,17 +51,21 @@ class DriftAlarm:
 
 # %% ../../nbs/06_judges/05_drift.ipynb #a838a6d3
 def first_alarms(
-    right,                   # [streams, T] 1 where the verdict was right
+    right,                   # [streams, T] True where the verdict was right, False where wrong, None or nan where there was none
     at_least: float,
     **keys,                  # other fields of DriftAlarm
-):                           # [streams] number of the observation at which each alarm is raised, -1 where none is
+):                           # [streams] number of the observation, of those that count, at which each alarm is raised, -1 where none is
     "`DriftAlarm` on many streams"
-    right = np.asarray(right)
+    right = np.array(right, float)
+    counts = ~np.isnan(right)
+    if not np.isin(right[counts], (0, 1)).all(): raise ValueError('a stream holds more than True, False and None (no verdict)')
+    seen = counts.cumsum(1)
     alarm = DriftAlarm(at_least, **keys)
     drops = np.array(alarm.drops)
     up, down = (at_least-drops)/at_least, (1-at_least+drops)/(1-at_least)
     wealth, found = np.zeros((len(right), len(drops))), np.full(len(right), -1)
     for t in range(right.shape[1]):
-        wealth = np.minimum((wealth+1)*np.where(right[:, t, None], up, down), 1e200)
-        found = np.where((found<0)&(wealth.mean(1)>=alarm.threshold), t+1, found)
+        bet = np.minimum((wealth+1)*np.where(right[:, t, None]==1, up, down), 1e200)
+        wealth = np.where(counts[:, t, None], bet, wealth)
+        found = np.where((found<0)&(wealth.mean(1)>=alarm.threshold), seen[:, t], found)
     return found

@@ -80,9 +80,11 @@ def labels_needed(
         raise ValueError(f'a label on each of the {rows} rows would still leave a width of {best:.3f}: collect about '
                          f"{int(np.ceil(rows*(best/width)**2))} rows, or ask about these rows alone (target='pool')")
     n = _least(lambda n: expected_width(n, pilot, drawn, target)<=width, rows)
-    alone = _least(lambda n: np.diff(wilson(pilot.rate.value*n, n))[0]<=width, 10**9)
-    shares = zip(pilot.strata, allocate(n, _plan(pilot), pilot.pool, drawn))
-    return LabelPlan(n, {name: int(round(x)) for name, x in shares}, expected_width(n, pilot, drawn, target), alone)
+    rates = _plan(pilot)
+    rate, most = float(rates@pilot.pool/rows), rows if target=='pool' else 10**9                # as the plan takes it, and not 0 where no label passed
+    def alone(n): return np.diff(rate_interval([rate*n], [n], [rows], target)[1:] if target=='pool' else wilson(rate*n, n))[0]
+    shares = zip(pilot.strata, allocate(n, rates, pilot.pool, drawn))
+    return LabelPlan(n, {name: int(round(x)) for name, x in shares}, expected_width(n, pilot, drawn, target), _least(lambda n: alone(n)<=width, most))
 
 # %% ../../nbs/06_judges/02c_labels.ipynb #87feab98
 def _gain(rates, labelled, pool, size):
@@ -99,12 +101,12 @@ def next_labels(
     seed: int = 0,
 ) -> list:                   # k rows; label them in this order, and stop where you like
     "Rows to label next: more where a verdict says less, at random within it"
-    free = sum(y is None for y in labels)
+    y = codes(labels, what='label')
+    free = int((y<0).sum())
     if not 0<k<=free: raise ValueError(f'k={k}: between 1 and the {free} rows that have no label')
-    keys = list(verdicts) if strata is None else list(strata)
+    keys = [None if key!=key else key for key in (verdicts if strata is None else strata)]          # nan is a gap
     names = list(dict.fromkeys(keys))
     place = np.array([names.index(key) for key in keys])
-    y = codes(labels, what='label')
     count = lambda rows: np.bincount(place[rows], minlength=len(names)).astype(float)
     passed, labelled, pool = count(y==1), count(y>=0), count(y>=-1)
     rng, prior = np.random.default_rng(seed), 1/len(names)

@@ -14,9 +14,12 @@ from scipy.special import ndtr
 from .calibration import confusion, same_shares
 
 # %% ../../nbs/06_judges/02d_transfer.ipynb #a0f41ce0
+def _known(x): return x is not None and x==x                # nan is a gap, too
+
 def _shares_p(old, new):
     "p value of equal shares of each value"
-    counts, kinds = [Counter(old), Counter(new)], list(dict.fromkeys([*old, *new]))
+    counts = [Counter(x if _known(x) else None for x in values) for values in (old, new)]
+    kinds = counts[0]|counts[1]
     return same_shares(*([c[kind] for kind in kinds] for c in counts))
 
 # %% ../../nbs/06_judges/02d_transfer.ipynb #2ffe4d60
@@ -69,7 +72,7 @@ VERSIONS = ('judge', 'rubric', 'response_model')
 def _changed(old, new, columns):
     "Values of version columns that the old rows don't have"
     for name in columns:
-        before, now = ({r.get(name) for r in rows}-{None} for rows in (old, new))
+        before, now = ({r[name] for r in rows if _known(r.get(name))} for rows in (old, new))
         if now and (unseen := now-before):
             said = lambda values: ', '.join(sorted(map(str, values))) or 'rows without it'
             yield f'{name}: calibrated on {said(before)}, used on {said(unseen)}'
@@ -77,9 +80,9 @@ def _changed(old, new, columns):
 def _unlabelled(old, new, slices, least):
     "Slices of the new rows with fewer labels than needed"
     for name in slices:
-        have, use = Counter(r.get(name) for r in old if r.get('label') is not None), Counter(r.get(name) for r in new)
+        have, use = Counter(r.get(name) for r in old if _known(r.get('label'))), Counter(r.get(name) for r in new)
         for value, rows in use.items():
-            if value is not None and have[value]<least:
+            if _known(value) and have[value]<least:
                 yield f'{name} {value!r}: {have[value]} labels for {rows/len(new):.0%} of the rows, fewer than {least}'
 
 # %% ../../nbs/06_judges/02d_transfer.ipynb #b553a7f5
@@ -100,11 +103,11 @@ def transfer(
         if any('verdict' not in r for r in rows):
             raise ValueError(f'a row of the {what} ones has no `verdict`: give None where the judge gave none')
     reasons, p, auc = [*_changed(old, new, versions), *_unlabelled(old, new, slices, least)], {}, float('nan')
-    texts = [[r['text'] for r in rows if r.get('text')] for rows in (old, new)]
+    texts = [[r['text'] for r in rows if _known(r.get('text')) and r['text']] for rows in (old, new)]
     if drawn=='random':
         for name in ('verdict', *slices): p[name] = _shares_p([r.get(name) for r in old], [r.get(name) for r in new])
         if all(texts): p['answers'], auc = _answers_p(*texts, seed)
-    if any(r.get('label') is not None for r in new): p['labels'] = _labels_p(old, new, drawn=='label')
+    if any(_known(r.get('label')) for r in new): p['labels'] = _labels_p(old, new, drawn=='label')
     p = {name: min(1., x*len(p)) for name, x in p.items()}
     said = dict({name: f'the rows are spread otherwise over the values of {name}' for name in slices},
                 verdict='the judge passes another share of these rows',
