@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 import pytest
 from attacks import ATTACKS, CONTROLS
-from rlops_lab.core import Usage, read_jsonl
+from rlops_lab.core import Trajectory, Usage, read_jsonl
 from rlops_lab.judges.comparisons import Panel, compare, fixtures, flips, pairwise, rank, ranking_reward, unanimity
 from rlops_lab.judges.judge import Endpoint, Judge, Reply, Verdict, background, combined, pooled, run_here, verdicts_html, vote
 from rlops_lab.judges.questions import Unparsed, as_text, fenced, messages_for, plain, read_choice, read_probabilities
 from rlops_lab.judges.rubrics import Criterion, Rubric, load_rubric
-from rlops_lab.rewards import Gate, Sequential, WeightedSum
+from rlops_lab.rewards import Gate, Sequential, WeightedSum, grade
 
 RUBRIC = Rubric('helpful', 'You check one answer.', 1., (Criterion('helps', 'Does it help?', ('no', 'yes')),))
 
@@ -383,6 +383,15 @@ def test_as_a_reward_it_composes_and_abstains():
     assert judge.scores=={'helps': [1., None, None]} and judge.__name__=='helpful'
     chat = [[dict(role='assistant', content='text 0.', tool_calls=[dict(function=dict(name='f', arguments={}))])]]
     assert WeightedSum([judge])([[dict(role='user', content='?')]], chat)==[1.]
+
+def test_episodes_are_graded_as_they_are():
+    "As by PPO and evals: the judge reads the conversation, and its grade and its criteria's stand in the episode"
+    def episode(i):
+        talk = [dict(role='system', content='You help.'), dict(role='user', content='?'), dict(role='assistant', content=f'text {i}.')]
+        return Trajectory(dict(source='x'), talk, [1, 2], [0, 1], [0., -.1], [-1, 0])
+    async def ask(messages, **how): return Reply(verdict('yes' if 'text 0' in messages[-1]['content'] else 'no'))
+    episodes = [episode(i) for i in range(2)]
+    assert grade(episodes, Judge(ask, RUBRIC))==[1., 0.] and [e.scores for e in episodes]==[{'helpful': x, 'helpful/helps': x} for x in (1., 0.)]
 
 @pytest.mark.parametrize('how, says', [(dict(mode='cot'), "give 'reason' or 'logprobs'"), (dict(samples=3), 'set a temperature above 0'),
                                        (dict(attempts=0), 'at least 1'),

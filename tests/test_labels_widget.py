@@ -277,6 +277,25 @@ def test_labels_by_one_judge_are_no_sample_within_anothers_verdicts(path):
     b = Labeler(TEXTS, annotator='ada', path=path, verdicts=other, drawn='verdict', k=4)
     with pytest.raises(ValueError, match='drawn by other verdicts'): b.export()
 
+def test_a_criterion_has_no_sample_within_its_own_verdicts(path):
+    "Drawn by the verdict on the item: good for the item's pass or fail, and not for one of two criteria"
+    a = labeler(path, rubric=LEVELS, verdicts=['pass', 'fail']*4, drawn='verdict', order=None)
+    for _ in range(8): a.choose('yes'); a.choose('no')
+    with warnings.catch_warnings(action='error'): a.export()
+    with pytest.warns(UserWarning, match="no sample within the verdict on 'right'"): a.export(criterion='right')
+    b = labeler(path.with_name('random.jsonl'), rubric=LEVELS, verdicts=['pass', 'fail']*4)
+    b.choose('yes'); b.choose('no')
+    with warnings.catch_warnings(action='error'): b.export(criterion='right')
+
+def test_true_and_pass_are_the_same_verdict(path):
+    said = {}
+    for name, verdicts in dict(words=['pass', 'fail', None]+['pass']*5, truth=[True, False, float('nan')]+[True]*5).items():
+        a = labeler(path.with_name(f'{name}.jsonl'), verdicts=verdicts)
+        while not a.done: a.choose('pass')
+        a.compare()
+        said[name] = a.comparison
+    assert said['words']==said['truth'] and '2 of 8 labelled items differ' in said['truth'] and 'judge unscored' in said['truth']
+
 def test_what_was_passed_over_is_said(path):
     a = labeler(path)
     a.choose('pass'); a.move(1); a.move(1); a.choose('fail')
@@ -316,7 +335,7 @@ def test_pages_by_themselves():
 
 @pytest.mark.parametrize('keys, message', [
     (dict(items=[]), 'items. is empty'), (dict(annotator='a b'), 'letters, digits'), (dict(annotator='../x'), 'letters, digits'),
-    (dict(verdicts=['pass']), '1 verdicts on 8 items'), (dict(order=[9]), 'rows of the 8 items'), (dict(order=[]), 'rows of the 8 items'),
+    (dict(verdicts=['pass']), '1 verdicts on 8 items'), (dict(verdicts=['good']*8), "verdict 'good' in row 0"), (dict(order=[9]), 'rows of the 8 items'), (dict(order=[]), 'rows of the 8 items'),
     (dict(order=[1, 1]), 'each once'), (dict(drawn='balanced'), 'one of random, verdict, label'), (dict(order=None, drawn='label'), 'must come from elsewhere'),
     (dict(order=None, drawn='verdict'), "needs the judge's verdicts"), (dict(order=None, drawn='random', k=9), 'k=9 of 8 rows'),
     (dict(ids=['a']*8), 'given twice'), (dict(ids=['a']), '1 ids of 8 items'), (dict(rubric='relevancy'), 'no rubric is called')])

@@ -1,4 +1,5 @@
 "Our environments, as they are, in TRL's GRPOTrainer; and TRL's own tool loop beside our rollout, token by token."
+import json, warnings
 import pytest
 
 trl = pytest.importorskip('trl')
@@ -7,6 +8,8 @@ from datasets import Dataset
 from rlops_lab.environments.support_desk import SupportDesk
 from rlops_lab.environments.support_scenarios import demonstrate, scenarios
 from rlops_lab.environments.sql_clinic import ClinicSQL, draw_question, questions
+from rlops_lab.judges.judge import Judge, Reply
+from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models import load
 from rlops_lab.rollouts import encoded, rollout
 from test_rollouts import Scripted
@@ -21,9 +24,9 @@ def quiet(monkeypatch): monkeypatch.setenv('TRL_EXPERIMENTAL_SILENCE', '1')
 
 def trainer(folder, rows, reward_funcs=None, environment=SupportDesk, **options):
     model, tokenizer = load('tiny')
-    defaults = dict(per_device_train_batch_size=2, max_completion_length=12)
+    defaults = dict(per_device_train_batch_size=2, num_generations=2, max_completion_length=12)
     args = trl.GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, report_to='none', save_strategy='no', disable_tqdm=True,
-                          max_steps=1, num_generations=2, shuffle_dataset=False, learning_rate=1e-3, **defaults | options)
+                          max_steps=1, shuffle_dataset=False, learning_rate=1e-3, **defaults | options)
     return trl.GRPOTrainer(model=model, processing_class=tokenizer, args=args, reward_funcs=reward_funcs,
                            train_dataset=Dataset.from_list(rows), environment_factory=environment)
 
@@ -65,6 +68,21 @@ def test_text_to_sql_is_played_and_trained_on_under_grpo(tmp_path):
     scripted(t, [['run(query="DROP TABLE doctor")', right], [right]])
     t.train()
     assert [e.get_reward() for e in t.environments] == [.8, 1.] and t.state.global_step == 1
+
+
+def test_a_judge_pays_under_grpo_as_it_is(tmp_path):
+    "Reads TRL's prompts and completions, costs a call each, and abstains where it has nothing to say"
+    read = []
+    async def ask(messages, **how):
+        read.append(messages[-1]['content'])
+        return Reply('hm' if len(read)==1 else json.dumps(dict(reason='By count.', choice=('no', 'yes')[len(read)%2])))
+    judge = Judge(ask, Rubric('helpful', 'You check one answer.', .5, (Criterion('helps', 'Does it help?', ('no', 'yes')),)), attempts=1, concurrency=1)
+    rows = [dict(prompt=[dict(role='user', content=f'Where is order {i}?')]) for i in range(2)]
+    t = trainer(tmp_path, rows, [judge], environment=None, num_generations=4, per_device_train_batch_size=4)
+    with warnings.catch_warnings(action='ignore', category=UserWarning): t.train()
+    assert t.state.global_step==1 and t.reward_func_names==['helpful'] and [v.score for v in judge.verdicts]==[None, 0., 1., 0.]
+    assert all('Where is order 0?' in x and '<<<completion' in x for x in read) and judge.usage.calls==4
+    assert t.state.log_history[0]['rewards/helpful/mean']==pytest.approx(1/3)
 
 
 def played_by_trl(folder, rows, replies):

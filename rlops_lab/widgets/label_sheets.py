@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core import Trajectory, digest, rng
-from ..judges.calibration import BINARY, DRAWN, Estimate, calibrate
+from ..judges.calibration import BINARY, DRAWN, Estimate, calibrate, codes
 from ..judges.consistency import rater_alpha
 from ..judges.judge import vote
 from ..judges.labels import next_labels
@@ -135,7 +135,7 @@ class Sheet:
         order=None,               # [k] rows to label, drawn elsewhere: then `drawn` says how; None: `label_order`
         k: int|None = None,       # these four as in `label_order`
         drawn: str|None = None,
-        verdicts=None,            # [n] of the judge: choices or `Verdict`s
+        verdicts=None,            # [n] of the judge on the items: pass, fail, None, or `Verdict`s
         seed: int = 0,
     ):
         if not len(items): raise ValueError('there is nothing to label: `items` is empty')
@@ -151,7 +151,8 @@ class Sheet:
         self.ids = [h if name is None else str(name) for name, h in zip(named, self.hashes)]
         if twice := [i for i, count in Counter(self.ids).items() if count>1]:
             raise ValueError(f'{len(twice)} ids are given twice, such as {twice[0]!r}: equal texts need ids of their own, ids=[…]')
-        self.verdicts = None if verdicts is None else [getattr(v, 'choice', v) for v in verdicts]
+        said = [] if verdicts is None else codes([getattr(v, 'choice', v) for v in verdicts], what='verdict')
+        self.verdicts = None if verdicts is None else [None if v<0 else BINARY[v] for v in said]
         self.drawn = drawn or 'random'
         self.order = label_order(len(items), k, self.drawn, self.verdicts, seed) if order is None else [int(i) for i in order]
         if self.drawn not in DRAWN: raise ValueError(f'drawn={self.drawn!r}: one of {", ".join(DRAWN)}')
