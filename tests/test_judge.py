@@ -35,7 +35,7 @@ class FakeJudge(BaseHTTPRequestHandler):
         usage = dict(prompt_tokens=100, completion_tokens=10, total_tokens=110, prompt_tokens_details=dict(cached_tokens=40))
         data = json.dumps(dict(id='x', object='chat.completion', created=0, model=f'{body["model"]}-0611', system_fingerprint='fp1',
                                choices=[choice], usage=usage))
-        if status!=200: data = json.dumps(dict(error=dict(message='no')))
+        if status!=200 or what is None: data = json.dumps(dict(error=dict(message='quota')))
         try:
             self.send_response(status)
             for k, v in {'Content-Type': 'application/json', 'Content-Length': str(len(data)), **headers}.items(): self.send_header(k, v)
@@ -286,6 +286,17 @@ def test_what_changes_the_answer_changes_the_key(tmp_path, change):
     assert honest.asked==1
     Judge(both, **dict(rubric=RUBRIC)|change, log=log).grade(items(1))
     assert honest.asked==2
+
+def test_new_weights_behind_an_old_name_are_asked_again(server, tmp_path):
+    def grade_with(**how): return Judge(Endpoint(server.url, 'policy', **how), RUBRIC, log=tmp_path/'log.jsonl').grade(items(2))
+    grade_with(version='a'); grade_with(version='a')
+    assert len(server.asked)==2
+    v = grade_with(version='b')[0]
+    assert len(server.asked)==4 and not v.cached and v.lineage.revision=='b' and 'version' not in server.asked[-1]
+
+def test_a_reply_without_an_answer_says_what_it_is(server):
+    server.answer = staticmethod(lambda body: None)
+    with pytest.warns(UserWarning, match='a reply without an answer: .*quota'): Judge(Endpoint(server.url, 'm'), RUBRIC, attempts=1).grade(items(1))
 
 def test_samples_are_asked_with_seeds_of_their_own():
     seeds = []

@@ -38,6 +38,7 @@ class Endpoint:
         model: str,                     # name at the server
         api_key: str = None,            # None: $OPENAI_API_KEY
         usd_per_million: tuple = None,  # dollars per million tokens (read, read from cache, written); None: not known
+        version: str = '',              # of the weights behind the name, where the name does not say it; another version, another cache
         **settings,                     # more fields of the request; None takes one out: max_tokens=None, max_completion_tokens=600
     ):
         try: import openai
@@ -45,7 +46,7 @@ class Endpoint:
             raise ImportError("a judge behind an endpoint needs the openai package: pip install 'rlops_lab[judge]'") from e
         if usd_per_million is not None and len(usd_per_million)!=3:
             raise ValueError(f'usd_per_million={usd_per_million}: give three prices, of tokens read, read from cache and written')
-        self.base_url, self.model, self.usd_per_million, self.settings = base_url, model, usd_per_million, settings
+        self.base_url, self.model, self.usd_per_million, self.version, self.settings = base_url, model, usd_per_million, version, settings
         self.connect = lambda: openai.AsyncOpenAI(base_url=base_url, api_key=api_key or os.environ.get('OPENAI_API_KEY', 'none'),
                                                   max_retries=0)
         self.calls = WeakKeyDictionary()                  # {event loop: the client's call}
@@ -58,8 +59,9 @@ class Endpoint:
         elif schema: how['response_format'] = dict(type='json_schema', json_schema=dict(name='verdict', strict=True, schema=schema))
         request = {k: v for k, v in (how | self.settings).items() if v is not None}
         r = (await self.calls[loop](model=self.model, messages=messages, **request)).http_response.json()
+        if not r.get('choices'): raise ConnectionError(f'a reply without an answer: {json.dumps(r)[:200]}')
         said, u = r['choices'][0], r.get('usage') or {}
-        read, written = u.get('prompt_tokens', 0), u.get('completion_tokens', 0)
+        read, written = u.get('prompt_tokens') or 0, u.get('completion_tokens') or 0
         cached = (u.get('prompt_tokens_details') or {}).get('cached_tokens') or 0
         usd = sum(n*price for n, price in zip((read-cached, cached, written), self.usd_per_million or ()))/1e6
         first = ((said.get('logprobs') or {}).get('content') or [{}])[0].get('top_logprobs', [])
@@ -334,7 +336,8 @@ async def _answer(self: Judge, messages, read, item, sample=0, schema=None):
     how = dict(self.how)
     if self.structured and schema: how['schema'] = schema
     if how['temperature']: how['seed'] = self.seed+sample
-    key = digest(self.model, getattr(self.ask, 'settings', {}), how, messages, n=24)
+    version = getattr(self.ask, 'version', '')
+    key = digest(self.model, getattr(self.ask, 'settings', {}), how, messages, *filter(None, [version]), n=24)
     if key in self.rows and not self.rows[key]['failed']: return self.rows[key], True
     while key in self.pending:
         await self.pending[key].wait()
@@ -342,7 +345,7 @@ async def _answer(self: Judge, messages, read, item, sample=0, schema=None):
     done = self.pending[key] = asyncio.Event()
     try:
         found, why, failed, usage, reply = await self._attempt(messages, read, how)
-        revision = reply.revision if reply else ''
+        revision = version or (reply.revision if reply else '')
         lineage = replace(self.lineage, revision=revision, seed=self.seed+sample) if revision or sample else self.lineage
         if self.examples: lineage = replace(lineage, template=digest(messages[:-1]))
         row = dict(key=key, found=found, unscored=why, failed=failed, model=reply.model if reply else '',
