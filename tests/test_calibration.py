@@ -2,6 +2,7 @@
 import warnings
 import krippendorff
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats
@@ -9,6 +10,7 @@ from sklearn.metrics import cohen_kappa_score
 from rlops_lab.core import wilson
 from rlops_lab.judges.calibration import (calibrate, calibrate_slices, codes, cohen_kappa, confusion, corrected_rate, inverted_interval,
                                           krippendorff_alpha, rate_interval, same_shares)
+from rlops_lab.judges.judge import Verdict
 from rlops_lab.judges.consistency import position_bias, rater_alpha, self_consistency
 
 verdict = st.sampled_from(['pass', 'fail', None])
@@ -293,3 +295,18 @@ def test_rare_kinds_raise_no_false_alarm(n, N, p):
     ps = np.array([same_shares(*pair) for pair in zip(*rows)])
     assert (ps<.01).mean()<=.017 and (ps<1e-3).mean()<=.004              # 99% of the cases, if the level is kept
     assert same_shares([n-5, 0, 5], [N, 0, 0])<1e-3                      # and what is there is found
+
+
+def test_what_a_judge_gives_is_taken_as_it_is():
+    v, y = ['pass', None, 'fail', 'pass']*5, ['pass', 'pass', 'fail', None]*5
+    verdicts = [Verdict(x, None if x is None else float(x=='pass')) for x in v]
+    assert repr(calibrate(verdicts, y, 'random'))==repr(calibrate(v, y, 'random'))
+    assert repr(corrected_rate(verdicts, y, 'random'))==repr(corrected_rate(v, y, 'random'))
+
+
+def test_rows_are_paired_by_place():
+    "A shuffled frame keeps its old index, by which nothing is looked up"
+    r = np.random.default_rng(12)
+    frame = pd.DataFrame(dict(v=r.random(60)<.5, y=r.random(60)<.5, s=r.choice(['a', 'b'], 60))).sample(frac=1, random_state=0)
+    plain = calibrate_slices(frame.v.tolist(), frame.y.tolist(), frame.s.tolist(), 'random')
+    assert repr(calibrate_slices(frame.v, frame.y, frame.s, 'random'))==repr(plain)

@@ -333,6 +333,15 @@ def test_texts_that_cannot_be_written_out_cost_nothing(bad):
     with pytest.raises(TypeError, match="item 50: 'completion' cannot be written out"): Judge(honest, RUBRIC).grade([*items(50), dict(prompt='?', completion=bad)])
     assert honest.asked==0
 
+def test_items_are_a_list_of_dicts():
+    for wrong in (items(1)[0], ['text'], [items(1)]):
+        with pytest.raises(TypeError, match='item 0 is a (str|list). Give a list of dicts'): Judge(honest, RUBRIC).grade(wrong)
+
+def test_a_log_is_the_judges_own(tmp_path):
+    (tmp_path/'metrics.jsonl').write_text('{"reward": 1}\n')
+    with pytest.raises(ValueError, match='metrics.jsonl holds something else: give a file of its own'): Judge(honest, RUBRIC, log=tmp_path/'metrics.jsonl')
+    assert (tmp_path/'metrics.jsonl').read_text()=='{"reward": 1}\n'
+
 def test_waiting_for_ones_turn_is_not_the_calls_time():
     async def down(messages, **how): await asyncio.sleep(.05); raise ConnectionError('down')
     rubric = replace(RUBRIC, criteria=tuple(Criterion(f'c{i}', f'Is it {i}?', ('no', 'yes')) for i in range(8)))

@@ -81,6 +81,7 @@ def test_all_faults_come_at_once():
 def test_made_in_python_it_is_checked_too():
     with pytest.raises(ValueError, match=r"rubric 'r': criteria\[0\].question is ''"):
         Rubric('r', 'Judge.', .5, (Criterion('a', '', ('no', 'yes')),))
+    with pytest.raises(TypeError, match='criteria are Criterion'): Rubric('r', 'Judge.', .5, (dict(name='a', question='Is it?', choices=('no', 'yes')),))
     with pytest.raises(ValueError, match='pass_at is 2'): replace(load_rubric('tone'), pass_at=2)
 
 @settings(deadline=None)

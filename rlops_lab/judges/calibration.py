@@ -18,14 +18,14 @@ from ..core import wilson
 BINARY = ('fail', 'pass')
 
 def codes(
-    values,                # [n] levels, None where there is none
+    values,                # [n] levels, or a judge's `Verdict`s; None where there is none
     levels: tuple = BINARY,    # worst to best; pass and fail may also be True and False
     what: str = 'value',   # its name in an error
 ):                         # [n] place among the levels, -1 for None
     "Verdicts or labels as numbers"
     place = {level: i for i, level in enumerate(levels)} | ({False: 0, True: 1} if tuple(levels)==BINARY else {}) | {None: -1}
     def code(i, value):
-        try: return -1 if value!=value else place[value]        # nan is None, too
+        try: return -1 if value!=value else place[getattr(value, 'choice', value)]        # nan is None, too; and a `Verdict` is its choice
         except (KeyError, TypeError):
             raise ValueError(f'{what} {value!r} in row {i} is not one of {", ".join(map(str, levels))}: give `levels` from worst to best, '
                              'and None where there is no answer') from None
@@ -160,7 +160,7 @@ def _tables(counts, drawn, pool, rng):
     return (table/np.maximum(table.sum(0), 1))*(pool/pool.sum()), (columns*shares[..., None]).swapaxes(-2, -1)
 
 def calibrate(
-    verdicts,                # [n] of the judge, None: unscored
+    verdicts,                # [n] of the judge: levels, or what its `grade` gave; None: unscored
     labels,                  # [n] of people, None: not labelled
     drawn: str,              # how the labelled items were chosen: 'random', 'verdict' or 'label'
     from_pool: bool = True,  # for 'verdict': they were chosen among these rows; False: they come from another collection
@@ -199,6 +199,7 @@ def calibrate_slices(
     _design(drawn)
     if not len(slices)==len(verdicts)==len(labels):
         raise ValueError(f'{len(verdicts)} verdicts, {len(labels)} labels, {len(slices)} slices: give one of each an item')
+    verdicts, labels, slices = map(list, (verdicts, labels, slices))             # by place, also where a pandas index says otherwise
     rows = {name: [i for i, s in enumerate(slices) if s==name] for name in dict.fromkeys(slices)}
     pick = lambda values, name: [values[i] for i in rows[name]]
     levels = keys.get('levels', BINARY)

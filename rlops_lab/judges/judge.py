@@ -228,6 +228,7 @@ class Grader:
     def _checked(self, items):
         "The items, or an error before anything is paid"
         for i, x in enumerate(items):
+            if not isinstance(x, dict): raise TypeError(f'item {i} is a {type(x).__name__}. Give a list of dicts, {{column: text or messages}}')
             for k in self.rubric.sees:
                 if k not in x: raise ValueError(f'item {i} has no {k!r}, which the rubric {self.rubric.name!r} reads; it has {sorted(x)}')
                 if not isinstance(x[k], (str, list)):
@@ -290,7 +291,9 @@ class Judge(Grader):
         self.how = dict(temperature=temperature, **(dict(max_tokens=1, top=20) if mode=='logprobs' else dict(max_tokens=max_tokens)))
         self.model = getattr(ask, 'model', getattr(ask, '__name__', type(ask).__name__))
         self.structured, self.seed, self.examples, self.__name__ = structured, seed, examples, self.rubric.name
-        self.rows = {row['key']: row for row in read_jsonl(log)} if log else {}
+        found = read_jsonl(log) if log else []
+        if any('key' not in row or 'found' not in row for row in found): raise ValueError(f'{log} holds something else: give a file of its own')
+        self.rows = {row['key']: row for row in found}
         self.log, self.usage, self.scores, self.verdicts = _reopened(log) if log else None, Usage(), {}, []
         self.gates, self.pending, self.concurrency = WeakKeyDictionary(), {}, concurrency    # gates: {event loop: (of calls, of items)}
         commit, dirty = git_state()

@@ -44,6 +44,8 @@ class Rubric:
     def __post_init__(self):
         if found := faults(asdict(self)):
             raise ValueError('\n'.join(f'rubric {self.name!r}: {_spoken(path)}{what}' for path, what in found))
+        if not all(isinstance(c, Criterion) for c in self.criteria):
+            raise TypeError(f'rubric {self.name!r}: in Python criteria are Criterion(…), and not dicts')
 
     @cached_property
     def version(self) -> str: return digest(asdict(self))

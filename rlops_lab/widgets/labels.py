@@ -384,10 +384,10 @@ def export(self: Labeler,
     asked = [c for c in self.sheet.rubric.criteria if criterion in (None, c.name)]
     rows = {a: [answers(self.sheet, self.stacks, a, c) for c in asked] for a in who}
     labelled = lambda row: row is not None and row['label'] is not None
-    if criterion and len(self.sheet.rubric.criteria)>1 and any(labelled(row) and row.get('drawn')=='verdict' for given in rows.values() for column in given for row in column):
-        warnings.warn(f'labels were drawn by the verdict on whole items, so they are no sample within the verdict on {criterion!r}: its recall, kappa and rate '
-                      'would be those of the drawing. Draw at random for figures by criterion', stacklevel=2)
     ways, by = ({row.get(k) for given in rows.values() for column in given for row in column if labelled(row)} for k in ('drawn', 'by'))
+    if criterion and len(self.sheet.rubric.criteria)>1 and 'verdict' in ways:
+        warnings.warn(f'labels were drawn by the verdict on whole items, so they are no sample within the verdict on {criterion!r}: '
+                      'its figures would be those of the drawing. Draw at random for figures by criterion', stacklevel=2)
     if self.sheet.verdicts is not None and (other := by-{'', None, digest(self.sheet.verdicts)}):
         raise ValueError(f'labels were drawn by other verdicts ({", ".join(sorted(other))}) than those of this labeler. Give it the verdicts that '
                          'drew them, and other ones to `corrected_rate` with strata=those verdicts')
