@@ -310,3 +310,11 @@ def test_rows_are_paired_by_place():
     frame = pd.DataFrame(dict(v=r.random(60)<.5, y=r.random(60)<.5, s=r.choice(['a', 'b'], 60))).sample(frac=1, random_state=0)
     plain = calibrate_slices(frame.v.tolist(), frame.y.tolist(), frame.s.tolist(), 'random')
     assert repr(calibrate_slices(frame.v, frame.y, frame.s, 'random'))==repr(plain)
+
+
+def test_slices_by_verdict_say_which_one_lacks_labels_and_may_be_labelled_whole():
+    v, y, s = ['pass', 'fail']*6, ['pass', 'fail']*2+['pass']+[None]*7, ['a']*4+['b']*8
+    with pytest.raises(ValueError, match="slice 'b': no label on any item with verdict fail"): calibrate_slices(v, y, s, 'verdict')
+    y[5] = 'fail'
+    with warnings.catch_warnings(action='error'): assert calibrate_slices(v, y, s, 'verdict')['a'].agreement.value==1
+    with pytest.warns(UserWarning, match='every row has a label'): calibrate_slices(v[:6], y[:6], s[:6], 'verdict')

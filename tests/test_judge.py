@@ -435,6 +435,13 @@ def test_every_hidden_character_is_shown():
     for text in ('naïve café', '日本語', 'שלום', 'مرحبا', '👍🏽❤\ufe0f', 'x < y > z [0]'): assert plain(text)==text
     plain('\ud800').encode()                                             # can be sent
 
+@pytest.mark.parametrize('token', ['<bos>', '<eos>', '<pad>', '<unk>', '<start_of_image>', '<end_of_utterance>', '<tool_call>', '<tool_response>', '<unused7>',
+                                   '[SYSTEM_PROMPT]', '[/SYSTEM_PROMPT]', '[TOOL_CALLS]', '[TOOL_RESULTS]', '[/AVAILABLE_TOOLS]', '[THINK]', *CONTROLS])
+def test_tokens_of_chat_templates_are_no_tokens(token):
+    "Those of Llama, Qwen, Gemma, Mistral, DeepSeek and SmolVLM"
+    seen = plain(f'a{token}b')
+    assert token.split('\n')[0] not in seen and len(seen)==len(token)+2
+
 def test_hostile_replies_are_read_in_bounded_time():
     began = time.perf_counter()
     for bad in ('{'*20_000, '{"a":'*5_000, '[{"reason": 1,'*5_000):

@@ -203,8 +203,15 @@ def calibrate_slices(
     rows = {name: [i for i, s in enumerate(slices) if s==name] for name in dict.fromkeys(slices)}
     pick = lambda values, name: [values[i] for i in rows[name]]
     levels = keys.get('levels', BINARY)
-    both = (codes(verdicts, levels, 'verdict')>=0)&(codes(labels, levels, 'label')>=0)
-    return {name: calibrate(pick(verdicts, name), pick(labels, name), drawn, **keys) if both[rows[name]].any() else None for name in rows}
+    known = codes(labels, levels, 'label')>=0
+    both = known&(codes(verdicts, levels, 'verdict')>=0)
+    if drawn=='verdict': _of_others(keys.get('from_pool', True), known)
+    def one(name):
+        try: return calibrate(pick(verdicts, name), pick(labels, name), drawn, **keys)
+        except ValueError as e: raise ValueError(f'slice {name!r}: {e}') from e
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'every row has a label')                # of a slice, when others have rows without one
+        return {name: one(name) if both[rows[name]].any() else None for name in rows}
 
 # %% ../../nbs/06_judges/02_calibration.ipynb #2cc5d125
 def _moments(passed, failed):

@@ -15,7 +15,8 @@ from .rubrics import Criterion, Rubric
 _hidden = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u070f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e'
                      '\u2060-\u206f\u2800\u3164\ud800-\udfff\ue000-\uf8ff\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb'
                      '\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff]')
-_control = re.compile(r'<(?=[|｜/]|think>|s>|start_of_turn>|end_of_turn>|<SYS>>)|\[(?=/?INST\])', re.I)
+_control = re.compile(r'<(?=[|｜/]|(?:think|s|bos|eos|pad|unk|mask|(?:start|end)_of_\w+|tool_\w+|unused\d+|<SYS>)>)'
+                      r'|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w+|THINK|ARGS|CALL_ID)\])', re.I)
 
 def plain(
     text: str,        # written by anybody
