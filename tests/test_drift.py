@@ -3,7 +3,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from rlops_lab.judges.drift import DriftAlarm, first_alarms
+from rlops_lab.judges.drift import DriftAlarm, first_alarms, watch
+from rlops_lab.judges.judge import Verdict
 
 
 @settings(deadline=None)
@@ -57,3 +58,17 @@ def test_bad_input(keys, message):
 def test_a_stream_of_something_else_is_refused():
     with pytest.raises(ValueError, match='more than True, False and None'): first_alarms([[1., .5]], .8)
     assert first_alarms([[True, None]*500], .8)[0]==-1                          # a verdict that is missing is no wrong one
+
+
+def test_verdicts_on_canaries():
+    "As many as there are; none that was given before; one that is missing is neither right nor wrong"
+    def said(choice, cached=False): return Verdict(choice, None if choice is None else 1., cached=cached)
+    alarm, by_hand = DriftAlarm(.8, horizon=20), DriftAlarm(.8, horizon=20)
+    assert not watch(alarm, [said('pass'), said('fail'), said(None)], ['pass', 'pass', 'pass'])
+    for x in (True, False): by_hand.update(x)
+    assert alarm==by_hand and alarm.seen==2
+    assert watch(alarm, [said('fail')]*20, ['pass']*20) and watch(alarm, [], [])
+    with pytest.raises(ValueError, match='1 verdicts, 2 right choices'): watch(alarm, [said('pass')], ['pass']*2)
+    before = alarm.seen
+    with pytest.raises(ValueError, match='1 of 2 verdicts were given before'): watch(alarm, [said('pass'), said('pass', True)], ['pass']*2)
+    assert alarm.seen==before
