@@ -318,3 +318,14 @@ def test_slices_by_verdict_say_which_one_lacks_labels_and_may_be_labelled_whole(
     y[5] = 'fail'
     with warnings.catch_warnings(action='error'): assert calibrate_slices(v, y, s, 'verdict')['a'].agreement.value==1
     with pytest.warns(UserWarning, match='every row has a label'): calibrate_slices(v[:6], y[:6], s[:6], 'verdict')
+
+
+@pytest.mark.parametrize('p', [.01, .02, .1, .9, .98])
+@pytest.mark.parametrize('n, N', [(30, 300), (50, 1000), (200, 2000)])
+def test_balanced_labels_without_a_judges_error(p, n, N):
+    "No false alarm or no miss among a few labels, and passes or fails that are rarer than half a one of them"
+    r = np.random.default_rng(13)
+    for tpr, fpr in ((1., 0.), (1., .13), (.87, 0.)):
+        t, f, judged = r.binomial(n//2, tpr, 1000), r.binomial(n//2, fpr, 1000), r.binomial(N, p*tpr+(1-p)*fpr, 1000)
+        _, low, high = inverted_interval(t, n//2, f, n//2, judged, N)
+        assert np.mean((low<=p)&(p<=high))>.92, (tpr, fpr)

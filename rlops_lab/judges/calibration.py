@@ -266,20 +266,21 @@ def inverted_interval(
     "Share of items that people would pass, from labels chosen by label (Rogan-Gladen)"
     counts = np.broadcast_arrays(*(np.asarray(x, float) for x in (hits, positives, alarms, negatives, judged, pool)))
     tpr, fpr, rate = (counts[i]/counts[i+1] for i in (0, 2, 4))
-    t, f, q = (_moments(counts[i]+.5, counts[i+1]-counts[i]+.5) for i in (0, 2, 4))
-    better, freedom = (t[0]>f[0])&(tpr>fpr), counts[1]+counts[3]-2
-    gap = np.where(better, t[0]-f[0], 1.)
-    middle, ends = np.clip(np.where(better, (q[0]-f[0])/gap, .5), 0, 1), []
-    for side in (0., 1.):                                     # halve the way from a plausible rate to 0 or 1
-        inside, outside = middle, np.full_like(middle, side)
-        all_in = _plausible(outside, t, f, q, freedom, level)
-        for _ in range(40):
-            p = (inside+outside)/2
-            fits = _plausible(p, t, f, q, freedom, level)
-            inside, outside = np.where(fits, p, inside), np.where(fits, outside, p)
-        ends.append(np.where(all_in|~better, side, inside))
+    q, freedom, ends = _moments(counts[4]+.5, counts[5]-counts[4]+.5), counts[1]+counts[3]-2, ([], [])
+    for errors in (.5, 1e-6):                                 # what is added to the judge's errors: half a one, and none
+        t, f = _moments(counts[0]+.5, counts[1]-counts[0]+errors), _moments(counts[2]+errors, counts[3]-counts[2]+.5)
+        better = (t[0]>f[0])&(tpr>fpr)
+        middle = np.clip(np.where(better, (q[0]-f[0])/np.where(better, t[0]-f[0], 1.), .5), 0, 1)
+        for side in (0, 1):                                   # halve the way from a plausible rate to 0 or 1
+            inside, outside = middle, np.full_like(middle, side)
+            all_in = _plausible(outside, t, f, q, freedom, level)
+            for _ in range(40):
+                p = (inside+outside)/2
+                fits = _plausible(p, t, f, q, freedom, level)
+                inside, outside = np.where(fits, p, inside), np.where(fits, outside, p)
+            ends[side].append(np.where(all_in|~better, side, inside))
     value = np.where(better, np.clip((rate-fpr)/np.where(better, tpr-fpr, 1.), 0, 1), np.nan)
-    return value, np.fmin(ends[0], value), np.fmax(ends[1], value)
+    return value, np.fmin(np.minimum(*ends[0]), value), np.fmax(np.maximum(*ends[1]), value)
 
 # %% ../../nbs/06_judges/02_calibration.ipynb #cbf07de3
 @dataclass(frozen=True, repr=False)
