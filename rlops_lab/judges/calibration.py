@@ -236,18 +236,23 @@ def rate_interval(
     "Share of items that people would pass, from labels at random within strata"
     k, n, total = (np.asarray(x, float) for x in (passed, labelled, pool))
     prior, size = 1/n.shape[-1], total.sum(-1)
-    q, (a, spread, third) = total/size[..., None], _moments(k+prior, n-k+prior)
-    if target=='population':
-        mean = (q*a).sum(-1)
-        variance = ((q*q+q*(1-q)/(size[..., None]+1))*spread).sum(-1)+((q*a*a).sum(-1)-mean**2)/(size+1)
-        third = (q**3*third).sum(-1)
-    else:
-        rest = total-n                                        # what their labels would be is beta-binomial
-        mean = (k+rest*a).sum(-1)/size
-        variance = (rest*(rest-1)*spread+rest*a*(1-a)).sum(-1)/size**2
-        third = (rest**3*third).sum(-1)/size**3
-    value = (q*np.where(n>0, k/np.maximum(n, 1), a)).sum(-1)
-    low, high = (np.clip(end, 0, 1) for end in _ends(mean, variance, third, n.sum(-1)-n.shape[-1], level))
+    q, rest = total/size[..., None], total-n
+    def ends(passes, fails):
+        "Both ends, given the pseudo-items of each stratum"
+        a, spread, third = _moments(k+passes, n-k+fails)
+        if target=='population':
+            mean = (q*a).sum(-1)
+            variance = ((q*q+q*(1-q)/(size[..., None]+1))*spread).sum(-1)+((q*a*a).sum(-1)-mean**2)/(size+1)
+            third = (q**3*third).sum(-1)
+        else:                                                 # what the other rows' labels would be is beta-binomial
+            mean = (k+rest*a).sum(-1)/size
+            variance = (rest*(rest-1)*spread+rest*a*(1-a)).sum(-1)/size**2
+            third = (rest**3*third).sum(-1)/size**3
+        return np.clip(_ends(mean, variance, third, n.sum(-1)-n.shape[-1], level), 0, 1)
+    value = (q*np.where(n>0, k/np.maximum(n, 1), .5)).sum(-1)
+    low, high = ends(prior, prior)
+    bare = lambda count: np.where((n>0)&(count==0), 1e-6, prior)        # a stratum without a pass, or a fail, may hold none at all
+    low, high = np.minimum(low, ends(bare(k), prior)[0]), np.maximum(high, ends(prior, bare(n-k))[1])
     return value, np.minimum(low, value), np.maximum(high, value)
 
 # %% ../../nbs/06_judges/02_calibration.ipynb #75f5f05d
