@@ -123,14 +123,24 @@ def test_which_gradient_each_estimator_has(seed):
         close((policy.exp()*kl_estimate(policy, reference, kind)).sum(), (policy.exp()*(policy-reference)).sum())
         close(loss(kind)+reward(kind), forward)                       # the derivative of an unbiased estimate is the sum of both
 
+@pytest.mark.parametrize('biased', [False, True])
+@pytest.mark.parametrize('trained', [False, True])
 @pytest.mark.parametrize('temperature', [.7, 1.])
-def test_the_entropy_beside_the_logprobs_has_its_gradient(temperature):
+def test_logprobs_and_entropy_have_their_gradients(temperature, trained, biased):
+    "Both ways to the gradient, each output alone and both at once; scores without gradients are the same numbers"
     g = generator(0)
-    hidden, weight = torch.randn(9, 5, generator=g).requires_grad_(), torch.randn(30, 5, generator=g)
-    _, entropy = token_logprobs(hidden, weight, torch.zeros(9, dtype=torch.long), temperature, entropy=True)
-    want = torch.distributions.Categorical(logits=hidden@weight.T/temperature).entropy()
-    close(entropy.detach(), want.detach())
-    close(torch.autograd.grad(entropy.sum(), hidden)[0], torch.autograd.grad(want.sum(), hidden)[0])
+    hidden, weight = torch.randn(9, 5, generator=g).requires_grad_(), torch.randn(30, 5, generator=g).requires_grad_(trained)
+    targets, up, bias = torch.randint(0, 30, (9,), generator=g), torch.randn(2, 9, generator=g), torch.randn(30, generator=g) if biased else None
+    dist = torch.distributions.Categorical(logits=(hidden@weight.T+(bias if biased else 0))/temperature)
+    want, parts = (dist.log_prob(targets), dist.entropy()), [hidden]+[weight]*trained
+    ours = lambda **k: token_logprobs(hidden, weight, targets, temperature, bias, chunk=4, **k)
+    for weights in ((1., 0.), (0., 1.), (1., -.3)):
+        loss = lambda pair: sum(w*(u*x).sum() for w,u,x in zip(weights, up, pair))
+        for a,b in zip(torch.autograd.grad(loss(ours(entropy=True)), parts), torch.autograd.grad(loss(want), parts, retain_graph=True)): close(a, b)
+    for a,b in zip(torch.autograd.grad((up[0]*ours()).sum(), parts), torch.autograd.grad((up[0]*want[0]).sum(), parts)): close(a, b)
+    with torch.no_grad(): scored = ours(entropy=True)
+    for a,b,c in zip(scored, ours(entropy=True), want): close(a, b.detach()); close(a, c.detach())
+    assert torch.equal(scored[0], ours().detach())                    # the first ratio is 1 to the bit
 
 # ---- sampler and trainer
 def mismatched(seed, B=4, T=12):
