@@ -132,6 +132,18 @@ def test_what_the_backbone_refuses():
     with pytest.raises(ValueError, match='float32'): Backbone(tiny(torch.bfloat16), None, critic='head')
     with pytest.raises(ValueError, match='use_dora'): Backbone(tiny(), lora(use_dora=True))
     with pytest.raises(ValueError, match='critic='): Backbone(tiny(), lora(), critic='both')
+    with pytest.raises(ValueError, match='no weight of the model is trainable'): Backbone(tiny().requires_grad_(False), None, critic='head')
+
+@pytest.mark.parametrize('change, text', [(dict(init_lora_weights='pissa'), "init_lora_weights='pissa'"), (dict(lora_bias=True), 'lora_bias=True'), (dict(modules_to_save=['lm_head']), 'modules_to_save'),
+                                          (dict(bias='all'), "bias='all'"), (dict(trainable_token_indices=[1]), 'trainable_token_indices'), (dict(target_modules=['q_proj', 'lm_head']), 'output embeddings')])
+@pytest.mark.parametrize('critic', ['adapter', 'head'])
+def test_adapters_that_would_not_be_trained_or_would_change_the_reference_are_refused(change, text, critic):
+    with pytest.raises(ValueError, match=text): Backbone(tiny(), lora(**change), critic=critic)
+
+def test_adapters_of_another_kind_are_refused_and_other_plain_ones_are_not():
+    from peft import IA3Config
+    with pytest.raises(ValueError, match='peft_type'): Backbone(tiny(), IA3Config(target_modules=['k_proj'], feedforward_modules=[]), critic='head')
+    for change in (dict(init_lora_weights='gaussian'), dict(use_rslora=True), dict(rank_pattern=dict(q_proj=2)), dict(target_modules=['q_proj', 'embed_tokens']), dict(lora_dropout=.1)): Backbone(tiny(), lora(**change))
 
 @pytest.mark.parametrize('make', [lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=8, final_logit_softcapping=1.)),
                                   lambda: GraniteForCausalLM(GraniteConfig(**SHAPE, logits_scaling=8.))])
