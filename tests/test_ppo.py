@@ -310,6 +310,16 @@ def test_a_gradient_that_is_not_finite_stops_the_run():
     bad = episodes()
     bad[0].turn_rewards[0] = float('nan')
     with pytest.raises(FloatingPointError, match='update 1'): t.update(bad)
+    assert timeless(t.update(episodes()))==timeless(trainer().update(episodes()))                # and leaves nothing behind
+
+def test_an_interrupted_update_leaves_no_gradient_behind():
+    t = trainer()
+    backward = t._backward
+    def interrupted(*args): backward(*args); raise KeyboardInterrupt
+    t._backward = interrupted
+    with pytest.raises(KeyboardInterrupt): t.update(episodes())
+    t._backward = backward
+    assert timeless(t.update(episodes()))==timeless(trainer().update(episodes()))
 
 def test_reward_functions_weigh_abstain_and_keep_their_names():
     class Length:

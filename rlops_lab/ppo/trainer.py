@@ -294,6 +294,7 @@ def optimize(self:PPOTrainer,
     share = 1-self.n_updates/a.num_updates if a.lr_scheduler_type=='linear' else 1.
     for group,lr in zip(self.optimizer.param_groups, (a.learning_rate, a.critic_learning_rate)): group['lr'] = share*lr
     groups = dict(policy=b.policy_parameters(), critic=b.critic_parameters())
+    self.optimizer.zero_grad()                                                            # what an interrupted mini-batch left
     for epoch in range(a.num_ppo_epochs):
         for k in rng(a.seed, 'epoch', self.n_updates, epoch).permutation(len(plan)):
             at = [place[i] for micro in plan[k] for i in micro.rows]
