@@ -334,6 +334,38 @@ def test_reward_functions_weigh_abstain_and_keep_their_names():
     r = t.update(after)
     assert r['reward/sometimes']==1. and r['reward/Length']==pytest.approx(sum(e.n_actions for e in after)/8)
 
+def constant(x, name='constant'):
+    def f(trajectories, **_): return [x]*len(trajectories)
+    f.__name__ = name
+    return f
+
+def paid(t, funcs, weights):
+    "What functions add to each of two episodes' rewards"
+    t.reward_funcs, t.args.reward_weights = funcs, weights
+    return [b.reward-a.reward for a,b in zip(episodes(2), t.grade(episodes(2)))]
+
+def test_a_penalty_stays_one_when_others_abstain_and_weights_may_cancel():
+    t, silent, one = trainer(), constant(None, 'silent'), constant(1., 'one')
+    assert paid(t, [silent, one], [1., -.5])==pytest.approx([-1.5]*2)
+    assert paid(t, [constant(2., 'two'), one], [1., -1.])==pytest.approx([1.]*2)
+    assert paid(t, [silent, one], [1., 0.])==paid(t, [silent], None)==paid(t, [silent, one], [0., 0.])==[0.]*2
+
+def test_reward_functions_are_told_apart_and_their_answers_checked():
+    t = trainer()
+    assert paid(t, [constant(1.), constant(10.)], [1., 2.])==pytest.approx([21.]*2)              # set later, and so not refused: the sum is right all the same
+    for bad, text in ((float('nan'), 'returned nan'), (float('inf'), 'returned inf')):
+        with pytest.raises(ValueError, match=text): paid(t, [constant(bad)], None)
+    with pytest.raises(ValueError, match='1 values for 2'): paid(t, [lambda **_: [1.]], None)
+    async def later(**_): return []
+    for funcs, text in (([constant(1.), constant(2.)], 'several are called constant'), (later, 'later is async')):
+        with pytest.raises((ValueError, TypeError), match=text): Offline(tiny(), PPOConfig(max_total_tokens=64), reward_funcs=funcs, train_dataset=[{}], peft_config=lora())
+
+def test_a_composed_reward_is_recorded_by_component():
+    from rlops_lab.rewards import WeightedSum
+    t = trainer(); t.reward_funcs = [WeightedSum([constant(1., 'one'), constant(None, 'silent')], min_answered=0., name='both')]
+    r = t.step()
+    assert r['reward/both/one']==1. and r['reward/both']==2. and r['reward/both/silent'] is None
+
 def test_data_order_is_a_permutation_of_each_pass():
     t = trainer(rows=[dict(i=i) for i in range(5)], episodes_per_update=4)
     seen = [r['i'] for u in range(5) for r in t.batch_rows(u)]

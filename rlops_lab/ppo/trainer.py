@@ -6,7 +6,7 @@
 __all__ = ['PPOTrainer']
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #0fccd6b6
-import json, math, os, pickle, random, shutil, time, warnings
+import inspect, json, math, os, pickle, random, shutil, time, warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -28,7 +28,7 @@ from .batches import MicroBatch, credit, micro_batches, release_memory
 from .config import PPOConfig
 from .losses import AdaptiveKL, kl_estimate, policy_loss, token_logprobs, value_loss
 from .processes import add_up_gradients, add_up_log, clip_gradients, gather, in_step, join_processes, mine, rank_and_world, sharded
-from ..rewards import split_messages
+from ..rewards import grade as graded
 from ..rollouts import rollout
 from ..samplers import HFSampler
 
@@ -74,7 +74,9 @@ class PPOTrainer:
 # %% ../../nbs/09_ppo/03_trainer.ipynb #0ea8dbb0
 @patch
 def _check_data(self: PPOTrainer):
-    weights = self.args.reward_weights
+    weights, names = self.args.reward_weights, [getattr(f, '__name__', type(f).__name__) for f in self.reward_funcs]
+    if twice := {n for n in names if names.count(n)>1}: raise ValueError(f'reward functions need names of their own, and several are called {", ".join(twice)}: set their `__name__`')
+    if waits := [n for n,f in zip(names, self.reward_funcs) if inspect.iscoroutinefunction(f)]: raise TypeError(f'{waits[0]} is async: wrap it in a function that runs it')
     if weights is not None and len(weights)!=len(self.reward_funcs):
         raise ValueError(f'PPOConfig.reward_weights={weights!r}: give one weight each to {len(self.reward_funcs)} reward functions')
     if self.args.eval_every and not self.eval_rows: raise ValueError(f'PPOConfig.eval_every={self.args.eval_every}: give an eval_dataset, with rows that are not trained on')
@@ -167,16 +169,12 @@ def grade(self:PPOTrainer,
     "Let the reward model take the environment's place, and add the reward functions' verdicts to each episode's last turn"
     if self.backbone.reward_head is not None: self._judge(trajectories)
     if not self.reward_funcs: return trajectories
-    columns = {k: [t.task.get(k) for t in trajectories] for k in dict.fromkeys(k for t in trajectories for k in t.task)}
-    split = [split_messages(t) if t.messages else ([], []) for t in trajectories]
-    columns |= dict(prompts=[p for p,_ in split], completions=[c for _,c in split], trajectories=trajectories,
-                    environments=[getattr(t, 'environment', None) for t in trajectories])
-    grades = {getattr(f, '__name__', type(f).__name__): f(**columns) for f in self.reward_funcs}
+    grades = [graded(trajectories, f) for f in self.reward_funcs]
     weights = self.args.reward_weights or [1.]*len(grades)
-    for i,t in enumerate(trajectories):
-        t.scores.update({name: g[i] for name,g in grades.items()})
-        answered = [(w, g[i]) for w,g in zip(weights, grades.values()) if g[i] is not None]
-        if answered and t.turn_rewards: t.turn_rewards[-1] += sum(w*g for w,g in answered)*sum(weights)/sum(w for w,_ in answered)
+    for t,*values in zip(trajectories, *grades):
+        answered = [(w, x) for w,x in zip(weights, values) if x is not None]
+        share = sum(abs(w) for w,_ in answered)/(sum(map(abs, weights)) or 1.)
+        if share and t.turn_rewards: t.turn_rewards[-1] += sum(w*x for w,x in answered)/share
     return trajectories
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #3e0c4224
