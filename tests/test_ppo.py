@@ -57,6 +57,17 @@ def trainer(model=None, peft_config='lora', rows=({},), **kw):
 def flat(parameters): return torch.cat([p.detach().flatten().clone() for p in parameters])
 def timeless(r): return {k: v for k,v in r.items() if 'seconds' not in k and '_per_s' not in k}
 
+# ---- settings
+@pytest.mark.parametrize('kw', [dict(gamma='length'), dict(gamma=None), dict(lam=None), dict(critic_lam='length'), dict(vf_coef=-1.), dict(cliprange_value=0.), dict(cliprange_value=-1.),
+    dict(save_every=-1, output_dir='x'), dict(learning_rate=math.inf), dict(kl_coef=math.inf), dict(num_updates=2.5), dict(episodes_per_update=8.5), dict(critic_warmup_updates=-1), dict(critic_epochs=-1, critic='head'),
+    dict(rejection_bounds=(0,)), dict(rejection_bounds=.5), dict(rejection_bounds=()), dict(reward_weights=[math.nan]), dict(clip_range=(.2, math.nan)), dict(temperature=math.inf), dict(entropy_coef=-1.),
+    dict(save_every=5), dict(stop_kl=.1, kl_coef=0.)], ids=str)
+def test_settings_that_mean_nothing_are_refused_by_name(kw):
+    with pytest.raises(ValueError, match=next(iter(kw))): PPOConfig(**kw)
+
+def test_settings_at_their_edges_are_taken():
+    for kw in (dict(gamma=0), dict(lam=1), dict(lam='length'), dict(critic_lam=None), dict(rejection_bounds=[0., 3.]), dict(clip_range=[.2, .28]), dict(vf_coef=0.), dict(output_dir='x', save_every=1), dict(max_grad_norm=math.inf)): PPOConfig(**kw)
+
 # ---- backbone
 def test_layers_without_adapters_run_once_and_change_nothing(monkeypatch):
     upper = lora(layers_to_transform=[1], target_modules=['q_proj', 'down_proj'])
@@ -426,6 +437,23 @@ def test_every_option_changes_the_update_and_keeps_the_first_ratio(options):
     a, b = [[t.update(episodes(16, seed=i)) for i in range(2)][-1] for t in (plain, other)]
     assert b['first_ratio_error']==0
     assert any(a[k]!=b[k] for k in ('policy_loss', 'value_loss', 'approx_kl', 'policy_grad_norm', 'rejected', 'explained_variance'))
+
+def test_capped_and_rejected_are_counted_at_the_level_in_force():
+    "A sequence whose product is over the cap though no token's ratio is, and one whose mean is over a bound"
+    far = episodes()
+    t = trainer(importance_level='sequence'); s = t.score(far, t.plan(far, list(range(8))))
+    for i,e in enumerate(far):                                                                     # each token's ratio is 1.5 in the first half of the episodes, 1 in the rest
+        old = iter(s['old'][i].tolist()); e.logprobs = [next(old)-(math.log(1.5) if i<4 else 0.) if m else 0. for m in e.action_mask]
+    share = sum(e.n_actions for e in far[:4])/sum(e.n_actions for e in far)
+    r = trainer(importance_level='sequence').update(far)
+    assert all(e.n_actions>1 for e in far) and r['importance_capped']==pytest.approx(share) and r['rejected']==0
+    assert trainer().update(far)['importance_capped']==0                                           # 1.5 is below the cap of 2
+    r = trainer(importance_level='geometric', rejection_bounds=(.7, 1.4)).update(far)
+    assert r['rejected']==pytest.approx(share) and r['importance_capped']==0
+
+def test_what_the_trainer_sets_is_no_rollout_option():
+    for name in ('temperature', 'seed', 'max_turns'):
+        with pytest.raises(ValueError, match=f'rollout_options has {name}'): PPOTrainer(tiny(), PPOConfig(max_total_tokens=64), train_dataset=[{}], peft_config=lora(), rollout_options={name: 1})
 
 def test_an_entropy_bonus_keeps_entropy_up():
     def after(coef):

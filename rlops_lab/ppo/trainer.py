@@ -26,7 +26,7 @@ from .advantages import explained_variance, explained_variance_by_turn, masked_m
 from .alarms import diverges, drivers, suspicious
 from .batches import MicroBatch, credit, micro_batches, release_memory
 from .config import PPOConfig
-from .losses import AdaptiveKL, kl_estimate, policy_loss, token_logprobs, value_loss
+from .losses import AdaptiveKL, kl_estimate, mismatch_report, policy_loss, token_logprobs, value_loss
 from .processes import add_up_gradients, add_up_log, clip_gradients, gather, in_step, join_processes, mine, rank_and_world, sharded
 from ..rewards import grade as graded
 from ..rollouts import rollout
@@ -80,6 +80,8 @@ def _check_data(self: PPOTrainer):
     if weights is not None and len(weights)!=len(self.reward_funcs):
         raise ValueError(f'PPOConfig.reward_weights={weights!r}: give one weight each to {len(self.reward_funcs)} reward functions')
     if self.args.eval_every and not self.eval_rows: raise ValueError(f'PPOConfig.eval_every={self.args.eval_every}: give an eval_dataset, with rows that are not trained on')
+    if mine := [k for k in ('temperature', 'seed', 'numbers', 'tag', 'max_turns', 'max_tokens_per_turn', 'max_total_tokens') if k in self.rollout_options]:
+        raise ValueError(f'rollout_options has {", ".join(mine)}: the trainer sets these, from PPOConfig and for evaluations')
     if self.environment_factory is None: return
     if not self.rows: raise ValueError('train_dataset is missing or empty: give the rows from which `reset` starts episodes')
     for rows in (self.rows, self.eval_rows): validate_rows(self.environment_factory, rows)
@@ -380,7 +382,7 @@ def _record(self:PPOTrainer, trajectories, s, log):
     def under(x): return masked_mean(x, mask).item()
     rewards, tasks, by_environment = [t.reward for t in trajectories], defaultdict(list), defaultdict(list)
     for t in trajectories: tasks[digest(t.task)].append(t.reward); by_environment[t.task.get('environment')].append(t.reward)
-    mismatch = s['old']-s['behaviour']
+    mismatch = mismatch_report(s['old'], s['behaviour'], mask, a.importance_cap, a.rejection_bounds, a.importance_level)
     r = dict(update=self.n_updates, reward=mean(rewards), reward_std=float(np.std(rewards)))
     for prefix,name in dict(reward='scores', kpi='kpis').items():
         dicts = [getattr(t, name) for t in trajectories]
@@ -396,8 +398,7 @@ def _record(self:PPOTrainer, trajectories, s, log):
         value_mean=under(s['values']), return_mean=under(s['returns']),
         advantage_std=under((s['errors']-under(s['errors']))**2)**.5,
         **{k: log[k]/log['mini_batches'] for k in ('policy_loss', 'value_loss')}, **{k: log[k]/max(1., steps) for k in ('policy_grad_norm', 'critic_grad_norm')},
-        mismatch_kl=under(torch.expm1(mismatch)-mismatch), mismatch_max=(mismatch.abs()*mask).max().item(),
-        importance_capped=under((mismatch.exp()>(a.importance_cap or math.inf)).float()), rejected=1-under(s['keep']),
+        mismatch_kl=mismatch['kl'], mismatch_max=((s['old']-s['behaviour']).abs()*mask).max().item(), importance_capped=mismatch['capped'], rejected=mismatch['rejected'],
         episodes=len(trajectories), trained=len(s['rows']), turns=mean(t.n_turns for t in trajectories), length=mean(len(t.token_ids) for t in trajectories),
         actions=mean(t.n_actions for t in trajectories), truncated=mean(t.truncated for t in trajectories),
         zero_variance=float(s['zero_variance']),
