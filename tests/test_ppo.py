@@ -396,6 +396,28 @@ def test_another_run_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match='clip_range was 0.2 and is 0.3'): trainer(output_dir=str(tmp_path), clip_range=.3).resume()
     with pytest.raises(ValueError, match='train_dataset'): trainer(output_dir=str(tmp_path), rows=[dict(x=1)]).resume()
     trainer(output_dir=str(tmp_path), num_updates=9).resume()      # going on for longer is no other run
+    for text, change in (('peft_config.lora_alpha was 8 and is 32', dict(peft_config=lora(lora_alpha=32))), ('peft_config.r was 4 and is 8', dict(peft_config=lora(r=8))), ('model was', dict(model=tiny(seed=5))),
+                         ('peft_config.r was 4 and is None', dict(peft_config=None, critic='head'))):
+        with pytest.raises(ValueError, match=text): trainer(output_dir=str(tmp_path), **change).resume()
+    paid = trainer(output_dir=str(tmp_path)); paid.reward_funcs = [constant(1.)]
+    with pytest.raises(ValueError, match='reward_funcs was .* and is .*constant'): paid.resume()
+
+@pytest.mark.parametrize('file', ['identity.json', 'files.json', 'trainer.pt', 'value_head.safetensors', 'policy/adapter_model.safetensors', 'critic/adapter_model.safetensors', 'policy/adapter_config.json'])
+def test_any_damage_to_the_newest_checkpoint_is_found(tmp_path, file):
+    trainer(output_dir=str(tmp_path), num_updates=2, save_every=1).train()
+    path = tmp_path/'checkpoint-00002'/file; whole = path.read_bytes()
+    for damaged in (None, b'', whole[:len(whole)//2], b'\xff'*len(whole), whole[:-8]+bytes(8)):                   # the last one leaves the format intact where it ends with numbers
+        path.unlink(missing_ok=True)
+        if damaged is not None: path.write_bytes(damaged)
+        with pytest.warns(UserWarning, match='checkpoint-00002 is damaged .* going back to checkpoint-00001'): assert trainer(output_dir=str(tmp_path)).resume().n_updates==1
+    with pytest.raises(OSError): trainer(output_dir=str(tmp_path)).resume(tmp_path/'checkpoint-00002')
+
+def test_a_new_run_in_the_folder_of_an_old_one_is_refused(tmp_path):
+    "Its first checkpoints would be the oldest by number, and be deleted as they are written"
+    trainer(output_dir=str(tmp_path), num_updates=3, save_every=1).train()
+    with pytest.raises(FileExistsError, match='choose another output_dir'): trainer(output_dir=str(tmp_path), num_updates=1, save_every=1).train()
+    assert len(trainer(output_dir=str(tmp_path), num_updates=4).resume().train())==1
+    fresh = trainer(output_dir=str(tmp_path/'new'), num_updates=1, save_every=1); fresh.save(); fresh.train()      # what it wrote itself is no other run
 
 KILLED = '''
 import sys; sys.path.insert(0, {tests!r})
@@ -493,8 +515,19 @@ def test_the_best_measurement_is_kept_and_hacking_is_said_aloud(tmp_path):
     assert measured(tmp_path, [120, 160, 90]).resume(tmp_path/'best').n_updates==2
 
 def test_a_metric_that_nobody_measures_is_an_error_with_those_there_are(tmp_path):
-    with pytest.raises(ValueError, match='kpi/verified_resolution, reward'): list(measured(tmp_path, [1], metric_for_best='kpi/happiness').steps())
+    with pytest.warns(UserWarning, match='none of the first update'), pytest.raises(ValueError, match='kpi/verified_resolution, reward'): list(measured(tmp_path/'a', [1], metric_for_best='kpi/happiness').steps())
     with pytest.raises(ValueError, match='give an eval_dataset'): trainer(eval_every=1, output_dir=str(tmp_path))
+
+def test_a_metric_that_abstains_everywhere_is_said_and_not_compared(tmp_path):
+    t = measured(tmp_path, [1, 2], metric_for_best='reward/judge')
+    plain = t.evaluate
+    def silent(rows=None):
+        played = plain()
+        for e in played: e.scores['judge'] = None
+        return played
+    t.evaluate = silent
+    with pytest.warns(UserWarning, match='update 2: reward/judge abstained on all 200'): records = list(t.steps())
+    assert 'eval/kpi/verified_resolution' in records[-1] and 'eval/reward/judge' not in records[-1] and not t.history and not (tmp_path/'best').exists()
 
 # ---- a reward model as one more adapter
 def reward_adapter(path, model, seed=0):
