@@ -244,9 +244,8 @@ def check_backbone(model, peft_config, critic):
 
 def _count_shared(self):
     "Number of lowest layers without any adapter: the same for every role"
-    if not self.lora: return 0
-    used = [i for i,layer in enumerate(self.decoder.layers) for m in layer.modules() if hasattr(m, 'lora_A')]
-    return min(used, default=0) if hasattr(self.decoder, 'layers') else 0
+    if not self.lora or not hasattr(self.decoder, 'layers'): return 0
+    return min((i for i,layer in enumerate(self.decoder.layers) for m in layer.modules() if hasattr(m, 'lora_A')), default=0)
 
 def _check_logits(self):
     "Some architectures scale or cap logits after the head: refuse them rather than train on wrong probabilities"

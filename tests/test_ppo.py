@@ -116,6 +116,14 @@ def test_bfloat16_base_computes_in_bfloat16_with_float32_adapters():
     assert hidden.dtype==torch.bfloat16 and {p.dtype for p in b.policy_parameters()+b.critic_parameters()}=={torch.float32}
     assert {p.grad.dtype for p in b.policy_parameters()}=={torch.float32}
 
+def test_a_decoder_that_names_its_layers_otherwise_is_trained_the_usual_way():
+    from transformers import GPT2Config, GPT2LMHeadModel
+    torch.manual_seed(0)
+    t = trainer(GPT2LMHeadModel(GPT2Config(vocab_size=16, n_embd=32, n_layer=2, n_head=2, n_positions=128, bos_token_id=1, eos_token_id=0)))
+    before = flat(t.backbone.policy_parameters())
+    r = t.update(episodes())
+    assert r['first_ratio_error']==0 and 'flops_per_s_update' not in r and not torch.equal(before, flat(t.backbone.policy_parameters()))
+
 def test_padding_on_the_right_needs_no_mask():
     b = shaken(Backbone(tiny(), lora()))
     ids = torch.randint(0, 16, (1, 7))
@@ -449,6 +457,11 @@ def test_trackers_of_accelerate_get_every_record(tmp_path):
     t = trainer(report_to=memory)
     t.train()
     assert [s for s,_ in memory.logged]==[1, 2, 3] and all('reward' in v for _,v in memory.logged)
+
+def test_a_tracker_that_is_not_installed_is_an_error(monkeypatch):
+    import accelerate.tracking
+    monkeypatch.setattr(accelerate.tracking, 'get_available_trackers', lambda: [])
+    with pytest.raises(ImportError, match="report_to='tensorboard'"): trainer(report_to='tensorboard')
 
 # ---- options of an update, and the watch over a run
 @pytest.mark.parametrize('options', [dict(credit='turn'), dict(lam='length'), dict(critic_lam=1.), dict(clip_range=(.2, .28), dual_clip=3.), dict(entropy_coef=.01), dict(importance_level='geometric', rejection_bounds=(.5, 2.)),

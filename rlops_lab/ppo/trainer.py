@@ -10,7 +10,6 @@ import inspect, json, math, os, random, shutil, time, warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np, torch
@@ -101,7 +100,8 @@ def _check_model(self: PPOTrainer, model):
 def _start_tracker(self: PPOTrainer):
     from accelerate import Accelerator
     self.tracker = Accelerator(log_with=self.args.report_to, project_dir=self.args.output_dir)
-    self.tracker.init_trackers('rlops_lab', config={k: v for k,v in asdict(self.args).items() if isinstance(v, (int, float, str))})
+    if not self.tracker.log_with: raise ImportError(f'PPOConfig.report_to={self.args.report_to!r}: the package is not installed, and accelerate would log to nowhere')
+    self.tracker.init_trackers('rlops_lab', config={k: v for k,v in vars(self.args).items() if isinstance(v, (int, float, str))})
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #afc14649
 @patch
