@@ -61,7 +61,7 @@ def timeless(r): return {k: v for k,v in r.items() if 'seconds' not in k and '_p
 @pytest.mark.parametrize('kw', [dict(gamma='length'), dict(gamma=None), dict(lam=None), dict(critic_lam='length'), dict(vf_coef=-1.), dict(cliprange_value=0.), dict(cliprange_value=-1.),
     dict(save_every=-1, output_dir='x'), dict(learning_rate=math.inf), dict(kl_coef=math.inf), dict(num_updates=2.5), dict(episodes_per_update=8.5), dict(critic_warmup_updates=-1), dict(critic_epochs=-1, critic='head'),
     dict(rejection_bounds=(0,)), dict(rejection_bounds=.5), dict(rejection_bounds=()), dict(reward_weights=[math.nan]), dict(clip_range=(.2, math.nan)), dict(temperature=math.inf), dict(entropy_coef=-1.),
-    dict(save_every=5), dict(stop_kl=.1, kl_coef=0.)], ids=str)
+    dict(critic_warmup_updates=10), dict(save_every=5), dict(stop_kl=.1, kl_coef=0.)], ids=str)
 def test_settings_that_mean_nothing_are_refused_by_name(kw):
     with pytest.raises(ValueError, match=next(iter(kw))): PPOConfig(**kw)
 
@@ -285,6 +285,7 @@ def test_learning_rate_falls_to_zero_and_follows_edits():
     t = trainer(lr_scheduler_type='linear', num_updates=4)
     rates = [t.update(episodes())['learning_rate'] for _ in range(4)]
     assert rates==pytest.approx([1e-3, .75e-3, .5e-3, .25e-3])
+    assert t.update(episodes())['learning_rate']==0                     # past its end, where it would be negative
     live = trainer(); live.update(episodes()); live.args.learning_rate = 5e-5
     assert live.update(episodes())['learning_rate']==5e-5
 
@@ -508,6 +509,11 @@ def test_a_run_that_leaves_its_reference_ends():
     records = list(t.steps())
     assert len(records)<6 and 'stop_kl=1e-07' in t.stopped
 
+def test_a_run_that_ends_early_keeps_its_last_state(tmp_path):
+    t = trainer(stop_kl=1e-7, learning_rate=5e-2, num_updates=6, output_dir=str(tmp_path), save_every=6)
+    t.train()
+    assert [p.name for p in tmp_path.glob('checkpoint-*')]==[f'checkpoint-{t.n_updates:05d}'] and t.n_updates<6
+
 class Measured(Offline):
     "held-out episodes whose figure is given"
     def evaluate(self, rows=None): return [Trajectory({}, [], [1, 2], [0, 1], [0., 0.], [-1, 0], [0.], kpis=dict(verified_resolution=float(i<self.passed[self.n_updates-1])), terminated=True) for i in range(200)]
@@ -526,6 +532,16 @@ def test_the_best_measurement_is_kept_and_hacking_is_said_aloud(tmp_path):
     with pytest.warns(UserWarning, match='rose from .* fell from 80% of 200 to 45% of 200'): records = list(t.steps())
     assert [round(r['eval/kpi/verified_resolution'], 2) for r in records]==[.6, .8, .45]
     assert measured(tmp_path, [120, 160, 90]).resume(tmp_path/'best').n_updates==2
+
+def test_a_figure_that_is_no_share_raises_the_alarm_too(tmp_path):
+    t = measured(tmp_path, [1, 2, 3], metric_for_best='kpi/stars')
+    plain = t.evaluate
+    def stars(rows=None):
+        played = plain()
+        for i,e in enumerate(played): e.kpis['stars'] = [3., 4.5, 2.][t.n_updates-1]+i%2
+        return played
+    t.evaluate = stars
+    with pytest.warns(UserWarning, match='rose from .* mean fell from 5 of 200 to 2.5 of 200'): list(t.steps())
 
 def test_a_metric_that_nobody_measures_is_an_error_with_those_there_are(tmp_path):
     with pytest.warns(UserWarning, match='none of the first update'), pytest.raises(ValueError, match='kpi/verified_resolution, reward'): list(measured(tmp_path/'a', [1], metric_for_best='kpi/happiness').steps())

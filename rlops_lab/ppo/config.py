@@ -99,6 +99,7 @@ def check_config(
     need(c.temperature>0, 'temperature', 'must be positive: greedy samples have no probability to learn from')
     need(c.kl_coef>=0, 'kl_coef', 'must not be negative: that would pay the policy for leaving the reference')
     need(not c.critic_epochs or c.critic=='head' and c.detach_critic, 'critic_epochs', "needs critic='head' and detach_critic=True: only there do the states stay while the critic learns")
+    need(c.critic_warmup_updates<c.num_updates, 'critic_warmup_updates', f'must be below num_updates={c.num_updates}, or the policy is never trained')
     need(c.num_mini_batches<=c.episodes_per_update, 'num_mini_batches', f'must not exceed episodes_per_update={c.episodes_per_update}')
     need(c.micro_batch_tokens>=c.max_total_tokens, 'micro_batch_tokens',
          f'must hold the longest episode: max_total_tokens={c.max_total_tokens}')

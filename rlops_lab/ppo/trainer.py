@@ -292,7 +292,7 @@ def optimize(self:PPOTrainer,
     a, b, log = self.args, self.backbone, defaultdict(float)
     train_policy, place = self.n_updates>=a.critic_warmup_updates, {i: j for j,i in enumerate(s['rows'])}
     fields = [k for k in ('old', 'reference', 'advantages', 'weights', 'keep', 'values', 'returns') if k in s]
-    share = 1-self.n_updates/a.num_updates if a.lr_scheduler_type=='linear' else 1.
+    share = max(0., 1-self.n_updates/a.num_updates) if a.lr_scheduler_type=='linear' else 1.
     for group,lr in zip(self.optimizer.param_groups, (a.learning_rate, a.critic_learning_rate)): group['lr'] = share*lr
     groups = dict(policy=b.policy_parameters(), critic=b.critic_parameters())
     self.optimizer.zero_grad()                                                            # what an interrupted mini-batch left
@@ -432,7 +432,7 @@ def step(self:PPOTrainer,
     if a.stop_kl and record.get('kl_k3', 0)>a.stop_kl: self.stopped = f"KL {record['kl_k3']:.3f} nats a token exceeds stop_kl={a.stop_kl}"
     if a.output_dir and rank_and_world()[0]==0: append_jsonl(Path(a.output_dir)/'metrics.jsonl', [record])
     if self.tracker: self.tracker.log({k: v for k,v in record.items() if v is not None}, step=self.n_updates)
-    if a.output_dir and a.save_every and (self.n_updates%a.save_every==0 or self.n_updates==a.num_updates): self.save()
+    if a.output_dir and a.save_every and (self.n_updates%a.save_every==0 or self.n_updates==a.num_updates or self.stopped): self.save()
     return record
 
 @patch
@@ -565,9 +565,10 @@ def watch(self:PPOTrainer,
     means = {f'eval/{k}': sum(v)/len(v) for k,v in values.items() if v}
     measured, n = values[a.metric_for_best], len(values[a.metric_for_best])
     if not n: warnings.warn(f'update {self.n_updates}: {a.metric_for_best} abstained on all {len(played)} held-out episodes, so nothing is compared'); return means
-    now = dict(update=self.n_updates, metric=sum(measured)/n, reward=record['reward'], reward_se=record['reward_std']/record['episodes']**.5, passed=sum(measured), n=n)
+    now = dict(update=self.n_updates, metric=sum(measured)/n, metric_se=float(np.std(measured))/n**.5, reward=record['reward'], reward_se=record['reward_std']/record['episodes']**.5, n=n)
+    if set(measured)<={0., 1.}: now['passed'] = sum(measured)
     best = max((h['metric'] for h in self.history), default=-math.inf)
     self.history.append(now)
     if now['metric']>best: self.save(Path(a.output_dir)/'best')
-    if set(measured)<={0., 1.} and (text := diverges(self.history)): warnings.warn(f'update {self.n_updates}: {text}')
+    if text := diverges(self.history): warnings.warn(f'update {self.n_updates}: {text}')
     return means
