@@ -327,10 +327,16 @@ def test_rows_may_be_given_to_a_step():
 
 def test_a_gradient_that_is_not_finite_stops_the_run():
     t = trainer()
-    bad = episodes()
-    bad[0].turn_rewards[0] = float('nan')
-    with pytest.raises(FloatingPointError, match='update 1'): t.update(bad)
+    with torch.no_grad(): t.backbone.value_head.bias.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match='update 1: the policy gradient is nan'): t.update(episodes())
+    with torch.no_grad(): t.backbone.value_head.bias.zero_()
     assert timeless(t.update(episodes()))==timeless(trainer().update(episodes()))                # and leaves nothing behind
+
+@pytest.mark.parametrize('name, x', [('turn_rewards', math.nan), ('turn_rewards', math.inf), ('logprobs', math.nan), ('logprobs', -math.inf)])
+def test_numbers_that_are_not_finite_are_refused_before_anything_is_computed(name, x):
+    "A log-probability that is no number would leave its episode out of the gradient and say nothing"
+    bad = episodes(); getattr(bad[3], name)[-1] = x
+    with pytest.raises(ValueError, match='episode 3 has a reward or a log-probability'): trainer().update(bad)
 
 def test_an_interrupted_update_leaves_no_gradient_behind():
     t = trainer()

@@ -315,7 +315,7 @@ def optimize(self:PPOTrainer,
                 add_up_gradients(parameters)
                 norm = clip_gradients(parameters, a.max_grad_norm)
                 if not math.isfinite(norm):
-                    raise FloatingPointError(f'update {self.n_updates+1}: the {name} gradient is {norm}; are all rewards finite?')
+                    raise FloatingPointError(f'update {self.n_updates+1}: the {name} gradient is {norm}, though all rewards are finite: lower its learning rate, and go on from a checkpoint')
                 log[f'{name}_grad_norm'] += norm
             self.optimizer.step(); self.optimizer.zero_grad()
             log['steps'] += 1
@@ -344,6 +344,8 @@ def update(self:PPOTrainer,
     "One PPO update"
     self._spread()
     a, start = self.args, time.perf_counter()
+    odd = [i for i,t in enumerate(trajectories) if not all(map(math.isfinite, [*t.turn_rewards, *t.logprobs]))]
+    if odd: raise ValueError(f'episode {odd[0]} has a reward or a log-probability of the sampler that is not finite: reward {trajectories[odd[0]].reward}')
     rows = [i for i,t in enumerate(trajectories) if t.n_actions and not (a.truncation=='mask' and t.truncated)]
     if not rows: raise ValueError(f'none of {len(trajectories)} episodes can be trained on: they have no sampled token, or all were cut '
                                   'and truncation="mask" leaves those out (raise max_turns or max_total_tokens)')
