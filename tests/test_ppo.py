@@ -605,6 +605,15 @@ def test_ppo_optimises_the_reward_model_and_keeps_the_environments_reward_beside
     assert record['first_ratio_error']==0 and record['reward']==pytest.approx(record['reward/reward_model']) and record['reward/environment']==pytest.approx(sum(paid)/8)
     assert [x.turn_rewards[0] for x in t.trajectories]==[0.]*8
 
+def test_another_reward_model_or_other_held_out_rows_make_another_run(tmp_path):
+    args = PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, output_dir=str(tmp_path/'run'), eval_every=1, metric_for_best='reward')
+    for seed in (0, 1): reward_adapter(tmp_path/f'{seed}', tiny(), seed)
+    def run(seed=0, held_out=({},)): return Offline(tiny(), args, train_dataset=[{}], eval_dataset=held_out, peft_config=lora(), reward_model=None if seed is None else tmp_path/f'{seed}')
+    run().save(tmp_path/'saved')
+    assert run().resume(tmp_path/'saved').n_updates==0
+    for change, text in ((dict(seed=1), 'reward_model was'), (dict(seed=None), 'reward_model was .* and is None'), (dict(held_out=[dict(x=1)]), 'eval_dataset was')):
+        with pytest.raises(ValueError, match=text): run(**change).resume(tmp_path/'saved')
+
 def test_a_reward_model_of_another_base_or_without_adapters_is_refused(tmp_path):
     reward_adapter(tmp_path, tiny())
     with pytest.raises(ValueError, match='another base'): Backbone(tiny(seed=1), lora()).add_reward(tmp_path)
