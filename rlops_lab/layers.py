@@ -179,6 +179,7 @@ def unsupported(
     if any(p.requires_grad for n,p in decoder.named_parameters() if 'lora_' not in n): return 'weights of the base are trained'
     if any(getattr(d, 'p', 0)>0 for m in decoder.modules() if hasattr(m, 'lora_A') for d in m.lora_dropout.values()): return 'the adapter has dropout'
     if any(getattr(m, 'use_dora', {}).get(a) for m in decoder.modules() if hasattr(m, 'lora_A') for a in m.lora_A): return 'DoRA rescales the weights'
+    if any(B.bias is not None for m in decoder.modules() if hasattr(m, 'lora_B') for B in m.lora_B.values()): return 'the adapter has biases'
 
 def parts(layer, adapter):
     "A layer's frozen weights by name, and its adapters {name: (A, B, scale)}"

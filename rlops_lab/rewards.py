@@ -238,9 +238,9 @@ def grade(
     reward: Callable,                 # reward function
 ) -> list:                            # one value each, or None
     "Grade episodes and note the grades, whole and decomposed, in their `scores`"
-    split, keys = [split_messages(t) for t in trajectories], {k: None for t in trajectories for k in t.task}
-    columns = {k: [t.task.get(k) for t in trajectories] for k in keys}
-    values = reward(prompts=[p for p,_ in split], completions=[c for _,c in split], trajectories=trajectories, **columns)
+    split, keys = [split_messages(t) if t.messages else ([], []) for t in trajectories], {k: None for t in trajectories for k in t.task}
+    columns = {k: [t.task.get(k) for t in trajectories] for k in keys} | dict(environments=[getattr(t, 'environment', None) for t in trajectories])
+    values = reward(**columns | dict(prompts=[p for p,_ in split], completions=[c for _,c in split], trajectories=trajectories))
     name, n = getattr(reward, '__name__', type(reward).__name__), len(trajectories)
     parts = {f'{name}/{k}': v for k,v in getattr(reward, 'scores', {}).items()}
     for k, vs in ({name: _checked(name, values, n)} | parts).items():

@@ -34,8 +34,9 @@ class SamplingParams:
 
     def __post_init__(self):
         if self.max_tokens<1: raise ValueError(f'max_tokens={self.max_tokens}: at least one token must be drawn')
-        if self.temperature<0: raise ValueError(f'temperature={self.temperature}: must be 0 (greedy) or positive')
+        if not self.temperature>=0: raise ValueError(f'temperature={self.temperature}: must be 0 (greedy) or positive')
         if not 0<self.top_p<=1: raise ValueError(f'top_p={self.top_p}: must lie in (0, 1]')
+        if self.top_k<0: raise ValueError(f'top_k={self.top_k}: must be 0 (all tokens) or positive')
 
 @dataclass
 class Completion:
@@ -48,7 +49,7 @@ class Completion:
 # %% ../nbs/02_samplers.ipynb #822f4d44
 def truncate(z, params):
     "Mask logits [B, V] outside top-k and top-p"
-    if params.top_k: z = z.masked_fill(z<z.topk(params.top_k, -1).values[:, -1:], -torch.inf)
+    if params.top_k: z = z.masked_fill(z<z.topk(min(params.top_k, z.shape[-1]), -1).values[:, -1:], -torch.inf)
     if params.top_p<1:
         ordered, at = z.sort(-1, descending=True)
         p = ordered.softmax(-1)
@@ -461,6 +462,7 @@ def sample(self: HFSampler,
     keys: list[Hashable]|None = None,             # one a prompt; None: nothing is kept afterwards
 ) -> list[Completion]:
     "One reply a prompt"
+    if not prompts: return []
     once = keys is None
     keys = [('once', i) for i in range(len(prompts))] if once else list(keys)
     if len(set(keys))<len(keys): raise ValueError('two prompts have the same key: each episode needs its own')

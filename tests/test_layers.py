@@ -51,6 +51,7 @@ def test_bfloat16_is_no_farther_from_the_truth_than_transformers():
     (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act='gelu'))), 'activation is gelu'),
     (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES)), lora_dropout=.1), 'dropout'),
     (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES)), use_dora=True), 'DoRA'),
+    (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES)), lora_bias=True), 'biases'),
     (lambda: adapted(LlamaForCausalLM(LlamaConfig(**SIZES)), target_modules=['q_proj', 'embed_tokens']), 'embed_tokens'),
     (lambda: adapted(MistralForCausalLM(MistralConfig(**SIZES, sliding_window=4))), 'window'),
     (lambda: LlamaForCausalLM(LlamaConfig(**SIZES)), 'weights of the base')])

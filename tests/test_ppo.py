@@ -57,6 +57,17 @@ def trainer(model=None, peft_config='lora', rows=({},), **kw):
 def flat(parameters): return torch.cat([p.detach().flatten().clone() for p in parameters])
 def timeless(r): return {k: v for k,v in r.items() if 'seconds' not in k and '_per_s' not in k}
 
+# ---- settings
+@pytest.mark.parametrize('kw', [dict(gamma='length'), dict(gamma=None), dict(lam=None), dict(critic_lam='length'), dict(vf_coef=-1.), dict(cliprange_value=0.), dict(cliprange_value=-1.),
+    dict(save_every=-1, output_dir='x'), dict(learning_rate=math.inf), dict(kl_coef=math.inf), dict(num_updates=2.5), dict(episodes_per_update=8.5), dict(critic_warmup_updates=-1), dict(critic_epochs=-1, critic='head'),
+    dict(rejection_bounds=(0,)), dict(rejection_bounds=.5), dict(rejection_bounds=()), dict(reward_weights=[math.nan]), dict(clip_range=(.2, math.nan)), dict(temperature=math.inf), dict(entropy_coef=-1.),
+    dict(critic_warmup_updates=10), dict(save_every=5), dict(stop_kl=.1, kl_coef=0.)], ids=str)
+def test_settings_that_mean_nothing_are_refused_by_name(kw):
+    with pytest.raises(ValueError, match=next(iter(kw))): PPOConfig(**kw)
+
+def test_settings_at_their_edges_are_taken():
+    for kw in (dict(gamma=0), dict(lam=1), dict(lam='length'), dict(critic_lam=None), dict(rejection_bounds=[0., 3.]), dict(clip_range=[.2, .28]), dict(vf_coef=0.), dict(output_dir='x', save_every=1), dict(max_grad_norm=math.inf)): PPOConfig(**kw)
+
 # ---- backbone
 def test_layers_without_adapters_run_once_and_change_nothing(monkeypatch):
     upper = lora(layers_to_transform=[1], target_modules=['q_proj', 'down_proj'])
@@ -105,6 +116,14 @@ def test_bfloat16_base_computes_in_bfloat16_with_float32_adapters():
     assert hidden.dtype==torch.bfloat16 and {p.dtype for p in b.policy_parameters()+b.critic_parameters()}=={torch.float32}
     assert {p.grad.dtype for p in b.policy_parameters()}=={torch.float32}
 
+def test_a_decoder_that_names_its_layers_otherwise_is_trained_the_usual_way():
+    from transformers import GPT2Config, GPT2LMHeadModel
+    torch.manual_seed(0)
+    t = trainer(GPT2LMHeadModel(GPT2Config(vocab_size=16, n_embd=32, n_layer=2, n_head=2, n_positions=128, bos_token_id=1, eos_token_id=0)))
+    before = flat(t.backbone.policy_parameters())
+    r = t.update(episodes())
+    assert r['first_ratio_error']==0 and 'flops_per_s_update' not in r and not torch.equal(before, flat(t.backbone.policy_parameters()))
+
 def test_padding_on_the_right_needs_no_mask():
     b = shaken(Backbone(tiny(), lora()))
     ids = torch.randint(0, 16, (1, 7))
@@ -132,6 +151,18 @@ def test_what_the_backbone_refuses():
     with pytest.raises(ValueError, match='float32'): Backbone(tiny(torch.bfloat16), None, critic='head')
     with pytest.raises(ValueError, match='use_dora'): Backbone(tiny(), lora(use_dora=True))
     with pytest.raises(ValueError, match='critic='): Backbone(tiny(), lora(), critic='both')
+    with pytest.raises(ValueError, match='no weight of the model is trainable'): Backbone(tiny().requires_grad_(False), None, critic='head')
+
+@pytest.mark.parametrize('change, text', [(dict(init_lora_weights='pissa'), "init_lora_weights='pissa'"), (dict(lora_bias=True), 'lora_bias=True'), (dict(modules_to_save=['lm_head']), 'modules_to_save'),
+                                          (dict(bias='all'), "bias='all'"), (dict(trainable_token_indices=[1]), 'trainable_token_indices'), (dict(target_modules=['q_proj', 'lm_head']), 'output embeddings')])
+@pytest.mark.parametrize('critic', ['adapter', 'head'])
+def test_adapters_that_would_not_be_trained_or_would_change_the_reference_are_refused(change, text, critic):
+    with pytest.raises(ValueError, match=text): Backbone(tiny(), lora(**change), critic=critic)
+
+def test_adapters_of_another_kind_are_refused_and_other_plain_ones_are_not():
+    from peft import IA3Config
+    with pytest.raises(ValueError, match='peft_type'): Backbone(tiny(), IA3Config(target_modules=['k_proj'], feedforward_modules=[]), critic='head')
+    for change in (dict(init_lora_weights='gaussian'), dict(use_rslora=True), dict(rank_pattern=dict(q_proj=2)), dict(target_modules=['q_proj', 'embed_tokens']), dict(lora_dropout=.1)): Backbone(tiny(), lora(**change))
 
 @pytest.mark.parametrize('make', [lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=8, final_logit_softcapping=1.)),
                                   lambda: GraniteForCausalLM(GraniteConfig(**SHAPE, logits_scaling=8.))])
@@ -254,6 +285,7 @@ def test_learning_rate_falls_to_zero_and_follows_edits():
     t = trainer(lr_scheduler_type='linear', num_updates=4)
     rates = [t.update(episodes())['learning_rate'] for _ in range(4)]
     assert rates==pytest.approx([1e-3, .75e-3, .5e-3, .25e-3])
+    assert t.update(episodes())['learning_rate']==0                     # past its end, where it would be negative
     live = trainer(); live.update(episodes()); live.args.learning_rate = 5e-5
     assert live.update(episodes())['learning_rate']==5e-5
 
@@ -295,9 +327,25 @@ def test_rows_may_be_given_to_a_step():
 
 def test_a_gradient_that_is_not_finite_stops_the_run():
     t = trainer()
-    bad = episodes()
-    bad[0].turn_rewards[0] = float('nan')
-    with pytest.raises(FloatingPointError, match='update 1'): t.update(bad)
+    with torch.no_grad(): t.backbone.value_head.bias.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match='update 1: the policy gradient is nan'): t.update(episodes())
+    with torch.no_grad(): t.backbone.value_head.bias.zero_()
+    assert timeless(t.update(episodes()))==timeless(trainer().update(episodes()))                # and leaves nothing behind
+
+@pytest.mark.parametrize('name, x', [('turn_rewards', math.nan), ('turn_rewards', math.inf), ('logprobs', math.nan), ('logprobs', -math.inf)])
+def test_numbers_that_are_not_finite_are_refused_before_anything_is_computed(name, x):
+    "A log-probability that is no number would leave its episode out of the gradient and say nothing"
+    bad = episodes(); getattr(bad[3], name)[-1] = x
+    with pytest.raises(ValueError, match='episode 3 has a reward or a log-probability'): trainer().update(bad)
+
+def test_an_interrupted_update_leaves_no_gradient_behind():
+    t = trainer()
+    backward = t._backward
+    def interrupted(*args): backward(*args); raise KeyboardInterrupt
+    t._backward = interrupted
+    with pytest.raises(KeyboardInterrupt): t.update(episodes())
+    t._backward = backward
+    assert timeless(t.update(episodes()))==timeless(trainer().update(episodes()))
 
 def test_reward_functions_weigh_abstain_and_keep_their_names():
     class Length:
@@ -311,6 +359,38 @@ def test_reward_functions_weigh_abstain_and_keep_their_names():
         assert b.reward-a.reward==pytest.approx(n*4. if i%2 else n+3.) and b.scores==dict(Length=n, sometimes=None if i%2 else 1.)
     r = t.update(after)
     assert r['reward/sometimes']==1. and r['reward/Length']==pytest.approx(sum(e.n_actions for e in after)/8)
+
+def constant(x, name='constant'):
+    def f(trajectories, **_): return [x]*len(trajectories)
+    f.__name__ = name
+    return f
+
+def paid(t, funcs, weights):
+    "What functions add to each of two episodes' rewards"
+    t.reward_funcs, t.args.reward_weights = funcs, weights
+    return [b.reward-a.reward for a,b in zip(episodes(2), t.grade(episodes(2)))]
+
+def test_a_penalty_stays_one_when_others_abstain_and_weights_may_cancel():
+    t, silent, one = trainer(), constant(None, 'silent'), constant(1., 'one')
+    assert paid(t, [silent, one], [1., -.5])==pytest.approx([-1.5]*2)
+    assert paid(t, [constant(2., 'two'), one], [1., -1.])==pytest.approx([1.]*2)
+    assert paid(t, [silent, one], [1., 0.])==paid(t, [silent], None)==paid(t, [silent, one], [0., 0.])==[0.]*2
+
+def test_reward_functions_are_told_apart_and_their_answers_checked():
+    t = trainer()
+    assert paid(t, [constant(1.), constant(10.)], [1., 2.])==pytest.approx([21.]*2)              # set later, and so not refused: the sum is right all the same
+    for bad, text in ((float('nan'), 'returned nan'), (float('inf'), 'returned inf')):
+        with pytest.raises(ValueError, match=text): paid(t, [constant(bad)], None)
+    with pytest.raises(ValueError, match='1 values for 2'): paid(t, [lambda **_: [1.]], None)
+    async def later(**_): return []
+    for funcs, text in (([constant(1.), constant(2.)], 'several are called constant'), (later, 'later is async')):
+        with pytest.raises((ValueError, TypeError), match=text): Offline(tiny(), PPOConfig(max_total_tokens=64), reward_funcs=funcs, train_dataset=[{}], peft_config=lora())
+
+def test_a_composed_reward_is_recorded_by_component():
+    from rlops_lab.rewards import WeightedSum
+    t = trainer(); t.reward_funcs = [WeightedSum([constant(1., 'one'), constant(None, 'silent')], min_answered=0., name='both')]
+    r = t.step()
+    assert r['reward/both/one']==1. and r['reward/both']==2. and r['reward/both/silent'] is None
 
 def test_data_order_is_a_permutation_of_each_pass():
     t = trainer(rows=[dict(i=i) for i in range(5)], episodes_per_update=4)
@@ -331,6 +411,28 @@ def test_another_run_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match='clip_range was 0.2 and is 0.3'): trainer(output_dir=str(tmp_path), clip_range=.3).resume()
     with pytest.raises(ValueError, match='train_dataset'): trainer(output_dir=str(tmp_path), rows=[dict(x=1)]).resume()
     trainer(output_dir=str(tmp_path), num_updates=9).resume()      # going on for longer is no other run
+    for text, change in (('peft_config.lora_alpha was 8 and is 32', dict(peft_config=lora(lora_alpha=32))), ('peft_config.r was 4 and is 8', dict(peft_config=lora(r=8))), ('model was', dict(model=tiny(seed=5))),
+                         ('peft_config.r was 4 and is None', dict(peft_config=None, critic='head'))):
+        with pytest.raises(ValueError, match=text): trainer(output_dir=str(tmp_path), **change).resume()
+    paid = trainer(output_dir=str(tmp_path)); paid.reward_funcs = [constant(1.)]
+    with pytest.raises(ValueError, match='reward_funcs was .* and is .*constant'): paid.resume()
+
+@pytest.mark.parametrize('file', ['identity.json', 'files.json', 'trainer.pt', 'value_head.safetensors', 'policy/adapter_model.safetensors', 'critic/adapter_model.safetensors', 'policy/adapter_config.json'])
+def test_any_damage_to_the_newest_checkpoint_is_found(tmp_path, file):
+    trainer(output_dir=str(tmp_path), num_updates=2, save_every=1).train()
+    path = tmp_path/'checkpoint-00002'/file; whole = path.read_bytes()
+    for damaged in (None, b'', whole[:len(whole)//2], b'\xff'*len(whole), whole[:-8]+bytes(8)):                   # the last one leaves the format intact where it ends with numbers
+        path.unlink(missing_ok=True)
+        if damaged is not None: path.write_bytes(damaged)
+        with pytest.warns(UserWarning, match='checkpoint-00002 is damaged .* going back to checkpoint-00001'): assert trainer(output_dir=str(tmp_path)).resume().n_updates==1
+    with pytest.raises(OSError): trainer(output_dir=str(tmp_path)).resume(tmp_path/'checkpoint-00002')
+
+def test_a_new_run_in_the_folder_of_an_old_one_is_refused(tmp_path):
+    "Its first checkpoints would be the oldest by number, and be deleted as they are written"
+    trainer(output_dir=str(tmp_path), num_updates=3, save_every=1).train()
+    with pytest.raises(FileExistsError, match='choose another output_dir'): trainer(output_dir=str(tmp_path), num_updates=1, save_every=1).train()
+    assert len(trainer(output_dir=str(tmp_path), num_updates=4).resume().train())==1
+    fresh = trainer(output_dir=str(tmp_path/'new'), num_updates=1, save_every=1); fresh.save(); fresh.train()      # what it wrote itself is no other run
 
 KILLED = '''
 import sys; sys.path.insert(0, {tests!r})
@@ -363,6 +465,11 @@ def test_trackers_of_accelerate_get_every_record(tmp_path):
     t.train()
     assert [s for s,_ in memory.logged]==[1, 2, 3] and all('reward' in v for _,v in memory.logged)
 
+def test_a_tracker_that_is_not_installed_is_an_error(monkeypatch):
+    import accelerate.tracking
+    monkeypatch.setattr(accelerate.tracking, 'get_available_trackers', lambda: [])
+    with pytest.raises(ImportError, match="report_to='tensorboard'"): trainer(report_to='tensorboard')
+
 # ---- options of an update, and the watch over a run
 @pytest.mark.parametrize('options', [dict(credit='turn'), dict(lam='length'), dict(critic_lam=1.), dict(clip_range=(.2, .28), dual_clip=3.), dict(entropy_coef=.01), dict(importance_level='geometric', rejection_bounds=(.5, 2.)),
                                      dict(critic='head', critic_epochs=3)])
@@ -372,6 +479,23 @@ def test_every_option_changes_the_update_and_keeps_the_first_ratio(options):
     a, b = [[t.update(episodes(16, seed=i)) for i in range(2)][-1] for t in (plain, other)]
     assert b['first_ratio_error']==0
     assert any(a[k]!=b[k] for k in ('policy_loss', 'value_loss', 'approx_kl', 'policy_grad_norm', 'rejected', 'explained_variance'))
+
+def test_capped_and_rejected_are_counted_at_the_level_in_force():
+    "A sequence whose product is over the cap though no token's ratio is, and one whose mean is over a bound"
+    far = episodes()
+    t = trainer(importance_level='sequence'); s = t.score(far, t.plan(far, list(range(8))))
+    for i,e in enumerate(far):                                                                     # each token's ratio is 1.5 in the first half of the episodes, 1 in the rest
+        old = iter(s['old'][i].tolist()); e.logprobs = [next(old)-(math.log(1.5) if i<4 else 0.) if m else 0. for m in e.action_mask]
+    share = sum(e.n_actions for e in far[:4])/sum(e.n_actions for e in far)
+    r = trainer(importance_level='sequence').update(far)
+    assert all(e.n_actions>1 for e in far) and r['importance_capped']==pytest.approx(share) and r['rejected']==0
+    assert trainer().update(far)['importance_capped']==0                                           # 1.5 is below the cap of 2
+    r = trainer(importance_level='geometric', rejection_bounds=(.7, 1.4)).update(far)
+    assert r['rejected']==pytest.approx(share) and r['importance_capped']==0
+
+def test_what_the_trainer_sets_is_no_rollout_option():
+    for name in ('temperature', 'seed', 'max_turns'):
+        with pytest.raises(ValueError, match=f'rollout_options has {name}'): PPOTrainer(tiny(), PPOConfig(max_total_tokens=64), train_dataset=[{}], peft_config=lora(), rollout_options={name: 1})
 
 def test_an_entropy_bonus_keeps_entropy_up():
     def after(coef):
@@ -390,6 +514,11 @@ def test_a_run_that_leaves_its_reference_ends():
     t = trainer(stop_kl=1e-7, learning_rate=5e-2, num_updates=6)
     records = list(t.steps())
     assert len(records)<6 and 'stop_kl=1e-07' in t.stopped
+
+def test_a_run_that_ends_early_keeps_its_last_state(tmp_path):
+    t = trainer(stop_kl=1e-7, learning_rate=5e-2, num_updates=6, output_dir=str(tmp_path), save_every=6)
+    t.train()
+    assert [p.name for p in tmp_path.glob('checkpoint-*')]==[f'checkpoint-{t.n_updates:05d}'] and t.n_updates<6
 
 class Measured(Offline):
     "held-out episodes whose figure is given"
@@ -410,9 +539,30 @@ def test_the_best_measurement_is_kept_and_hacking_is_said_aloud(tmp_path):
     assert [round(r['eval/kpi/verified_resolution'], 2) for r in records]==[.6, .8, .45]
     assert measured(tmp_path, [120, 160, 90]).resume(tmp_path/'best').n_updates==2
 
+def test_a_figure_that_is_no_share_raises_the_alarm_too(tmp_path):
+    t = measured(tmp_path, [1, 2, 3], metric_for_best='kpi/stars')
+    plain = t.evaluate
+    def stars(rows=None):
+        played = plain()
+        for i,e in enumerate(played): e.kpis['stars'] = [3., 4.5, 2.][t.n_updates-1]+i%2
+        return played
+    t.evaluate = stars
+    with pytest.warns(UserWarning, match='rose from .* mean fell from 5 of 200 to 2.5 of 200'): list(t.steps())
+
 def test_a_metric_that_nobody_measures_is_an_error_with_those_there_are(tmp_path):
-    with pytest.raises(ValueError, match='kpi/verified_resolution, reward'): list(measured(tmp_path, [1], metric_for_best='kpi/happiness').steps())
+    with pytest.warns(UserWarning, match='none of the first update'), pytest.raises(ValueError, match='kpi/verified_resolution, reward'): list(measured(tmp_path/'a', [1], metric_for_best='kpi/happiness').steps())
     with pytest.raises(ValueError, match='give an eval_dataset'): trainer(eval_every=1, output_dir=str(tmp_path))
+
+def test_a_metric_that_abstains_everywhere_is_said_and_not_compared(tmp_path):
+    t = measured(tmp_path, [1, 2], metric_for_best='reward/judge')
+    plain = t.evaluate
+    def silent(rows=None):
+        played = plain()
+        for e in played: e.scores['judge'] = None
+        return played
+    t.evaluate = silent
+    with pytest.warns(UserWarning, match='update 2: reward/judge abstained on all 200'): records = list(t.steps())
+    assert 'eval/kpi/verified_resolution' in records[-1] and 'eval/reward/judge' not in records[-1] and not t.history and not (tmp_path/'best').exists()
 
 # ---- a reward model as one more adapter
 def reward_adapter(path, model, seed=0):
@@ -454,6 +604,15 @@ def test_ppo_optimises_the_reward_model_and_keeps_the_environments_reward_beside
     assert [x.scores['environment'] for x in t.trajectories]==paid and [x.reward for x in t.trajectories]==[x.scores['reward_model'] for x in t.trajectories]
     assert record['first_ratio_error']==0 and record['reward']==pytest.approx(record['reward/reward_model']) and record['reward/environment']==pytest.approx(sum(paid)/8)
     assert [x.turn_rewards[0] for x in t.trajectories]==[0.]*8
+
+def test_another_reward_model_or_other_held_out_rows_make_another_run(tmp_path):
+    args = PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, output_dir=str(tmp_path/'run'), eval_every=1, metric_for_best='reward')
+    for seed in (0, 1): reward_adapter(tmp_path/f'{seed}', tiny(), seed)
+    def run(seed=0, held_out=({},)): return Offline(tiny(), args, train_dataset=[{}], eval_dataset=held_out, peft_config=lora(), reward_model=None if seed is None else tmp_path/f'{seed}')
+    run().save(tmp_path/'saved')
+    assert run().resume(tmp_path/'saved').n_updates==0
+    for change, text in ((dict(seed=1), 'reward_model was'), (dict(seed=None), 'reward_model was .* and is None'), (dict(held_out=[dict(x=1)]), 'eval_dataset was')):
+        with pytest.raises(ValueError, match=text): run(**change).resume(tmp_path/'saved')
 
 def test_a_reward_model_of_another_base_or_without_adapters_is_refused(tmp_path):
     reward_adapter(tmp_path, tiny())

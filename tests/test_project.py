@@ -320,6 +320,11 @@ def test_readme_keeps_web_links_and_code_and_refuses_a_dead_link(project):
 
 # ---- the hooks
 
+def test_no_stored_output_has_a_path_of_somebodys_machine():
+    for path in (root/'nbs').rglob('*.ipynb'):
+        outputs = json.dumps([c['outputs'] for c in json.loads(path.read_text())['cells'] if c['cell_type']=='code'])
+        assert not re.search('site-packages|/dist-packages', outputs), path.name
+
 def test_pre_commit_hooks_call_commands_that_exist():
     import yaml
     hooks = [h for repo in yaml.safe_load((root/'.pre-commit-config.yaml').read_text())['repos'] for h in repo['hooks']]

@@ -71,16 +71,20 @@ def suspicious(
 
 # %% ../../nbs/09_ppo/02b_alarms.ipynb #da0181d2
 def diverges(
-    history: list[dict],   # in time: reward, reward_se (standard error), passed, n
+    history: list[dict],   # in time: reward, reward_se (standard error), n, and passed (of n) or metric, metric_se (a mean and its standard error)
 ) -> str|None:             # None: no alarm
-    "A sentence, if the newest held-out share is below the best one while the reward is above the reward back then"
+    "A sentence, if the newest held-out measurement is below the best one while the reward is above the reward back then"
     if len(history)<2: return None
+    def held_out(h): return h['passed']/h['n'] if 'passed' in h else h['metric']
     z = NormalDist().inv_cdf(1-.05/(len(history)-1))
-    best, now = max(history[:-1], key=lambda h: h['passed']/h['n']), history[-1]
-    (p, n), (q, m) = ((h['passed']/h['n'], h['n']) for h in (best, now))
-    pooled = (best['passed']+now['passed'])/(n+m)
-    fall, noise = p-q, math.sqrt(pooled*(1-pooled)*(1/n+1/m))
+    best, now = max(history[:-1], key=held_out), history[-1]
+    (p, n), (q, m) = ((held_out(h), h['n']) for h in (best, now))
+    shares = 'passed' in best and 'passed' in now
+    if not shares and min(n, m)<20: return None                     # so few numbers do not tell their own spread
+    if shares: pooled = (best['passed']+now['passed'])/(n+m); noise = math.sqrt(pooled*(1-pooled)*(1/n+1/m))
+    else: noise = math.hypot(best['metric_se'], now['metric_se'])
     rise, wobble = now['reward']-best['reward'], math.hypot(now['reward_se'], best['reward_se'])
-    if fall<=z*noise or rise<=z*wobble: return None
-    return (f"the training reward rose from {best['reward']:.2f} to {now['reward']:.2f} while the held-out share fell from {p:.0%} of {n} to {q:.0%} of {m}: "
+    if p-q<=z*noise or rise<=z*wobble: return None
+    fell = f'share fell from {p:.0%} of {n} to {q:.0%} of {m}' if shares else f'mean fell from {p:.3g} of {n} to {q:.3g} of {m}'
+    return (f"the training reward rose from {best['reward']:.2f} to {now['reward']:.2f} while the held-out {fell}: "
             'the reward pays for something else than is measured. Read some transcripts, look at `drivers`, and go back to the best checkpoint')

@@ -6,7 +6,9 @@
 __all__ = ['PPOConfig', 'check_config']
 
 # %% ../../nbs/09_ppo/02c_config.ipynb #a9ab8c29
+import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 # %% ../../nbs/09_ppo/02c_config.ipynb #d2daa2b4
 @dataclass
@@ -71,27 +73,36 @@ def check_config(
     "Raise ValueError for a setting that cannot work, with the cure"
     def need(ok, name, cure):
         if not ok: raise ValueError(f'PPOConfig.{name}={getattr(c, name)!r}: {cure}')
+    def finite(*numbers): return all(map(math.isfinite, numbers))
     for name in 'num_updates episodes_per_update num_ppo_epochs num_mini_batches max_turns max_tokens_per_turn save_total_limit'.split():
-        need(getattr(c, name)>=1, name, 'must be at least 1')
+        need(isinstance(getattr(c, name), Integral) and getattr(c, name)>=1, name, 'must be a whole number, at least 1')
+    for name in ('eval_every', 'save_every', 'critic_warmup_updates', 'critic_epochs'): need(isinstance(getattr(c, name), Integral) and getattr(c, name)>=0, name, 'must be a whole number, not negative')
     for name in ('learning_rate', 'critic_learning_rate', 'adam_epsilon', 'max_grad_norm', 'lam_alpha', 'kl_horizon'): need(getattr(c, name)>0, name, 'must be positive')
-    for name in ('target_kl', 'kl_target', 'stop_kl', 'usd_per_hour'): need(getattr(c, name) is None or getattr(c, name)>0, name, 'must be positive, or None')
-    for name in ('gamma', 'lam', 'critic_lam'): need(getattr(c, name) in (None, 'length') or 0<=getattr(c, name)<=1, name, 'must lie between 0 and 1')
+    for name in ('target_kl', 'kl_target', 'stop_kl', 'usd_per_hour', 'cliprange_value'): need(getattr(c, name) is None or getattr(c, name)>0, name, 'must be positive, or None')
+    for name,other in dict(gamma=(), lam=('length',), critic_lam=(None,)).items():
+        x = getattr(c, name)
+        need(x in other or isinstance(x, Real) and 0<=x<=1, name, ' or '.join(['must lie between 0 and 1', *(f'be {o!r}' for o in other)]))
+    for name in ('learning_rate', 'critic_learning_rate', 'temperature', 'kl_coef', 'entropy_coef', 'vf_coef'): need(finite(getattr(c, name)), name, 'must be finite')
     clip = c.clip_range if isinstance(c.clip_range, (tuple, list)) else (c.clip_range, c.clip_range)
-    need(len(clip)==2 and min(clip)>0, 'clip_range', 'must be positive, or two positive numbers (low, high)')
+    need(len(clip)==2 and finite(*clip) and min(clip)>0, 'clip_range', 'must be positive, or two positive numbers (low, high)')
     need(c.dual_clip is None or c.dual_clip>1+clip[1], 'dual_clip', f'must lie above the clip range, whose top is {1+clip[1]:g}; 3 is usual')
     need(c.lam!='length' or c.credit=='token', 'lam', "'length' counts tokens: it needs credit='token'")
     need(c.kl_target is None or c.kl_coef>0, 'kl_target', 'needs a kl_coef above 0 to begin with')
-    need(c.eval_every>=0 and c.entropy_coef>=0, 'eval_every' if c.eval_every<0 else 'entropy_coef', 'must not be negative')
+    need(c.stop_kl is None or c.kl_coef>0, 'stop_kl', 'needs a kl_coef above 0, such as 1e-6: without a reference nobody knows how far it is')
+    for name in ('entropy_coef', 'vf_coef'): need(getattr(c, name)>=0, name, 'must not be negative')
     need(not c.eval_every or c.output_dir, 'eval_every', 'needs an output_dir: the best checkpoint has to be kept somewhere')
+    need(not c.save_every or c.output_dir, 'save_every', 'needs an output_dir: checkpoints have to be kept somewhere')
+    need(c.reward_weights is None or finite(*c.reward_weights), 'reward_weights', 'must be finite numbers')
     choices = dict(credit=('token', 'turn'), importance_level=('token', 'sequence', 'geometric'), kl_estimator=('k1', 'k2'), truncation=('bootstrap', 'terminal', 'mask'), critic=('adapter', 'head', 'full'),
                    old_logprobs=('recompute', 'sampler'), lr_scheduler_type=('constant', 'linear'))
     for name,known in choices.items(): need(getattr(c, name) in known, name, 'choose '+' or '.join(map(repr, known)))
     need(c.temperature>0, 'temperature', 'must be positive: greedy samples have no probability to learn from')
     need(c.kl_coef>=0, 'kl_coef', 'must not be negative: that would pay the policy for leaving the reference')
     need(not c.critic_epochs or c.critic=='head' and c.detach_critic, 'critic_epochs', "needs critic='head' and detach_critic=True: only there do the states stay while the critic learns")
+    need(c.critic_warmup_updates<c.num_updates, 'critic_warmup_updates', f'must be below num_updates={c.num_updates}, or the policy is never trained')
     need(c.num_mini_batches<=c.episodes_per_update, 'num_mini_batches', f'must not exceed episodes_per_update={c.episodes_per_update}')
     need(c.micro_batch_tokens>=c.max_total_tokens, 'micro_batch_tokens',
          f'must hold the longest episode: max_total_tokens={c.max_total_tokens}')
     need(c.importance_cap is None or c.importance_cap>=1, 'importance_cap', 'must be at least 1, the weight of a token without mismatch')
-    low, high = c.rejection_bounds or (0, 2)
-    need(low<1<high, 'rejection_bounds', 'must enclose 1, as in (0.5, 2.0)')
+    bounds = c.rejection_bounds
+    need(bounds is None or isinstance(bounds, (tuple, list)) and len(bounds)==2 and bounds[0]<1<bounds[1], 'rejection_bounds', 'must enclose 1, as in (0.5, 2.0)')
