@@ -79,6 +79,13 @@ def test_layers_without_adapters_run_once_and_change_nothing(monkeypatch):
     for k in ('kl_k1', 'entropy', 'policy_loss', 'value_loss', 'policy_grad_norm', 'critic_grad_norm'):
         assert a[k]==pytest.approx(b[k], rel=1e-4, abs=1e-6)
 
+def test_the_record_has_three_divergences_and_the_critics_clip():
+    t = trainer(cliprange_value=1e-4, critic_learning_rate=1e-2, num_ppo_epochs=3)
+    shaken(t.backbone); r = t.update(episodes())
+    d = (t.scored['old']-t.scored['reference'])[t.scored['mask']]
+    for k, want in dict(k1=d, k2=d**2/2, k3=torch.expm1(-d)+d).items(): assert r[f'kl_{k}']==pytest.approx(want.mean().item(), rel=1e-4)
+    assert 0<r['value_clip_fraction']<1 and trainer(cliprange_value=None).update(episodes())['value_clip_fraction']==0
+
 def test_roles_are_three_models_and_nest():
     b = shaken(Backbone(tiny(), lora()))
     ids = torch.randint(0, 16, (1, 7))

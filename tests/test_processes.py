@@ -59,7 +59,7 @@ def run(folder, processes, options, shard=False):
     assert done.returncode==0, done.stderr[-3000:]
     return json.loads((folder/'records.json').read_text())
 
-ALIKE = ('reward', 'policy_loss', 'value_loss', 'approx_kl', 'kl_k1', 'entropy', 'policy_grad_norm', 'critic_grad_norm', 'explained_variance', 'clip_fraction', 'ratio_max', 'episodes', 'actions', 'optimizer_steps')
+ALIKE = ('reward', 'policy_loss', 'value_loss', 'value_clip_fraction', 'approx_kl', 'kl_k1', 'kl_k2', 'entropy', 'policy_grad_norm', 'critic_grad_norm', 'explained_variance', 'clip_fraction', 'ratio_max', 'episodes', 'actions', 'optimizer_steps')
 
 def compare(one, two):
     assert len(one)==len(two)>0

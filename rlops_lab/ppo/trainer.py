@@ -262,9 +262,9 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log, we
     elif hidden is None:
         with torch.no_grad(): hidden = b.hidden(micro.input_ids, 'policy', micro.trunk, micro.lengths).flatten(0, 1)
     states = hidden[micro.index] if a.critic!='head' or joint else hidden[micro.index].detach()
-    critic_loss = value_loss(b.values(states), flat['values'], flat['returns'], n_all, a.cliprange_value)
+    critic_loss, stats = value_loss(b.values(states), flat['values'], flat['returns'], n_all, a.cliprange_value, stats=True)
     (weight*(a.vf_coef*critic_loss+(loss if joint else 0.))).backward()
-    log['value_loss'] += critic_loss.item()
+    log['value_loss'] += critic_loss.item(); log['value_n'] += stats['n']; log['value_clip'] += stats['clip']
     log['seconds_policy'] += t1-t0; log['seconds_critic'] += time.perf_counter()-t1
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #867b6b89
@@ -281,7 +281,7 @@ def _spread(self:PPOTrainer):
     self.optimizer.load_state_dict(state | dict(param_groups=self.optimizer.state_dict()['param_groups'], state={i: {k: part(i, x) for k,x in of.items()} for i,of in state['state'].items()}))
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #08f96377
-_SUMS = 'n ratio clip clip_low clip_high dual_clip kl ratio_max first_ratio_error policy_loss value_loss seconds_policy seconds_critic steps'.split()
+_SUMS = 'n ratio clip clip_low clip_high dual_clip kl ratio_max first_ratio_error policy_loss value_loss value_n value_clip seconds_policy seconds_critic steps'.split()
 
 @patch
 def optimize(self:PPOTrainer,
@@ -391,10 +391,10 @@ def _record(self:PPOTrainer, trajectories, s, log):
         dicts = [getattr(t, name) for t in trajectories]
         r |= {f'{prefix}/{k}': mean(d.get(k) for d in dicts) for k in dict.fromkeys(k for d in dicts for k in d)}
     if isinstance(self.environment_factory, dict): r |= {f'reward/{name}': mean(paid) for name,paid in by_environment.items()}
-    if 'reference' in s: r |= {f'kl_{k}': under(kl_estimate(s['old'], s['reference'], k)) for k in ('k1', 'k3')}
+    if 'reference' in s: r |= {f'kl_{k}': under(kl_estimate(s['old'], s['reference'], k)) for k in ('k1', 'k2', 'k3')}
     if 'entropy' in s: r['entropy'] = under(s['entropy'])
     return r | dict(
-        clip_fraction=log['clip']/n, **{f'{k}_fraction': log[k]/n for k in ('clip_low', 'clip_high', 'dual_clip')}, approx_kl=log['kl']/n, kl_coef=a.kl_coef, ratio_mean=log['ratio']/n,
+        clip_fraction=log['clip']/n, **{f'{k}_fraction': log[k]/n for k in ('clip_low', 'clip_high', 'dual_clip')}, value_clip_fraction=log['value_clip']/max(1., log['value_n']), approx_kl=log['kl']/n, kl_coef=a.kl_coef, ratio_mean=log['ratio']/n,
         ratio_max=log['ratio_max'], first_ratio_error=log['first_ratio_error'],
         explained_variance=explained_variance(s['values'], s['returns'], mask),
         **{f"explained_variance/turn_{e['turn']}": e['explained_variance'] for e in explained_variance_by_turn(s['values'], s['returns'], s['turn_ids'])},
