@@ -9,7 +9,7 @@ from rlops_lab.core import Trajectory
 from rlops_lab.models import load
 from rlops_lab.ppo.batches import actions, credit
 from rlops_lab.ppo.config import PPOConfig
-from rlops_lab.widgets.tokens import (QUANTITIES, TokenViewer, background, colour_scale, token_table, token_texts, tokens_html,
+from rlops_lab.widgets.tokens import (QUANTITIES, TokenViewer, _span, background, colour_scale, token_table, token_texts, tokens_html,
                                       turn_totals)
 
 pytestmark = pytest.mark.usefixtures('loud')
@@ -86,6 +86,11 @@ def test_a_page_says_what_was_said_and_needs_nothing_beside_itself(quantity):
     assert not re.search(r'<script|<style|<svg|<link|src=|href=|url\(|https?:| id=|<b>&', page)
     assert page.count('<span style="background')==t.n_actions+9 and page.count(' title="')==t.n_actions
     assert 'an order' in visible(page) and '<b>&"zip"' in visible(page) and '🙂' in page and '↵' in page
+
+@pytest.mark.parametrize('token, shown', [('\x01', r'\x01'), ('\r', r'\r'), ('\u200b', r'\u200b'), ('\u0301', r'\u0301'), ('', '⋯'), (' ', ' '), ('\n', '↵<br>'), ('e\u0301', 'e\u0301'), ('<', '&lt;')])
+def test_every_token_has_a_width(token, shown):
+    "What cannot be seen cannot be hovered"
+    assert f'>{shown}</span>' in _span(dict(text=token, turn=0, value=1.), 'value', 1.)
 
 def test_rejected_tokens_are_struck_out():
     s = scored(rejection_bounds=(.5, 2.))

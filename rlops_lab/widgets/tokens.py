@@ -7,7 +7,7 @@ __all__ = ['QUANTITIES', 'token_texts', 'token_table', 'Quantity', 'colour_scale
            'PlainOutput', 'error_html', 'TokenViewer']
 
 # %% ../../nbs/13_widgets/01_tokens.ipynb #09847d56
-import html, math, uuid
+import html, math, unicodedata, uuid
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -97,11 +97,16 @@ def background(
     return f"rgba({','.join(map(str, _MORE if depth>0 else _LESS))},{_DEEPEST*abs(depth):.2f})"
 
 # %% ../../nbs/13_widgets/01_tokens.ipynb #59093322
+def _visible(text):
+    "A token's text, or its code where it has no width: control characters, joiners, accents by themselves"
+    if any(c in '\n\t' or unicodedata.category(c) not in ('Cc', 'Cf', 'Mn', 'Me') for c in text): return text
+    return text.encode('unicode_escape').decode() or '⋯'
+
 def _span(row, quantity, scale):
     "A sampled token: its text over its colour, its numbers on hover; struck out where it was rejected"
     numbers = ' '.join(f'{k} {v:.4g}' for k,v in row.items() if k not in ('text', 'turn'))
     struck = ';text-decoration:line-through' if row.get('weight')==0 else ''
-    text = html.escape(row['text'] or '⋯').replace('\n', '↵<br>')
+    text = html.escape(_visible(row['text'])).replace('\n', '↵<br>')
     return f'<span style="background:{background(row[quantity], quantity, scale)}{struck}" title="{numbers}">{text}</span>'
 
 def _grey(text, n):
