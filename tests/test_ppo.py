@@ -8,7 +8,9 @@ from peft import LoraConfig
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from rlops_lab.core import Trajectory, read_jsonl, rng
-from rlops_lab.models import Backbone
+from rlops_lab.environments.support_desk import SupportDesk
+from rlops_lab.environments.support_scenarios import scenarios
+from rlops_lab.models import Backbone, load
 from rlops_lab.ppo.advantages import gae, whiten
 from rlops_lab.ppo.losses import policy_loss
 from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
@@ -457,6 +459,42 @@ def test_killed_and_resumed_is_the_uninterrupted_run(tmp_path):
     assert again.returncode==0, again.stderr[-2000:]
     want = [timeless(r) for r in trainer(num_updates=6).steps()]
     assert [timeless(r) for r in read_jsonl(tmp_path/'metrics.jsonl')]==want
+
+KILLS_ITSELF = '''
+import os, signal, sys; sys.path.insert(0, {tests!r})
+import test_ppo
+from rlops_lab.samplers import HFSampler
+folder, where, update = sys.argv[1], sys.argv[2], int(sys.argv[3])
+t = test_ppo.playing(folder)
+owner, name, call = dict(rollout=(HFSampler, 'pick', 5), score=(type(t.backbone), 'values', 2), update=(type(t), '_backward', 3), save=(type(t.backbone), 'state', 1)).get(where, (None, None, 0))
+if owner:
+    real, calls = getattr(owner, name), []
+    def deadly(self, *args, **kw):
+        out = real(self, *args, **kw)
+        if t.n_updates==update-(where!='save'):
+            calls.append(1)
+            if len(calls)==call: os.kill(os.getpid(), signal.SIGKILL)
+        return out
+    setattr(owner, name, deadly)
+if os.listdir(folder): t.resume()
+for r in t.steps(): pass
+'''
+def checksum(trajectories, **_): return [sum(t.token_ids)%11 for t in trajectories]
+def playing(folder=None):
+    "A run that samples its episodes, with several micro-batches"
+    model, tokenizer = load('tiny')
+    args = PPOConfig(num_updates=5, episodes_per_update=6, max_turns=2, max_tokens_per_turn=8, max_total_tokens=320, micro_batch_tokens=400, learning_rate=1e-3, report_to=None,
+                     **dict(output_dir=str(folder), save_every=1) if folder else {})
+    return PPOTrainer(model, args, SupportDesk, checksum, scenarios(15, 'train'), tokenizer, lora())
+
+def test_killed_in_each_phase_and_resumed_is_the_uninterrupted_run(tmp_path):
+    "SIGKILL in the middle of a rollout, of scoring, of an optimizer step's micro-batches and of writing a checkpoint"
+    code, env = KILLS_ITSELF.format(tests=str(Path(__file__).parent)), os.environ | dict(OMP_NUM_THREADS='1')
+    for update, where in enumerate(('rollout', 'score', 'update', 'save', 'nowhere'), 2):
+        child = subprocess.run([sys.executable, '-c', code, str(tmp_path), where, str(update)], capture_output=True, text=True, env=env)
+        assert child.returncode==(0 if where=='nowhere' else -signal.SIGKILL), f'{where}: {child.stderr[-2000:]}'
+        if where!='nowhere': assert len(read_jsonl(tmp_path/'metrics.jsonl'))==update-(where!='save'), f'killed elsewhere than in {where} of update {update}'
+    assert [timeless(r) for r in read_jsonl(tmp_path/'metrics.jsonl')]==[timeless(r) for r in playing().steps()]
 
 def test_trackers_of_accelerate_get_every_record(tmp_path):
     from accelerate.tracking import GeneralTracker
