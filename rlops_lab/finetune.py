@@ -18,6 +18,7 @@ from torch import nn
 from .core import rng
 from .layers import hidden_states, unsupported
 from .models import fingerprint, written_out_attention
+from .samplers import merged
 
 # %% ../nbs/08_finetune.ipynb #e5ea043d
 def labels_html(
@@ -103,13 +104,7 @@ def merge(
     mergeable(model)
     with torch.no_grad():
         for layer in model.modules():
-            if not isinstance(layer, LoraLayer): continue
-            weight = layer.get_base_layer().weight; merged = weight.float()
-            for name in layer.active_adapters:
-                if name not in layer.lora_A: continue
-                merged = merged+layer.get_delta_weight(name).float()
-                if layer.use_dora.get(name): merged *= (layer.lora_magnitude_vector[name].weight.float()/merged.norm(dim=1))[:, None]
-            weight.copy_(merged)
+            if isinstance(layer, LoraLayer): layer.get_base_layer().weight.copy_(merged(layer)[0])
     return unwrap(model.unload())
 
 def unwrap(model):

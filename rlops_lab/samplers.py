@@ -211,14 +211,16 @@ def packed_linear(weight, bias):
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, 'none', [], '')
 
 def merged(m) -> tuple:
-    "(weight, bias or None) of a linear layer, active LoRA adapters added in float32"
+    "(weight, bias or None) of a linear layer, its active LoRA adapters added in float32 and rounded once"
     layer = getattr(m, 'base_layer', m)
     weight = layer.weight.detach()
     if hasattr(m, 'lora_A') and not m.disable_adapters:
+        total = weight.float()
         for adapter in m.active_adapters:
-            weight = weight.float()+m.get_delta_weight(adapter).detach().float()
-            if m.use_dora.get(adapter): weight *= (m.lora_magnitude_vector[adapter].weight.detach().float()/weight.norm(dim=1))[:, None]
-            weight = weight.to(layer.weight.dtype)
+            if adapter not in m.lora_A: continue                        # it sits on other layers
+            total = total+m.get_delta_weight(adapter).detach().float()
+            if m.use_dora.get(adapter): total *= (m.lora_magnitude_vector[adapter].weight.detach().float()/total.norm(dim=1))[:, None]
+        weight = total.to(weight.dtype)
     return weight, None if layer.bias is None else layer.bias.detach()
 
 def merged_linears(model) -> dict:

@@ -5,7 +5,7 @@ import pytest, torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from rlops_lab.layers import LINEARS, foreign, hidden_states, unsupported
-from rlops_lab.samplers import HFSampler, SamplingParams
+from rlops_lab.samplers import HFSampler, merged, SamplingParams
 
 SIZES = dict(vocab_size=64, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2)
 NAMES = [path.split('.')[1] for path in LINEARS.values()]
@@ -89,3 +89,12 @@ def test_the_sampler_draws_from_these_layers(make, adapter):
             with torch.no_grad(): z = model(torch.tensor([p+c.token_ids])).logits[0, len(p)-1:-1].log_softmax(-1)
             torch.testing.assert_close(torch.tensor(c.logprobs), z[range(len(c.token_ids)), c.token_ids], atol=1e-5, rtol=0)
             p += c.token_ids+[30+turn]
+
+def test_an_adapter_on_other_layers_is_not_asked_for():
+    "A policy's adapter on some matrices, a reward model's on others, as roles on one backbone have them"
+    model = adapted(LlamaForCausalLM(LlamaConfig(**SIZES)), target_modules=['q_proj'])
+    model.add_adapter('other', LoraConfig(r=2, target_modules=['v_proj'], init_lora_weights=False))
+    attention = model.get_base_model().model.layers[0].self_attn
+    assert torch.equal(merged(attention.v_proj)[0], attention.v_proj.base_layer.weight) and not torch.equal(merged(attention.q_proj)[0], attention.q_proj.base_layer.weight)
+    model.set_adapter('other')
+    assert torch.equal(merged(attention.q_proj)[0], attention.q_proj.base_layer.weight) and not torch.equal(merged(attention.v_proj)[0], attention.v_proj.base_layer.weight)
