@@ -26,7 +26,7 @@ def odd_tokens(prompts, completions, trajectories, **_):
 out, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 model, tokenizer = load('tiny')
 lora = LoraConfig(r=4, target_modules=['q_proj', 'v_proj', 'down_proj'], layers_to_transform=[1]) if options.pop('lora', True) else None
-resume, server = options.pop('resume', False), options.pop('server', False)
+resume, server, held_out = options.pop('resume', False), options.pop('server', False), options.pop('held_out', 0)
 
 class FakeServer:
     "Another copy of the model in every process; it has the adapter that the first process pushed"
@@ -40,10 +40,15 @@ class FakeServer:
     def model(self, name): self.name = name; self.peft.load_state_dict(torch.load(name), strict=False)
     def sample(self, prompts, params, keys): return HFSampler(self.peft.get_base_model(), tokenizer).sample(prompts, params, keys=keys)
 args = PPOConfig(output_dir=str(out), episodes_per_update=10, num_mini_batches=3, max_turns=2, max_tokens_per_turn=12, max_total_tokens=128, micro_batch_tokens=128,
-                 save_every=1, **dict(num_updates=2, learning_rate=1e-2, critic_learning_rate=1e-2) | options)
-trainer = PPOTrainer(model, args, environment_factory=Letters, reward_funcs=odd_tokens, train_dataset=[dict(prompt=[], word=w) for w in 'one two three four five six seven'.split()], processing_class=tokenizer, peft_config=lora, sampler=FakeServer() if server else None)
+                 save_every=1, **dict(num_updates=2, learning_rate=1e-2, critic_learning_rate=1e-2) | (dict(eval_every=1, metric_for_best='reward') if held_out else {}) | options)
+trainer = PPOTrainer(model, args, environment_factory=Letters, reward_funcs=odd_tokens, train_dataset=[dict(prompt=[], word=w) for w in 'one two three four five six seven'.split()], eval_dataset=[dict(prompt=[], word=w) for w in 'eight nine ten'.split()[:held_out]],
+                     processing_class=tokenizer, peft_config=lora, sampler=FakeServer() if server else None)
 if resume: trainer.resume()
+played = []
+def counted(rows, play=trainer.play, **options): played.append(len(rows)); return play(rows, **options)
+trainer.play = counted
 records = list(trainer.steps())
+if held_out: assert max(played[1::2])<=-(-held_out//rank_and_world()[1]), 'a process played more than its share of the held-out rows'
 if trainer.backbone.shards:
     part = sum(p.to_local().numel() for p in model.model.layers.parameters())/sum(p.numel() for p in model.model.layers.parameters())
     assert .45<part<.55, part
@@ -64,12 +69,13 @@ ALIKE = ('reward', 'policy_loss', 'value_loss', 'value_clip_fraction', 'approx_k
 def compare(one, two):
     assert len(one)==len(two)>0
     for a, b in zip(one, two):
-        for k in ALIKE: assert b[k]==pytest.approx(a[k], rel=1e-5, abs=1e-5), k
+        assert {k for k in a if k.startswith('eval/')}=={k for k in b if k.startswith('eval/')}
+        for k in (*ALIKE, *(k for k in a if k.startswith('eval/'))): assert b[k]==pytest.approx(a[k], rel=1e-5, abs=1e-5), k
         assert a['critic_grad_norm']>1e-3, 'nothing was trained, so nothing was compared'
     assert one[-1]['policy_grad_norm']>1e-3
 
-WHOLE = [dict(critic='adapter', critic_warmup_updates=1, num_updates=3), dict(critic='head', critic_epochs=3, num_ppo_epochs=2)]
-SHARDED = [dict(critic='adapter'), dict(critic='head', critic_epochs=3, num_ppo_epochs=2), dict(critic='full', critic_learning_rate=1e-3),
+WHOLE = [dict(critic='adapter', critic_warmup_updates=1, num_updates=3, held_out=3), dict(critic='head', critic_epochs=3, num_ppo_epochs=2)]
+SHARDED = [dict(critic='adapter', held_out=1), dict(critic='head', critic_epochs=3, num_ppo_epochs=2), dict(critic='full', critic_learning_rate=1e-3),
            dict(critic='adapter', server=True), dict(critic='head', detach_critic=False, lora=False, learning_rate=1e-3)]
 
 @pytest.mark.parametrize('options, shard', [(o, False) for o in WHOLE]+[(o, True) for o in SHARDED])

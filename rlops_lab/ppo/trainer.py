@@ -130,6 +130,7 @@ def play(self:PPOTrainer, rows: list[dict], **options) -> list[Trajectory]:
     self._push()
     limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens')}
     with self.backbone.whole() if self.sampler is None or self.backbone.reward_head is not None else nullcontext():
+        if not rows and rank_and_world()[1]>1: return []          # more processes than rows: this one only helps the others to their weights
         sampler = self.sampler or HFSampler(self.backbone.base, self.tokenizer)
         played = rollout(sampler, self.tokenizer, self.environment_factory, rows, **limits, **dict(keep_environments=bool(self.reward_funcs)) | options | self.rollout_options)
         del sampler; release_memory()
@@ -144,12 +145,14 @@ def collect(self:PPOTrainer,
     seed = int(rng(self.args.seed, 'rollout', self.n_updates).integers(2**31))
     return self.play(rows, temperature=self.args.temperature, seed=seed, numbers=numbers)
 
-@patch
-def collect_all(self:PPOTrainer, rows: list[dict]) -> list[Trajectory]:
-    "`collect`, shared out among the processes; all get all episodes, in the rows' order"
-    if rank_and_world()[1]==1: return self.collect(rows)
+def _shared_out(
+    rows: list[dict],
+    play: Callable,     # `play(rows, numbers)`
+) -> list[Trajectory]:
+    "Rows shared out among the processes; all get all episodes, in the rows' order"
+    if rank_and_world()[1]==1: return play(rows, None)
     here = mine(list(range(len(rows))))
-    played = self.collect([rows[i] for i in here], here)
+    played = play([rows[i] for i in here], here)
     for t in played: vars(t).pop('environment', None)            # it has done its work, and need not travel
     return [t for _,t in sorted(gather(dict(zip(here, played))).items())]
 
@@ -418,7 +421,7 @@ def step(self:PPOTrainer,
     if self.occupied: raise FileExistsError(f'{self.args.output_dir} held a run before this one: go on with it by `resume`, or choose another output_dir')
     self._spread()
     a, start = self.args, time.perf_counter()
-    self.trajectories = self.collect_all(self.batch_rows(self.n_updates) if rows is None else rows)
+    self.trajectories = _shared_out(self.batch_rows(self.n_updates) if rows is None else rows, self.collect)
     if self.curriculum is not None and rows is None: self.curriculum.observe(self.trajectories)
     if a.eval_every and not self.n_updates and a.metric_for_best not in (known := measurements(self.trajectories)):
         warnings.warn(f"PPOConfig.metric_for_best={a.metric_for_best!r}: none of the first update's episodes has it, and an evaluation without it is an error; they have {', '.join(sorted(known))}")
@@ -553,8 +556,8 @@ def measurements(
 def evaluate(self:PPOTrainer,
     rows: list[dict]|None = None,   # None: the eval data set
 ) -> list[Trajectory]:
-    "Play held-out rows greedily with the current policy"
-    return self.play(rows or self.eval_rows, temperature=0., seed=self.args.seed, tag='eval')
+    "Play held-out rows greedily with the current policy, shared out among the processes"
+    return _shared_out(rows or self.eval_rows, lambda rows, numbers: self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval'))
 
 @patch
 def watch(self:PPOTrainer,
