@@ -5,7 +5,7 @@
 `--runs` holds the demo's runs by seed, as `make bench BENCH=demo ARGS="--seeds 0 1 2 3 4 --out runs/bench"` leaves them: each arm starts from the run's fine-tuned model, and is measured on the run's held-out cases.
 The arms `head`, `adapter` and `full` are the demo's PPO with another critic: the head learns on for 30 passes over the states of an update (`critic_epochs`), which the others cannot, as each of their steps needs a forward pass of the model.
 `grpo` is TRL 1.16's GRPOTrainer with groups of five, our rollout as its `rollout_func`, the demo's reward and adapters, as many episodes and updates, and the same rate, falling to 0 over the run; its steps take five episodes where PPO's take about six. `rejection`
-plays the same training cases with the fine-tuned policy until it has generated as many tokens as `head` did, which is therefore run first, keeps what is verified, and fine-tunes on it once more. Tokens that each arm generated stand in the results.
+plays the same training cases with the fine-tuned policy until it has generated as many tokens as `head` did (to within an episode), which is therefore run first, keeps what is verified, and fine-tunes on it once more. Tokens that each arm generated stand in the results.
 Each arm of each seed is a process of its own and is written down when it is done; a second call goes on where the first one stopped. Calls for several seeds may run side by side, each pinned to cores of its own and with its own --json; `--table` then reads all the files, and `--plot` draws them."""
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -87,6 +87,7 @@ def grpo(run):
 
 
 def rejection(run, budget):
+    from rlops_lab.core import rng
     from rlops_lab.environments.support_desk import SupportDesk
     from rlops_lab.finetune import sft
     from rlops_lab.recipes import by_family, lora, over_families
@@ -94,14 +95,16 @@ def rejection(run, budget):
     from rlops_lab.rollouts import rollout
     from rlops_lab.samplers import HFSampler
     config, model, tokenizer = setting(run)
-    sampler, played, update = HFSampler(model, tokenizer), [], 0
-    while sum(t.n_actions for t in played)<budget:
+    sampler, played, update, spent = HFSampler(model, tokenizer), [], 0, 0
+    while spent<budget:
         update += 1
-        played += rollout(sampler, tokenizer, SupportDesk, new_cases(config, update), **limits(config), temperature=.8, batch_size=config.batch_size, seed=config.seed, tag=update, progress=False)
+        found = rollout(sampler, tokenizer, SupportDesk, new_cases(config, update), **limits(config), temperature=.8, batch_size=config.batch_size, seed=config.seed, tag=update, progress=False)
+        for i in rng(config.seed, 'budget', update).permutation(len(found)):          # cases stand by kind, and the last ones may not be needed
+            if spent<budget: played.append(found[i]); spent += found[i].n_actions
     kept = select(played, seed=config.seed).kept
     model, _ = sft(model, tokenizer, to_dataset(kept, tokenizer), tempfile.mkdtemp(), epochs=1, learning_rate=config.ppo_learning_rate, batch_size=6,
                    peft_config=lora(config.lora_rank, config.ppo_lora_layers, model.config.num_hidden_layers), seed=config.seed)
-    return model, tokenizer, sum(t.n_actions for t in played), [over_families(by_family(played))]
+    return model, tokenizer, spent, [over_families(by_family(played))]
 
 
 def one(run, arm, budget):
