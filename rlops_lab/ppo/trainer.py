@@ -147,10 +147,10 @@ def collect(self:PPOTrainer,
 
 def _shared_out(
     rows: list[dict],
-    play: Callable,     # `play(rows, numbers)`
+    play: Callable,     # `play(rows, numbers)`, of which one process alone gets no numbers
 ) -> list[Trajectory]:
     "Rows shared out among the processes; all get all episodes, in the rows' order"
-    if rank_and_world()[1]==1: return play(rows, None)
+    if rank_and_world()[1]==1: return play(rows)
     here = mine(list(range(len(rows))))
     played = play([rows[i] for i in here], here)
     for t in played: vars(t).pop('environment', None)            # it has done its work, and need not travel
@@ -557,7 +557,7 @@ def evaluate(self:PPOTrainer,
     rows: list[dict]|None = None,   # None: the eval data set
 ) -> list[Trajectory]:
     "Play held-out rows greedily with the current policy, shared out among the processes"
-    return _shared_out(rows or self.eval_rows, lambda rows, numbers: self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval'))
+    return _shared_out(rows or self.eval_rows, lambda rows, numbers=None: self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval'))
 
 @patch
 def watch(self:PPOTrainer,
