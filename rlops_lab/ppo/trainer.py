@@ -556,7 +556,7 @@ def measurements(
 def evaluate(self:PPOTrainer,
     rows: list[dict]|None = None,   # None: the eval data set
 ) -> list[Trajectory]:
-    "Play held-out rows greedily with the current policy, shared out among the processes"
+    "Play held-out rows greedily with the current policy, shared out among the processes, which all call this"
     return _shared_out(rows or self.eval_rows, lambda rows, numbers=None: self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval'))
 
 @patch
