@@ -6,7 +6,7 @@
 The arms `head`, `adapter` and `full` are the demo's PPO with another critic: the head learns on for 30 passes over the states of an update (`critic_epochs`), which the others cannot, as each of their steps needs a forward pass of the model.
 `grpo` is TRL 1.16's GRPOTrainer with groups of five, our rollout as its `rollout_func`, the demo's reward and adapters, as many episodes and updates, and the same rate, falling to 0 over the run; its steps take five episodes where PPO's take about six. `rejection`
 plays the same training cases with the fine-tuned policy until it has generated as many tokens as `head` did (to within an episode), which is therefore run first, keeps what is verified, and fine-tunes on it once more. Tokens that each arm generated stand in the results.
-Each arm of each seed is a process of its own and is written down when it is done; a second call goes on where the first one stopped. Calls for several seeds may run side by side, each pinned to cores of its own and with its own --json; `--table` then reads all the files, and `--plot` draws them."""
+Each arm of each seed is a process of its own and is written down when it is done; a second call goes on where the first one stopped. Calls for several seeds may run side by side, each pinned to cores of its own and with its own --json; `--table` then reads all the files. The tutorial "PPO with four LLMs" draws what stands in `nbs/results/ppo_ablation.json`."""
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -125,37 +125,22 @@ def one(run, arm, budget):
     before = [t['kpis']['verified_resolution']==1 for t in read_jsonl(run/'trajectories.jsonl') if t['stage']=='sft']
     commit, dirty = git_state()
     return dict(arm=arm, seed=config.seed, commit=commit, dirty=dirty, machine=machine(), resolved=sum(right), n=len(right), ci95=list(wilson(sum(right), len(right))), sft=sum(before), over_sft=gain(before, right), tokens=tokens, minutes=seconds/60,
-                curve=curve, families=by_family(played))
+                curve=curve, families=by_family(played), sft_families=json.loads((run/'state.json').read_text())['figures']['sft']['families'])
 
 
-def table(done, picture=None):
-    "Mean over seeds with a t interval, and each seed; `picture` gets the same as a plot"
+def table(done):
+    "Mean over seeds with a t interval, of the arm and of what it adds to its seeds' fine-tuned policies, and each seed"
     from scipy.stats import t as student
-    figures, shares_of = {}, {}
-    for arm in ('sft', *ARMS):
-        shares = {d['seed']: (d['sft'] if arm=='sft' else d['resolved'])/d['n'] for d in done if arm in ('sft', d['arm'])}
-        if not shares: continue
-        x, n = list(shares.values()), len(shares)
-        half = student.ppf(.975, n-1)*statistics.stdev(x)/n**.5 if n>1 else float('nan')
-        minutes, tokens = ([d[k] for d in done if d['arm']==arm] for k in ('minutes', 'tokens'))
-        figures[arm], shares_of[arm] = dict(mean=round(statistics.mean(x), 4), half=round(half, 4) if n>1 else None, n=n), shares
-        print(f"{arm:10} {statistics.mean(x):.1%} ± {half:.1%} of {n} seeds: {', '.join(f'{s}: {v:.1%}' for s, v in sorted(shares.items()))}"
-              +(f'; {statistics.mean(tokens):,.0f} tokens, {statistics.mean(minutes):.1f} min' if minutes else ''))
-    if picture: draw(figures, shares_of, done[0]['n'], picture)
-    print(json.dumps(dict(name='ppo_ablation', figures=figures, goal='five seeds of each arm', holds=len(figures)==len(ARMS)+1 and all(f['n']>=5 for f in figures.values()), machine=done[-1]['machine'], commit=done[-1]['commit'])))
-
-
-def draw(figures, shares_of, cases, picture):
-    import matplotlib.pyplot as plt
-    said = dict(sft='fine-tuned, before', head="PPO, critic='head'", adapter="PPO, critic='adapter'", full="PPO, critic='full'", grpo='GRPO (TRL)', rejection='rejection sampling')
-    fig, ax = plt.subplots(figsize=(7, 3.2), layout='constrained')
-    for y, (arm, f) in enumerate(figures.items()):
-        color = 'tab:gray' if arm=='sft' else f'C{y-1}'
-        ax.plot(list(shares_of[arm].values()), [y]*f['n'], 'o', color=color, alpha=.4, ms=5)
-        ax.errorbar(f['mean'], y, xerr=f['half'], fmt='D', color=color, capsize=3, ms=6)
-    ax.set(yticks=range(len(figures)), yticklabels=[f"{said[a]} (n={f['n']})" for a, f in figures.items()], xlabel=f'verified resolution on {cases} held-out cases', title='circles: seeds; diamonds: mean, with a 95% t interval')
-    ax.xaxis.set_major_formatter(lambda v, _: f'{v:.0%}'); ax.invert_yaxis(); ax.grid(axis='x', alpha=.3)
-    fig.savefig(picture, dpi=110); plt.close(fig)
+    def told(x, sign=''): return f"{statistics.mean(x):{sign}.1%}"+(f" ± {student.ppf(.975, len(x)-1)*statistics.stdev(x)/len(x)**.5:.1%}" if len(x)>1 else '')
+    figures = {}
+    for arm in ARMS:
+        mine = sorted((d for d in done if d['arm']==arm), key=lambda d: d['seed'])
+        if not mine: continue
+        shares, gains = [d['resolved']/d['n'] for d in mine], [(d['resolved']-d['sft'])/d['n'] for d in mine]
+        figures[arm] = dict(resolved=told(shares), over_sft=told(gains, '+'), n=len(mine), tokens=round(statistics.mean(d['tokens'] for d in mine)), minutes=round(statistics.mean(d['minutes'] for d in mine), 1))
+        print(f"{arm:10} {figures[arm]['resolved']}, over fine-tuned {figures[arm]['over_sft']}, of {len(mine)} seeds: "+', '.join(f"{d['seed']}: {d['sft']/d['n']:.1%} -> {x:.1%}" for d, x in zip(mine, shares))
+              +f"; {figures[arm]['tokens']:,} tokens, {figures[arm]['minutes']} min")
+    print(json.dumps(dict(name='ppo_ablation', figures=figures, goal='five seeds of each arm', holds=len(figures)==len(ARMS) and all(f['n']>=5 for f in figures.values()), machine=done[-1]['machine'], commit=done[-1]['commit'])))
 
 
 def main():
@@ -165,13 +150,12 @@ def main():
     parser.add_argument('--arms', nargs='+', default=list(ARMS), choices=ARMS)
     parser.add_argument('--json', default='runs/bench/ppo_ablation.json', help='results; what stands there is not run again')
     parser.add_argument('--table', nargs='+', metavar='JSON', help='run nothing, show what these files hold')
-    parser.add_argument('--plot', metavar='PNG', help='where the table goes as a picture')
     parser.add_argument('--one', nargs=2, metavar=('SEED', 'ARM'), help=argparse.SUPPRESS)
     args = parser.parse_args()
     file = Path(args.json)
     read = lambda: json.loads(file.read_text()) if file.exists() else []
     head = lambda seed: next((d['tokens'] for d in read() if (d['seed'], d['arm'])==(seed, 'head')), None)
-    if args.table: return table([d for f in args.table for d in json.loads(Path(f).read_text())], args.plot)
+    if args.table: return table([d for f in args.table for d in json.loads(Path(f).read_text())])
     if args.one:
         seed, arm = int(args.one[0]), args.one[1]
         result = one(Path(args.runs)/f'demo-seed{seed}', arm, head(seed))
@@ -187,7 +171,7 @@ def main():
             if arm=='rejection' and head(seed) is None: sys.exit('head comes first: its tokens are the budget of rejection sampling')
             print(f'seed {seed}, {arm}', flush=True)
             subprocess.run([sys.executable, __file__, '--runs', args.runs, '--json', args.json, '--one', str(seed), arm], check=True)
-    table(read(), args.plot)
+    table(read())
 
 
 if __name__=='__main__': main()
