@@ -16,12 +16,12 @@ ARMS = ('head', 'adapter', 'full', 'grpo', 'rejection')
 GROUP = 5
 
 
-def setting(run):
-    "The run's settings, and its fine-tuned policy"
+def setting(run, layers):
+    "The run's settings, with adapters on so many of the uppermost layers if `layers` is no 0, and its fine-tuned policy"
     import torch
     from rlops_lab.models import load
     from rlops_lab.recipes import DemoConfig
-    saved = json.loads((run/'state.json').read_text())['config']
+    saved = json.loads((run/'state.json').read_text())['config'] | (dict(ppo_lora_layers=layers) if layers else {})
     config = DemoConfig(**saved)
     if config.threads: torch.set_num_threads(config.threads)
     return config, *load(str(run/'sft'))
@@ -36,14 +36,14 @@ def new_cases(config, update, n=None):
 def limits(config, total=1024): return dict(max_turns=config.max_turns, max_tokens_per_turn=config.max_tokens_per_turn, max_total_tokens=total)
 
 
-def ppo(run, critic):
+def ppo(run, critic, layers):
     "(policy, tokenizer, generated tokens, the cases' mean success by update)"
     from rlops_lab.environments.support_desk import SupportDesk
     from rlops_lab.finetune import merge
     from rlops_lab.ppo.trainer import PPOTrainer
     from rlops_lab.recipes import lora, over_families, by_family, ppo_config
     from rlops_lab.rewards import kpi
-    config, model, tokenizer = setting(run)
+    config, model, tokenizer = setting(run, layers)
     args = ppo_config(config)
     args.critic = critic
     if critic!='head': args.critic_epochs, args.critic_learning_rate = 0, 1e-3 if critic=='adapter' else 1e-4      # a whole model bears a tenth of an adapter's rate
@@ -57,7 +57,7 @@ def ppo(run, critic):
     return merge(trainer.backbone.model), tokenizer, tokens, curve
 
 
-def grpo(run):
+def grpo(run, layers):
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
     from rlops_lab.environments.support_desk import SupportDesk
@@ -65,7 +65,7 @@ def grpo(run):
     from rlops_lab.recipes import by_family, lora, over_families
     from rlops_lab.rollouts import rollout
     from rlops_lab.samplers import HFSampler
-    config, model, tokenizer = setting(run)
+    config, model, tokenizer = setting(run, layers)
     size, updates, spent, curve = config.ppo_episodes//GROUP*GROUP, config.ppo_updates, [], []
     rows = [dict(case=json.dumps(row), prompt=row['prompt']) for update in range(1, updates+1) for row in new_cases(config, update, size//GROUP)]
     asked = iter([json.loads(row['case']) for row in rows for _ in range(GROUP)])
@@ -86,7 +86,7 @@ def grpo(run):
     return merge(trainer.model), tokenizer, sum(spent), curve
 
 
-def rejection(run, budget):
+def rejection(run, budget, layers):
     from rlops_lab.core import rng
     from rlops_lab.environments.support_desk import SupportDesk
     from rlops_lab.finetune import sft
@@ -94,7 +94,7 @@ def rejection(run, budget):
     from rlops_lab.rejection import select, to_dataset
     from rlops_lab.rollouts import rollout
     from rlops_lab.samplers import HFSampler
-    config, model, tokenizer = setting(run)
+    config, model, tokenizer = setting(run, layers)
     sampler, played, update, spent = HFSampler(model, tokenizer), [], 0, 0
     while spent<budget:
         update += 1
@@ -107,7 +107,7 @@ def rejection(run, budget):
     return model, tokenizer, spent, [over_families(by_family(played))]
 
 
-def one(run, arm, budget):
+def one(run, arm, budget, layers):
     "An arm's figures"
     from rlops_lab.environments.support_desk import SupportDesk
     from rlops_lab.environments.support_scenarios import scenarios
@@ -117,14 +117,14 @@ def one(run, arm, budget):
     from rlops_lab.rollouts import rollout
     from rlops_lab.samplers import HFSampler
     began = time.perf_counter()
-    model, tokenizer, tokens, curve = ppo(run, arm) if arm in ('head', 'adapter', 'full') else (grpo(run) if arm=='grpo' else rejection(run, budget))
-    seconds, config = time.perf_counter()-began, setting(run)[0]
+    model, tokenizer, tokens, curve = ppo(run, arm, layers) if arm in ('head', 'adapter', 'full') else (grpo(run, layers) if arm=='grpo' else rejection(run, budget, layers))
+    seconds, config = time.perf_counter()-began, setting(run, layers)[0]
     rows = scenarios(config.n_eval, 'eval', seed=config.seed, families=config.all_families)
     played = rollout(HFSampler(model, tokenizer), tokenizer, SupportDesk, rows, **limits(config, 4096), temperature=0., batch_size=config.batch_size, seed=config.seed, progress=False)
     right = [t.kpis['verified_resolution']==1 for t in played]
     before = [t['kpis']['verified_resolution']==1 for t in read_jsonl(run/'trajectories.jsonl') if t['stage']=='sft']
     commit, dirty = git_state()
-    return dict(arm=arm, seed=config.seed, commit=commit, dirty=dirty, machine=machine(), resolved=sum(right), n=len(right), ci95=list(wilson(sum(right), len(right))), sft=sum(before), over_sft=gain(before, right), tokens=tokens, minutes=seconds/60,
+    return dict(arm=arm, seed=config.seed, layers=config.ppo_lora_layers, commit=commit, dirty=dirty, machine=machine(), resolved=sum(right), n=len(right), ci95=list(wilson(sum(right), len(right))), sft=sum(before), over_sft=gain(before, right), tokens=tokens, minutes=seconds/60,
                 curve=curve, families=by_family(played), sft_families=json.loads((run/'state.json').read_text())['figures']['sft']['families'])
 
 
@@ -149,6 +149,7 @@ def main():
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
     parser.add_argument('--arms', nargs='+', default=list(ARMS), choices=ARMS)
     parser.add_argument('--json', default='runs/bench/ppo_ablation.json', help='results; what stands there is not run again')
+    parser.add_argument('--layers', type=int, default=0, help="adapters on so many of the uppermost layers, with a --json of its own; 0: as in the run")
     parser.add_argument('--table', nargs='+', metavar='JSON', help='run nothing, show what these files hold')
     parser.add_argument('--one', nargs=2, metavar=('SEED', 'ARM'), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -158,7 +159,7 @@ def main():
     if args.table: return table([d for f in args.table for d in json.loads(Path(f).read_text())])
     if args.one:
         seed, arm = int(args.one[0]), args.one[1]
-        result = one(Path(args.runs)/f'demo-seed{seed}', arm, head(seed))
+        result = one(Path(args.runs)/f'demo-seed{seed}', arm, head(seed), args.layers)
         return file.write_text(json.dumps(read()+[result], indent=1)+'\n')
     def measured(seed):
         file = Path(args.runs)/f'demo-seed{seed}'/'state.json'
@@ -170,7 +171,7 @@ def main():
             if any((d['seed'], d['arm'])==(seed, arm) for d in read()): continue
             if arm=='rejection' and head(seed) is None: sys.exit('head comes first: its tokens are the budget of rejection sampling')
             print(f'seed {seed}, {arm}', flush=True)
-            subprocess.run([sys.executable, __file__, '--runs', args.runs, '--json', args.json, '--one', str(seed), arm], check=True)
+            subprocess.run([sys.executable, __file__, '--runs', args.runs, '--json', args.json, '--layers', str(args.layers), '--one', str(seed), arm], check=True)
     table(read())
 
 
