@@ -16,16 +16,22 @@ from torch.utils.checkpoint import checkpoint
 # %% ../../nbs/09_ppo/01_losses.ipynb #2255dc28
 def head_slopes(hidden, weight, bias, targets, temperature, entropy, slopes):
     "Log-probabilities and entropies of a few positions, and with `slopes` the gradients of both by `hidden`"
-    log_p = (hidden@weight.T if bias is None else torch.addmm(bias, hidden, weight.T)).float().div_(temperature)
-    log_z, at, none = log_p.logsumexp(-1, keepdim=True), targets[:, None], log_p.new_zeros(())
-    logprobs = log_p.gather(-1, at)-log_z
-    if not (entropy or slopes): return logprobs[:, 0], none.expand(len(targets)), None, None
-    p = torch.exp(log_p.sub_(log_z))
-    entropies = -torch.linalg.vecdot(p, log_p)[:, None] if entropy else none.expand(len(targets), 1)
-    def slope(x): return (x.to(weight.dtype)@weight).mul_(-1/temperature)
-    of_entropy = slope(log_p.add_(entropies).mul_(p)) if entropy and slopes else None
-    of_logprob = slope(p.scatter_add_(-1, at, torch.full_like(logprobs, -1))) if slopes else None
-    return logprobs[:, 0], entropies[:, 0], of_logprob, of_entropy
+    logits = hidden@weight.T if bias is None else torch.addmm(bias, hidden, weight.T)
+    of_entropy, (logprobs, entropies) = torch.empty_like(logits) if entropy and slopes else None, torch.zeros(2, len(targets), 1, device=logits.device)
+    few = 8 if logits.device.type=='cpu' else len(targets)        # in float32 so many stay in a core's own cache from one pass to the next, and need no fresh memory
+    for begin in range(0, len(targets), few):
+        here = slice(begin, begin+few)
+        x, at = logits[here].float().div_(temperature), targets[here, None]
+        chosen = x.sub_(x.amax(-1, keepdim=True)).gather(-1, at)
+        p = x.exp() if entropy else x.exp_()
+        log_z = p.sum(-1, keepdim=True).log_()
+        logprobs[here] = chosen-log_z
+        if entropy or slopes: p.mul_(torch.exp(-log_z))
+        if entropy: entropies[here, 0] = -torch.linalg.vecdot(p, x.sub_(log_z))
+        if entropy and slopes: of_entropy[here] = x.add_(entropies[here]).mul_(p)
+        if slopes: logits[here] = p.scatter_add_(-1, at, torch.full_like(log_z, -1))
+    def slope(x): return None if x is None else (x@weight).mul_(-1/temperature)
+    return logprobs[:, 0], entropies[:, 0], slope(logits if slopes else None), slope(of_entropy)
 
 class FrozenHead(torch.autograd.Function):
     "A chunk under an output head that is not trained"
@@ -45,10 +51,12 @@ class FrozenHead(torch.autograd.Function):
 # %% ../../nbs/09_ppo/01_losses.ipynb #48c69831
 def head_chunk(hidden, weight, bias, targets, temperature, entropy):
     "Log-probabilities and entropies of a few positions, for autograd"
-    logits = (hidden@weight.T if bias is None else torch.addmm(bias, hidden, weight.T)).float()/temperature
-    log_z = logits.logsumexp(-1)
-    logprobs = logits.gather(-1, targets[:, None])[:, 0]-log_z
-    return logprobs, (log_z-(torch.exp(logits-log_z[:, None])*logits).sum(-1) if entropy else torch.zeros_like(log_z))
+    x = (hidden@weight.T if bias is None else torch.addmm(bias, hidden, weight.T)).float()/temperature
+    x = x-x.detach().amax(-1, keepdim=True)                       # as in `head_slopes`, to the bit
+    p = torch.exp(x)
+    z = p.sum(-1)
+    logprobs = x.gather(-1, targets[:, None])[:, 0]-z.log()
+    return logprobs, z.log()-(p*x).sum(-1)/z if entropy else torch.zeros_like(z)
 
 def token_logprobs(
     hidden: Tensor,           # [N, H] last hidden states of the scored positions only
@@ -57,7 +65,7 @@ def token_logprobs(
     temperature: float = 1.,  # of sampling
     bias: Tensor|None = None, # [V] of the output embeddings, where the model has one
     entropy: bool = False,    # also the entropy of each distribution
-    chunk: int = 128,         # positions whose logits exist at the same time; few enough for a processor's cache
+    chunk: int = 192,         # positions whose logits exist at the same time: enough for quick products, few enough for a processor's cache
 ) -> Tensor|tuple:            # [N] float32, or (logprobs, entropies)
     "Log-probabilities with at most `chunk` rows of logits in memory, in the backward pass too"
     hidden = hidden.to(weight.dtype)
