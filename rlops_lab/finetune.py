@@ -65,13 +65,12 @@ def _sft_classes():
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)      # TRL does it there
             base = model.get_base_model() if hasattr(model, 'get_base_model') else model
             real, labels = inputs['attention_mask'].bool(), nn.functional.pad(inputs['labels'][:, 1:], (0, 1), value=-100)
-            if self.packs:
-                hidden, labels = hidden_states(base.get_decoder(), inputs['input_ids'][real], real.sum(1).tolist(), 'default'), labels[real]
+            learnt = labels!=-100
+            if self.packs: states = hidden_states(base.get_decoder(), inputs['input_ids'][real], real.sum(1).tolist(), 'default', wanted=learnt[real].nonzero()[:, 0])
             else:
                 with torch.autocast('cpu', torch.bfloat16, enabled=base.dtype==torch.bfloat16), written_out_attention(base):
-                    hidden = base.get_decoder()(input_ids=inputs['input_ids'], use_cache=False).last_hidden_state
-            learnt = labels!=-100
-            logits, wanted = base.get_output_embeddings()(hidden[learnt]), labels[learnt]
+                    states = base.get_decoder()(input_ids=inputs['input_ids'], use_cache=False).last_hidden_state[learnt]
+            logits, wanted = base.get_output_embeddings()(states), labels[learnt]
             mode = 'train' if self.model.training else 'eval'
             self._metrics[mode]['mean_token_accuracy'].append((logits.argmax(-1)==wanted).float().mean().item())
             loss = nn.functional.cross_entropy(logits.float(), wanted, reduction='sum')

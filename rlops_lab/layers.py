@@ -114,18 +114,19 @@ def attention_backward(do, q, k, v, places, mask, scale):
 class Layer(torch.autograd.Function):
     "A decoder layer over packed tokens: frozen weights, gradients for adapters and input"
     @staticmethod
-    def forward(ctx, x, at, w, scales, *loras):
+    def forward(ctx, x, at, w, scales, wanted, *loras):
         l = {name: (loras[2*i].to(x.dtype), loras[2*i+1].to(x.dtype), scale) for i,(name,scale) in enumerate(scales.items())}
         n1, r1 = norm(x, w['norm1'], w['eps'])
         (q, hq), (k, hk), (v, hv) = (linear(n1, w[name], l.get(name)) for name in 'qkv')
         q, k, v = (y.view(len(x), -1, w['dim']) for y in (q, k, v))
         q, k = rotate(q, at['cos'], at['sin']), rotate(k, at['cos'], at['sin'])
-        seen = attention(q, k, v, at['places'], at['mask'], w['scale']).flatten(1)
-        x2, ho = linear(seen, w['o'], l.get('o')); x2 += x
+        seen, x1 = attention(q, k, v, at['places'], at['mask'], w['scale']).flatten(1), x
+        if wanted is not None: seen, x1 = seen.index_select(0, wanted), x.index_select(0, wanted)
+        x2, ho = linear(seen, w['o'], l.get('o')); x2 += x1
         n2, r2 = norm(x2, w['norm2'], w['eps'])
         (gate, hg), (up, hu) = (linear(n2, w[name], l.get(name)) for name in ('gate', 'up'))
         y, hd = linear(F.silu(gate).mul_(up), w['down'], l.get('down')); y += x2
-        ctx.at, ctx.w, ctx.scales = at, w, scales
+        ctx.at, ctx.w, ctx.scales, ctx.wanted = at, w, scales, wanted
         ctx.save_for_backward(x, r1, q, k, v, seen, x2, r2, gate, up, hq, hk, hv, ho, hg, hu, hd, *loras)
         return y
 
@@ -143,12 +144,14 @@ class Layer(torch.autograd.Function):
         dn = back('gate', torch.ops.aten.silu_backward(da*up, gate), n2, hg)
         dn = back('up', da.mul_(active), n2, hu, dn)
         d2 = norm_backward(dn, x2, w['norm2'], r2).add_(dy)
-        dq, dk, dv = attention_backward(back('o', d2, seen, ho).view_as(q), q, k, v, at['places'], at['mask'], w['scale'])
+        do = back('o', d2, seen, ho)
+        if ctx.wanted is not None: do, d2 = (y.new_zeros(len(x), y.shape[1]).index_add_(0, ctx.wanted, y) for y in (do, d2))
+        dq, dk, dv = attention_backward(do.view_as(q), q, k, v, at['places'], at['mask'], w['scale'])
         n1, dn, wanted = (x*r1).to(x.dtype).mul_(w['norm1']), None, ctx.needs_input_grad[0]
         for name,d,inner in (('q', rotate(dq, at['cos'], -at['sin']), hq), ('k', rotate(dk, at['cos'], -at['sin']), hk), ('v', dv, hv)):
             dn = back(name, d.flatten(1), n1, inner, dn, wanted)
         dx = norm_backward(dn, x, w['norm1'], r1).add_(d2) if wanted else None
-        return dx, None, None, None, *(g.to(p.dtype) for p,g in zip(loras, (g for name in ctx.scales for g in grads[name])))
+        return dx, None, None, None, None, *(g.to(p.dtype) for p,g in zip(loras, (g for name in ctx.scales for g in grads[name])))
 
 # %% ../nbs/00b_layers.ipynb #a2b1ce61
 LINEARS = dict(q='self_attn.q_proj', k='self_attn.k_proj', v='self_attn.v_proj', o='self_attn.o_proj', gate='mlp.gate_proj', up='mlp.up_proj', down='mlp.down_proj')
@@ -200,7 +203,8 @@ def hidden_states(
     first: int = 0,            # begin at this layer, with `states`
     last: int|None = None,     # end before this one; None: all layers, and the final norm
     states: Tensor|None = None,# [N, H] that came out of layer `first`-1
-) -> Tensor:                   # [N, H]
+    wanted: Tensor|None = None,# [M] tokens whose states are asked for; None: all
+) -> Tensor:                   # [N, H], or [M, H]
     "Hidden states of packed episodes"
     n = sum(lengths); more = -n%64                             # rows that fill up to a multiple of 64: few shapes are few kernels to generate and to keep
     x = F.pad(decoder.embed_tokens(input_ids) if states is None else states, (0, 0, 0, more))
@@ -208,7 +212,8 @@ def hidden_states(
     cos, sin = (angles[0, :, None, :angles.shape[-1]//2] for angles in decoder.rotary_emb(x[None], positions[None]))
     at = dict(cos=cos, sin=sin, places=places(lengths, decoder.config.num_attention_heads, decoder.config.num_key_value_heads),
               mask=torch.full((max(lengths)+15,)*2, -torch.inf, dtype=x.dtype, device=x.device).triu_(1))
-    for layer in decoder.layers[first:last]:
+    if wanted is not None: n, wanted = len(wanted), F.pad(wanted, (0, -len(wanted)%64))
+    for layer in (layers := decoder.layers[first:last]):
         w, loras = parts(layer, adapter)
-        x = Layer.apply(x, at, w, {name: scale for name,(_,_,scale) in loras.items()}, *(p for A,B,_ in loras.values() for p in (A, B)))
+        x = Layer.apply(x, at, w, {name: scale for name,(_,_,scale) in loras.items()}, wanted if layer is layers[-1] else None, *(p for A,B,_ in loras.values() for p in (A, B)))
     return x[:n] if last is not None else decoder.norm(x[:n])

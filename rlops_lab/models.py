@@ -299,10 +299,12 @@ def written_out_attention(model):
     try: yield
     finally: config._attn_implementation = before
 
-def _packed(self, input_ids, lengths, adapter, first=0, last=None, states=None):
-    "`layers.hidden_states` of a padded batch [B, T]: [B, T, H], 0 behind each row's end"
+def _packed(self, input_ids, lengths, adapter, first=0, last=None, states=None, wanted=None):
+    "`layers.hidden_states` of a padded batch [B, T]: [B, T, H], 0 behind each row's end, or the wanted ones [M, H]"
     real = torch.arange(input_ids.shape[1])<torch.as_tensor(lengths)[:, None]
-    packed = hidden_states(self.decoder, input_ids[real], lengths, adapter, first, last, None if states is None else states[real])
+    if wanted is not None: wanted = (real.flatten().cumsum(0)-1)[wanted]
+    packed = hidden_states(self.decoder, input_ids[real], lengths, adapter, first, last, None if states is None else states[real], wanted)
+    if wanted is not None: return packed
     padded = packed.new_zeros(*input_ids.shape, packed.shape[-1]); padded[real] = packed
     return padded
 
@@ -328,11 +330,17 @@ def hidden(self,
     role: str = 'policy',
     trunk: Tensor|None = None,# [B, T, H] what `trunk` gave for these ids and lengths
     lengths: list|None = None,# tokens of each row, as for `trunk`
-) -> Tensor:                  # [B, T, H]
+    wanted: Tensor|None = None,# [M] positions in the flattened batch whose states are asked for; None: all
+) -> Tensor:                  # [B, T, H], or [M, H]
     "Last hidden states of a role. With padding on the right and causal attention no token sees a pad, so no mask is needed"
-    if role=='critic' and self.critic=='full': return self._full_critic(input_ids)
-    if lengths is not None and self.packs:
-        return self._packed(input_ids, lengths, self._adapter(role), self.shared_layers if trunk is not None else 0, None, trunk)
+    full = role=='critic' and self.critic=='full'
+    if lengths is not None and self.packs and not full:
+        return self._packed(input_ids, lengths, self._adapter(role), self.shared_layers if trunk is not None else 0, None, trunk, wanted)
+    states = self._full_critic(input_ids) if full else self._usual(input_ids, role, trunk)
+    return states if wanted is None else states.flatten(0, 1)[wanted]
+
+def _usual(self, input_ids, role, trunk):
+    "`hidden` of all tokens, by the model's own layers"
     low = self.base.dtype==torch.bfloat16
     for layer in self.lora_layers: layer.cast_input_dtype_enabled = not low
     try:
@@ -347,7 +355,7 @@ def values(self, hidden: Tensor) -> Tensor:
     "The critic's values of hidden states, in float32"
     return self.value_head(hidden.float())[..., 0]
 
-Backbone._packed, Backbone._full_critic, Backbone.trunk, Backbone.hidden, Backbone.values = _packed, _full_critic, trunk, hidden, values
+Backbone._packed, Backbone._full_critic, Backbone.trunk, Backbone.hidden, Backbone._usual, Backbone.values = _packed, _full_critic, trunk, hidden, _usual, values
 
 # %% ../nbs/01_models.ipynb #6d63ed0a
 def policy_parameters(self):
@@ -471,10 +479,12 @@ def add_reward(self,
 def rewards(self,
     input_ids: Tensor,    # [B, T] padded on the right
     lengths: list,        # tokens of each row
+    trunk: Tensor|None = None,# [B, T, H] what `trunk` gave for them; None: it is computed
 ) -> Tensor:              # [B] float32
     "The reward model's scores, read at each row's last token"
-    states = self.hidden(input_ids, 'reward', self.trunk(input_ids, lengths), lengths)
-    return states[torch.arange(len(lengths)), torch.tensor(lengths)-1].float()@self.reward_head[0]
+    if trunk is None: trunk = self.trunk(input_ids, lengths)
+    last = torch.arange(len(lengths))*input_ids.shape[1]+torch.tensor(lengths)-1
+    return self.hidden(input_ids, 'reward', trunk, lengths, last).float()@self.reward_head[0]
 
 Backbone.add_reward, Backbone.rewards = add_reward, rewards
 
@@ -484,6 +494,7 @@ def flops(self,
     scored: int = 0,             # tokens that reach the output embeddings
     role: str = 'policy',        # or 'reference', 'critic', 'reward': layers above the trunk; 'trunk': those below
     backward: bool = False,      # with the backward pass
+    wanted: int|None = None,     # tokens whose last state is asked for, as in `hidden`; None: all
 ) -> float|None:                 # None for mixtures of experts, whose tokens pass only some of the weights, and for decoders without `layers`
     "Floating-point operations that a pass needs"
     c, tokens, layers = self.base.config, sum(lengths), getattr(self.decoder, 'layers', None)
@@ -491,8 +502,10 @@ def flops(self,
     whole = role=='critic' and self.critic=='full'                 # shares nothing
     part = layers if whole else layers[:self.shared_layers] if role=='trunk' else layers[self.shared_layers:]
     adapter = f'.{self._adapter(role)}.'
-    base = 2*tokens*sum(p.numel() for n,p in part.named_parameters() if 'lora_' not in n and p.ndim>1)
-    lora = 0 if whole else 2*tokens*sum(p.numel() for n,p in part.named_parameters() if 'lora_' in n and adapter in n)
+    spared = 2*(tokens-wanted) if wanted is not None and self.packs and role!='trunk' and not whole else 0       # these stop behind the last attention
+    def products(of): return 2*tokens*sum(p.numel() for n,p in part.named_parameters() if of(n, p))-spared*sum(p.numel() for n,p in part[-1:].named_parameters() if of(n, p) and ('o_proj' in n or 'mlp' in n))
+    base = products(lambda n, p: 'lora_' not in n and p.ndim>1)
+    lora = 0 if whole else products(lambda n, p: 'lora_' in n and adapter in n)
     width = c.num_attention_heads*(getattr(c, 'head_dim', None) or c.hidden_size//c.num_attention_heads)
     attention, head = 2*width*len(part)*sum(n*(n+1) for n in lengths), 2*scored*self.output_embeddings.numel()
     if not backward: return float(base+lora+attention+head)

@@ -233,8 +233,7 @@ def lower_layers(
 def last_states(scorer, input_ids, lengths, adapter):
     "Hidden states [B, H] at each row's last token, without computing padding"
     real = torch.arange(input_ids.shape[1])<torch.as_tensor(lengths)[:, None]
-    states = hidden_states(scorer.base_model, input_ids[real], list(map(int, lengths)), adapter)
-    return states[torch.as_tensor(lengths).cumsum(0)-1]
+    return hidden_states(scorer.base_model, input_ids[real], list(map(int, lengths)), adapter, wanted=torch.as_tensor(lengths).cumsum(0)-1)
 
 def _classes():
     "TRL's trainer of reward models, on single episodes"
@@ -388,7 +387,7 @@ def _packed(self, ids, lengths):
     "States of each member at the rows' ends; layers below the first adapter are computed once for all"
     trunk, below, last = self.scorer.base_model, min(self.first), torch.tensor(lengths).cumsum(0)-1
     shared = hidden_states(trunk, ids, lengths, None, 0, below) if below else None
-    return [hidden_states(trunk, ids, lengths, None if self.merged else str(k), below, None, shared)[last] for k in range(len(self.heads))]
+    return [hidden_states(trunk, ids, lengths, None if self.merged else str(k), below, None, shared, last) for k in range(len(self.heads))]
 
 def _padded(self, ids, lengths):
     padded = nn.utils.rnn.pad_sequence(ids, True, self.tokenizer.pad_token_id).to(self.device)

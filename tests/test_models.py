@@ -105,11 +105,16 @@ def test_rows_with_lengths_are_computed_packed_and_alike(critic):
         plain, packed = b.hidden(ids, role), b.hidden(ids, role, b.trunk(ids, lengths), lengths)
         torch.testing.assert_close(packed[real], plain[real], atol=1e-5, rtol=1e-5)
         assert not packed[~real].any()
+        wanted = torch.tensor([2, 8, 9, 12, 18])
+        for options in ((None, None), (b.trunk(ids, lengths), lengths)): torch.testing.assert_close(b.hidden(ids, role, *options, wanted), plain.flatten(0, 1)[wanted], atol=1e-5, rtol=1e-5)
     grads = []
     for options in ({}, dict(lengths=lengths, trunk=b.trunk(ids, lengths))):
         b.model.zero_grad(); b.hidden(ids, 'policy', **options)[real].square().sum().backward()
         grads.append([p.grad.clone() for p in b.policy_parameters()])
-    for a, c in zip(*grads): torch.testing.assert_close(a, c, atol=1e-4, rtol=1e-4)
+    b.model.zero_grad(); b.hidden(ids, 'policy', wanted=real.flatten().nonzero()[:, 0], **options).square().sum().backward()
+    grads.append([p.grad.clone() for p in b.policy_parameters()])
+    for other in grads[1:]:
+        for a, c in zip(grads[0], other): torch.testing.assert_close(a, c, atol=1e-4, rtol=1e-4)
 
 def test_what_cannot_be_packed_goes_the_usual_way():
     from peft import LoraConfig
@@ -119,3 +124,4 @@ def test_what_cannot_be_packed_goes_the_usual_way():
     for b in (whole, odd):
         assert not b.packs
         torch.testing.assert_close(b.hidden(ids, 'policy', None, lengths), b.hidden(ids, 'policy'))
+        assert torch.equal(b.hidden(ids, 'policy', None, lengths, torch.tensor([1, 6])), b.hidden(ids, 'policy').flatten(0, 1)[[1, 6]])

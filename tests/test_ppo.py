@@ -253,9 +253,11 @@ def test_operations_are_those_of_a_hand_count(critic, warm_up):
     weights = layers*(2*h*h+2*h*kv+3*h*ffn)
     adapter = 4*layers*(2*(h+h)+2*(h+kv)+3*(h+ffn))              # rank 4 on all linear parts
     mixing = layers*sum(2*2*h*k*(k+1)/2 for k in n)
-    policy = 2*(2*tokens*weights+2*actions*16*h)+3*(2*tokens*adapter+mixing)
-    value = dict(adapter=2*2*tokens*weights+3*(2*tokens*adapter+mixing), head=0, full=3*(2*tokens*weights+mixing))[critic]
-    if warm_up: policy = 2*tokens*(weights+adapter)+mixing if critic=='head' else 0
+    unread = tokens-actions-len(n)                               # the last layer ends behind attention for tokens before no action and at no end
+    through, fitted = 2*tokens*weights-2*unread*(h*h+3*h*ffn), 2*tokens*adapter-2*unread*4*(2*h+3*(h+ffn))
+    policy = 2*(through+2*actions*16*h)+3*(fitted+mixing)
+    value = dict(adapter=2*through+3*(fitted+mixing), head=0, full=3*(2*tokens*weights+mixing))[critic]
+    if warm_up: policy = through+fitted+mixing if critic=='head' else 0
     assert r['flops_per_s_update']*r['seconds_update']==pytest.approx(2*(policy+value), rel=1e-6)
 
 def test_head_leaves_the_trunk_alone_unless_asked():
@@ -610,7 +612,7 @@ def test_a_metric_that_abstains_everywhere_is_said_and_not_compared(tmp_path):
     assert 'eval/kpi/verified_resolution' in records[-1] and 'eval/reward/judge' not in records[-1] and not t.history and not (tmp_path/'best').exists()
 
 # ---- a reward model as one more adapter
-def reward_adapter(path, model, seed=0):
+def reward_adapter(path, model, seed=0, **where):
     "An adapter with its head, as `finetune.reward_model` keeps it, with random weights"
     import copy, json
     from peft import get_peft_model
@@ -619,7 +621,7 @@ def reward_adapter(path, model, seed=0):
     torch.manual_seed(seed)
     config = copy.deepcopy(model.config); config.num_labels, config.pad_token_id = 1, 15
     scorer = LlamaForSequenceClassification(config); scorer.model = copy.deepcopy(model.model)
-    peft = get_peft_model(scorer, LoraConfig(task_type='SEQ_CLS', r=4, target_modules=['q_proj', 'down_proj'], modules_to_save=['score']))
+    peft = get_peft_model(scorer, LoraConfig(task_type='SEQ_CLS', r=4, target_modules=['q_proj', 'down_proj'], modules_to_save=['score'], **where))
     with torch.no_grad():
         for n, p in peft.named_parameters():
             if 'lora_B' in n or 'modules_to_save' in n: p.normal_(std=.3)
@@ -649,6 +651,34 @@ def test_ppo_optimises_the_reward_model_and_keeps_the_environments_reward_beside
     assert [x.scores['environment'] for x in t.trajectories]==paid and [x.reward for x in t.trajectories]==[x.scores['reward_model'] for x in t.trajectories]
     assert record['first_ratio_error']==0 and record['reward']==pytest.approx(record['reward/reward_model']) and record['reward/environment']==pytest.approx(sum(paid)/8)
     assert [x.turn_rewards[0] for x in t.trajectories]==[0.]*8
+
+@pytest.mark.parametrize('mini_batches', [1, 2])
+def test_what_the_reward_model_computed_in_the_shared_layers_serves_the_update(tmp_path, mini_batches):
+    reward_adapter(tmp_path, tiny(), layers_to_transform=[1])
+    def run(played, forget):
+        t = Offline(tiny(), PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, num_mini_batches=mini_batches), train_dataset=[{}],
+                    peft_config=lora(target_modules=['q_proj', 'up_proj'], layers_to_transform=[1]), reward_model=tmp_path)
+        trunk, calls = t.backbone.trunk, []
+        t.backbone.trunk = lambda ids, lengths: calls.append(len(ids)) or trunk(ids, lengths)
+        t.grade(played[:8])
+        if forget: t.trunks = {}
+        record = timeless(t.update(played))
+        assert not t.trunks
+        return record, flat(t.backbone.policy_parameters()), sum(calls)
+    (record, weights, n), (again, same, m) = (run(episodes(8), forget) for forget in (False, True))
+    assert (n, m)==(8, 16)
+    torch.testing.assert_close(weights, same, atol=1e-6, rtol=1e-4)
+    if mini_batches==1: assert torch.equal(weights, same) and record==again                   # the same rows met in the same shapes
+    others = episodes(12)                                                 # four that this trainer has not graded: their micro-batches are computed
+    assert 12<run(others, False)[2]<=20
+
+def test_held_out_episodes_leave_no_states_behind(tmp_path):
+    reward_adapter(tmp_path, tiny(), layers_to_transform=[1])
+    t = Offline(tiny(), PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, output_dir=str(tmp_path/'run'), eval_every=1, metric_for_best='reward'), train_dataset=[{}],
+                eval_dataset=[{}], peft_config=lora(target_modules=['q_proj', 'up_proj'], layers_to_transform=[1]), reward_model=tmp_path)
+    t.play = lambda rows, **_: t.grade(episodes(3))
+    assert len(t.evaluate())==3 and not t.trunks
+    t.grade(episodes(3)); assert len(t.trunks)==3
 
 def test_another_reward_model_or_other_held_out_rows_make_another_run(tmp_path):
     args = PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, output_dir=str(tmp_path/'run'), eval_every=1, metric_for_best='reward')

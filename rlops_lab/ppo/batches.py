@@ -28,6 +28,11 @@ class MicroBatch:
     lengths: list      # tokens of each episode
     trunk: Tensor|None = None  # [B, T, H] hidden states that all roles share, if any
 
+    @property
+    def wanted(self):
+        "Positions whose states are read: [N] those before actions, then [B] the last tokens'"
+        return torch.cat([self.index, self.last])
+
     @classmethod
     def of(cls,
         trajectories: list[Trajectory],  # the update's episodes

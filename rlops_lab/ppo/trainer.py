@@ -52,6 +52,7 @@ class PPOTrainer:
         self.curriculum = train_dataset if hasattr(train_dataset, 'observe') else None
         self.eval_rows = [dict(r) for r in eval_dataset] if eval_dataset is not None else []
         self.n_updates, self.trajectories, self.tracker, self.history, self.stopped = 0, [], None, [], None
+        self.trunks = {}                                # what the reward model's lower layers said of each episode, until `plan` goes on from there
         self.occupied = bool(args.output_dir) and any(list(Path(args.output_dir).glob(p)) for p in ('metrics.jsonl', 'checkpoint-*'))    # by number, its checkpoints would be kept and a new run's deleted
         self._check_data()
         join_processes()
@@ -159,10 +160,12 @@ def _shared_out(
 # %% ../../nbs/09_ppo/03_trainer.ipynb #1053a27e
 @patch
 def _judge(self:PPOTrainer, trajectories):
-    played = [i for i,t in enumerate(trajectories) if t.n_actions]
+    b, played, self.trunks = self.backbone, [i for i,t in enumerate(trajectories) if t.n_actions], {}
     for rows in micro_batches([len(t.token_ids) for t in trajectories], played, self.args.micro_batch_tokens):
-        micro = MicroBatch.of(trajectories, rows, self.backbone.device)
-        for i,x in zip(rows, self.backbone.rewards(micro.input_ids, micro.lengths).tolist()):
+        micro = MicroBatch.of(trajectories, rows, b.device)
+        micro.trunk = b.trunk(micro.input_ids, micro.lengths)
+        if micro.trunk is not None and rank_and_world()[1]==1: self.trunks |= {id(t := trajectories[i]): (t, states[:n]) for i,states,n in zip(rows, micro.trunk, micro.lengths)}
+        for i,x in zip(rows, b.rewards(micro.input_ids, micro.lengths, micro.trunk).tolist()):
             t = trajectories[i]
             t.scores |= dict(environment=t.reward, reward_model=x)
             t.turn_rewards = [0.]*(len(t.turn_rewards)-1)+[x]
@@ -194,18 +197,20 @@ def plan(self:PPOTrainer,
     parts = np.array_split(rng(a.seed, 'mini-batches', self.n_updates).permutation(rows), min(a.num_mini_batches, len(rows)))
     def ready(part):
         micros = [MicroBatch.of(trajectories, rows, self.backbone.device) for rows in micro_batches(lengths, part.tolist(), a.micro_batch_tokens)]
-        for micro,_ in in_step(micros): micro.trunk = self.backbone.trunk(micro.input_ids, micro.lengths)
+        for micro,_ in in_step(micros):
+            known = [self.trunks[k][1] for i in micro.rows if (k := id(trajectories[i])) in self.trunks]
+            micro.trunk = pad_sequence(known, batch_first=True) if len(known)==len(micro.rows) else self.backbone.trunk(micro.input_ids, micro.lengths)
         return micros
     return [ready(part) for part in parts]
 
 @patch
-def _logprobs(self:PPOTrainer, hidden, micro, entropy=False, role='policy'):
+def _logprobs(self:PPOTrainer, states, micro, entropy=False, role='policy'):
     b = self.backbone
     weight, bias = b.output_embeddings, b.output_bias
     if role=='reference' and b.reference is not None:                        # full fine-tuning moves the policy's; the copy has its own
         head = b.reference.get_output_embeddings()
         weight, bias = head.weight, getattr(head, 'bias', None)
-    return token_logprobs(hidden[micro.index], weight, micro.targets, self.args.temperature, bias, entropy)
+    return token_logprobs(states[:len(micro.index)], weight, micro.targets, self.args.temperature, bias, entropy)
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #f6638a65
 @patch
@@ -221,15 +226,16 @@ def score(self:PPOTrainer,
     for micro,ours in (m for part in plan for m in in_step(part)):
         counts = [trajectories[i].n_actions for i in micro.rows]
         def keep(name, flat): out[name].update(zip(micro.rows, flat.float().cpu().split(counts)) if ours else ())
-        def states(role): return b.hidden(micro.input_ids, role, micro.trunk, micro.lengths).flatten(0, 1)
+        n = len(micro.index)
+        def states(role): return b.hidden(micro.input_ids, role, micro.trunk, micro.lengths, micro.wanted)
         hidden = states('policy') if a.old_logprobs=='recompute' or a.critic=='head' else None
         if a.old_logprobs=='recompute':
             for name,flat in zip(('old', 'entropy'), self._logprobs(hidden, micro, entropy=True)): keep(name, flat)
         if a.kl_coef and not alike: keep('reference', self._logprobs(states('reference'), micro, role='reference'))
         if a.critic!='head': hidden = states('critic')
-        keep('values', b.values(hidden[micro.index]))
-        if a.critic_epochs and ours: states_of.update(zip(micro.rows, hidden[micro.index].clone().split(counts)))
-        if ours: out['bootstrap'].update(zip(micro.rows, b.values(hidden[micro.last]).cpu()))
+        keep('values', b.values(hidden[:n]))
+        if a.critic_epochs and ours: states_of.update(zip(micro.rows, hidden[:n].clone().split(counts)))
+        if ours: out['bootstrap'].update(zip(micro.rows, b.values(hidden[n:]).cpu()))
         del hidden
         release_memory()
     out['states'] = states_of
@@ -248,8 +254,9 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log, we
     a, b, t0 = self.args, self.backbone, time.perf_counter()
     joint = a.critic=='head' and not a.detach_critic and train_policy        # one graph for both losses
     hidden, loss = None, 0.
+    def states(role): return b.hidden(micro.input_ids, role, micro.trunk, micro.lengths, micro.wanted)
     if train_policy:
-        hidden = b.hidden(micro.input_ids, 'policy', micro.trunk, micro.lengths).flatten(0, 1)
+        hidden = states('policy')
         logprobs, entropies = self._logprobs(hidden, micro, entropy=True) if a.entropy_coef else (self._logprobs(hidden, micro), None)
         loss, stats = policy_loss(logprobs, flat['old'], flat['advantages'], flat['weights'], n_kept, a.clip_range, a.dual_clip)
         if a.entropy_coef: loss = loss-a.entropy_coef*(entropies*flat['keep']).sum()/n_kept
@@ -261,11 +268,11 @@ def _backward(self:PPOTrainer, micro, flat, n_kept, n_all, train_policy, log, we
         log['ratio_max'] = max(log['ratio_max'], stats['ratio_max'])
         if not log['steps']: log['first_ratio_error'] = max(log['first_ratio_error'], stats['ratio_error'])
     t1 = time.perf_counter()
-    if a.critic!='head': hidden = b.hidden(micro.input_ids, 'critic', micro.trunk, micro.lengths).flatten(0, 1)
+    if a.critic!='head': hidden = states('critic')
     elif hidden is None:
-        with torch.no_grad(): hidden = b.hidden(micro.input_ids, 'policy', micro.trunk, micro.lengths).flatten(0, 1)
-    states = hidden[micro.index] if a.critic!='head' or joint else hidden[micro.index].detach()
-    critic_loss, stats = value_loss(b.values(states), flat['values'], flat['returns'], n_all, a.cliprange_value, stats=True)
+        with torch.no_grad(): hidden = states('policy')
+    hidden = hidden[:len(micro.index)] if a.critic!='head' or joint else hidden[:len(micro.index)].detach()
+    critic_loss, stats = value_loss(b.values(hidden), flat['values'], flat['returns'], n_all, a.cliprange_value, stats=True)
     (weight*(a.vf_coef*critic_loss+(loss if joint else 0.))).backward()
     log['value_loss'] += critic_loss.item(); log['value_n'] += stats['n']; log['value_clip'] += stats['clip']
     log['seconds_policy'] += t1-t0; log['seconds_critic'] += time.perf_counter()-t1
@@ -352,7 +359,8 @@ def update(self:PPOTrainer,
     rows = [i for i,t in enumerate(trajectories) if t.n_actions and not (a.truncation=='mask' and t.truncated)]
     if not rows: raise ValueError(f'none of {len(trajectories)} episodes can be trained on: they have no sampled token, or all were cut '
                                   'and truncation="mask" leaves those out (raise max_turns or max_total_tokens)')
-    plan = self.plan(trajectories, rows)
+    known = all(id(trajectories[i]) in self.trunks for i in rows)
+    plan, self.trunks = self.plan(trajectories, rows), {}
     scored = self.score(trajectories, plan)
     middle = time.perf_counter()
     s = credit([trajectories[i] for i in scored['rows']], scored, a)
@@ -360,7 +368,7 @@ def update(self:PPOTrainer,
     self.fit_critic(s.pop('states'), s)
     self.n_updates += 1
     self.scored = s
-    log['seconds_score'], log['seconds_update'] = middle-start, time.perf_counter()-middle
+    log |= dict(seconds_score=middle-start, seconds_update=time.perf_counter()-middle, trunk_known=known)
     record = self._record(trajectories, s, log)
     if a.kl_target: a.kl_coef = AdaptiveKL(a.kl_coef, a.kl_target, a.kl_horizon).update(record['kl_k1'], int(s['mask'].sum()))
     for text in suspicious(drivers(trajectories)): warnings.warn(f'update {self.n_updates}: {text}')
@@ -374,9 +382,10 @@ def _speed(self:PPOTrainer, trajectories, s, log):
     trained = {'policy': actions} | ({'critic': 0} if a.critic!='head' else {})
     scored = trained if a.old_logprobs=='recompute' or a.critic=='head' else {'critic': 0}
     if 'reference' in s and not torch.equal(s['reference'], s['old']): scored = scored | {'reference': actions}
-    updating = [b.flops(lengths, n, role, backward=True) for role,n in trained.items()]
-    if self.n_updates<=a.critic_warmup_updates: updating = updating[1:] or [b.flops(lengths)]      # the policy was left alone; a head reads its states
-    work = dict(score=[b.flops(lengths, n, role) for role,n in (scored | {'trunk': 0}).items()], update=updating)
+    wanted = actions+len(lengths)
+    updating = [b.flops(lengths, n, role, True, wanted) for role,n in trained.items()]
+    if self.n_updates<=a.critic_warmup_updates: updating = updating[1:] or [b.flops(lengths, wanted=wanted)]      # the policy was left alone; a head reads its states
+    work = dict(score=[b.flops(lengths, n, role, wanted=wanted) for role,n in (scored | ({} if log['trunk_known'] else {'trunk': 0})).items()], update=updating)
     often = dict(score=1, update=log['episodes']/len(lengths))
     r = {f'tokens_per_s_{phase}': sum(lengths)*often[phase]/log[f'seconds_{phase}'] for phase in work}
     return r if None in work['score'] else r | {f'flops_per_s_{phase}': sum(w)*often[phase]/log[f'seconds_{phase}'] for phase,w in work.items()}
@@ -557,7 +566,9 @@ def evaluate(self:PPOTrainer,
     rows: list[dict]|None = None,   # None: the eval data set
 ) -> list[Trajectory]:
     "Play held-out rows greedily with the current policy, shared out among the processes, which all call this"
-    return _shared_out(rows or self.eval_rows, lambda rows, numbers=None: self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval'))
+    played = _shared_out(rows or self.eval_rows, lambda rows, numbers=None: self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval'))
+    self.trunks = {}
+    return played
 
 @patch
 def watch(self:PPOTrainer,

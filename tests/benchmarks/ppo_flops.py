@@ -24,16 +24,18 @@ def weights_of(decoder):
 
 
 def products(trainer, played):
-    "FLOPs of the plain products of one pass: (decoder, output embeddings)"
+    "FLOPs of the plain products of one pass: (decoder, output embeddings). Behind the last layer's attention only states that are read go on"
     tokens, actions = sum(len(t.token_ids) for t in played), sum(t.n_actions for t in played)
-    return 4*tokens*sum(w.numel() for layer in weights_of(trainer.backbone.decoder) for w in layer), 4*actions*trainer.backbone.output_embeddings.numel()
+    layers, spared = weights_of(trainer.backbone.decoder), tokens-actions-len(played)
+    return 4*tokens*sum(w.numel() for layer in layers for w in layer)-4*spared*sum(w.numel() for w in layers[-1][3:]), 4*actions*trainer.backbone.output_embeddings.numel()
 
 
 def useful(trainer, played):
     "FLOPs that an epoch needs"
     b, c = trainer.backbone, trainer.backbone.base.config
     tokens, (decoder, head) = sum(len(t.token_ids) for t in played), products(trainer, played)
-    adapters = 6*tokens*sum(p.numel() for p in b.policy_parameters())
+    late = sum(p.numel() for n, p in b.decoder.layers[-1].named_parameters() if '.policy.' in n and ('o_proj' in n or 'mlp' in n))
+    adapters = 6*tokens*sum(p.numel() for p in b.policy_parameters())-6*(tokens-sum(t.n_actions for t in played)-len(played))*late
     width = weights_of(b.decoder)[0][0].shape[0]                                         # heads times their size
     attention = 3*sum(2*2*width*(n*(n+1)//2) for n in (len(t.token_ids) for t in played))*c.num_hidden_layers
     first = 2*tokens*sum(w.numel() for w in weights_of(b.decoder)[0][:3])                # nothing lies below the first layer
@@ -45,14 +47,15 @@ def loop(trainer, plan):
     b = trainer.backbone
     layers, out, seconds = weights_of(b.decoder), b.output_embeddings.detach(), 0.
     for micro in (m for part in plan for m in part):
-        rows = {n: torch.randn(sum(micro.lengths), n, dtype=out.dtype) for n in {s for w in layers[0] for s in w.shape}}
+        rows, read = {n: torch.randn(sum(micro.lengths), n, dtype=out.dtype) for n in {s for w in layers[0] for s in w.shape}}, len(micro.wanted)
+        def of(width, layer, i): return rows[width][:read] if layer is layers[-1] and i>2 else rows[width]
         head, back = torch.randn(128, out.shape[1], dtype=out.dtype), torch.randn(128, out.shape[0], dtype=out.dtype)
         began = time.perf_counter()
         for _ in range(2 if b.critic=='adapter' else 1):
             for layer in layers:
-                for w in layer: rows[w.shape[1]]@w.T
+                for i, w in enumerate(layer): of(w.shape[1], layer, i)@w.T
             for layer in reversed(layers):
-                for w in layer: rows[w.shape[0]]@w
+                for i, w in enumerate(layer): of(w.shape[0], layer, i)@w
         for k in range(0, len(micro.index), 128):
             n = min(128, len(micro.index)-k)
             head[:n]@out.T; back[:n]@out
