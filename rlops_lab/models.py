@@ -330,7 +330,7 @@ def hidden(self,
     role: str = 'policy',
     trunk: Tensor|None = None,# [B, T, H] what `trunk` gave for these ids and lengths
     lengths: list|None = None,# tokens of each row, as for `trunk`
-    wanted: Tensor|None = None,# [M] positions in the flattened batch whose states are asked for; None: all
+    wanted: Tensor|None = None,# [M] positions in the flattened batch whose states are asked for, none of them padding; None: all
 ) -> Tensor:                  # [B, T, H], or [M, H]
     "Last hidden states of a role. With padding on the right and causal attention no token sees a pad, so no mask is needed"
     full = role=='critic' and self.critic=='full'

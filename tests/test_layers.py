@@ -37,6 +37,18 @@ def test_states_and_gradients_are_those_of_transformers(make, lengths):
     assert len(out[0])==1+2*7*2
     for usual, ours in zip(*out): torch.testing.assert_close(ours, usual, atol=2e-4, rtol=2e-4)
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('make', ARCHITECTURES[:2])
+@pytest.mark.parametrize('wanted', [[], [0], [99], [0, 5, 60, 99], range(64), range(36, 100), range(100)], ids=len)
+def test_wanted_tokens_get_the_states_and_gradients_that_they_have_among_all(make, wanted, dtype):
+    peft = adapted(make()).to(dtype); decoder = peft.get_base_model().get_decoder()
+    g = torch.Generator().manual_seed(0)
+    ids, wanted, weights, out = torch.randint(0, 64, (100,), generator=g), torch.tensor([*wanted], dtype=torch.long), torch.randn(100, 48, generator=g), []
+    for states in (hidden_states(decoder, ids, [60, 40], 'policy')[wanted], hidden_states(decoder, ids, [60, 40], 'policy', wanted=wanted)):
+        peft.zero_grad(); (states*weights[wanted]).sum().backward()
+        out.append([states.detach(), *(p.grad.clone() for p in peft.parameters() if p.requires_grad)])
+    for among_all, ours in zip(*out): torch.testing.assert_close(ours, among_all, **(dict(atol=1e-4, rtol=1e-4) if dtype==torch.float32 else dict(atol=.03*among_all.abs().max().item() if len(wanted) else 0., rtol=.02)))
+
 def test_bfloat16_is_no_farther_from_the_truth_than_transformers():
     peft = adapted(LlamaForCausalLM(LlamaConfig(**(SIZES | dict(num_hidden_layers=6))))); decoder = peft.get_base_model().get_decoder()
     ids = torch.randint(0, 64, (40,))

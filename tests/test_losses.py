@@ -142,6 +142,27 @@ def test_logprobs_and_entropy_have_their_gradients(temperature, trained, biased)
     for a,b,c in zip(scored, ours(entropy=True), want): close(a, b.detach()); close(a, c.detach())
     assert torch.equal(scored[0], ours().detach())                    # the first ratio is 1 to the bit
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('n', [1, 8, 9, 17, 193, 202])
+def test_blocks_of_positions_change_no_number(n, dtype):
+    g = generator(n)
+    hidden, weight, targets = torch.randn(n, 5, generator=g).to(dtype).requires_grad_(), torch.randn(40, 5, generator=g).to(dtype), torch.randint(0, 40, (n,), generator=g)
+    dist = torch.distributions.Categorical(logits=(hidden@weight.T).float()/.7)
+    for ours, want in zip(token_logprobs(hidden, weight, targets, .7, entropy=True), (dist.log_prob(targets), dist.entropy())):
+        torch.testing.assert_close(ours, want, atol=1e-5, rtol=1e-5)
+        a, b = (torch.autograd.grad(x.sum(), hidden, retain_graph=True)[0].float() for x in (ours, want))
+        torch.testing.assert_close(a, b, **(dict(atol=1e-5, rtol=1e-4) if dtype==torch.float32 else dict(atol=.02, rtol=.02)))
+
+def test_a_head_that_is_trained_says_the_same_to_the_bit_with_several_threads():
+    before = torch.get_num_threads(); torch.set_num_threads(2)            # a sum of 32,768 and more numbers for one row alone is shared out among threads
+    try:
+        g = generator(0)
+        for n in (1, 9, 17, 201):
+            hidden, weight, targets = torch.randn(n, 4, generator=g).requires_grad_(), torch.randn(40_000, 4, generator=g), torch.randint(0, 40_000, (n,), generator=g)
+            with torch.no_grad(): scored, _ = token_logprobs(hidden, weight, targets, .7, entropy=True)
+            for trained in (False, True): assert torch.equal(scored, token_logprobs(hidden, weight.requires_grad_(trained), targets, .7).detach())
+    finally: torch.set_num_threads(before)
+
 # ---- sampler and trainer
 def mismatched(seed, B=4, T=12):
     g = generator(seed)

@@ -652,33 +652,56 @@ def test_ppo_optimises_the_reward_model_and_keeps_the_environments_reward_beside
     assert record['first_ratio_error']==0 and record['reward']==pytest.approx(record['reward/reward_model']) and record['reward/environment']==pytest.approx(sum(paid)/8)
     assert [x.turn_rewards[0] for x in t.trajectories]==[0.]*8
 
-@pytest.mark.parametrize('mini_batches', [1, 2])
-def test_what_the_reward_model_computed_in_the_shared_layers_serves_the_update(tmp_path, mini_batches):
-    reward_adapter(tmp_path, tiny(), layers_to_transform=[1])
-    def run(played, forget):
-        t = Offline(tiny(), PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, num_mini_batches=mini_batches), train_dataset=[{}],
-                    peft_config=lora(target_modules=['q_proj', 'up_proj'], layers_to_transform=[1]), reward_model=tmp_path)
-        trunk, calls = t.backbone.trunk, []
-        t.backbone.trunk = lambda ids, lengths: calls.append(len(ids)) or trunk(ids, lengths)
-        t.grade(played[:8])
-        if forget: t.trunks = {}
-        record = timeless(t.update(played))
-        assert not t.trunks
-        return record, flat(t.backbone.policy_parameters()), sum(calls)
-    (record, weights, n), (again, same, m) = (run(episodes(8), forget) for forget in (False, True))
-    assert (n, m)==(8, 16)
-    torch.testing.assert_close(weights, same, atol=1e-6, rtol=1e-4)
-    if mini_batches==1: assert torch.equal(weights, same) and record==again                   # the same rows met in the same shapes
-    others = episodes(12)                                                 # four that this trainer has not graded: their micro-batches are computed
-    assert 12<run(others, False)[2]<=20
+def judged(tmp_path, dtype=torch.float32, packs=True, **settings):
+    "A trainer whose reward model has adapters on the upper layer only, and how many rows its trunk computes"
+    if not (tmp_path/'base.json').exists(): reward_adapter(tmp_path, tiny(dtype), layers_to_transform=[1])
+    t = Offline(tiny(dtype), PPOConfig(**(dict(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128) | settings)), train_dataset=[{}],
+                peft_config=lora(target_modules=['q_proj', 'up_proj'], layers_to_transform=[1]), reward_model=tmp_path)
+    trunk, t.computed, t.backbone.packs = t.backbone.trunk, [], packs
+    t.backbone.trunk = lambda ids, lengths: t.computed.append(len(ids)) or trunk(ids, lengths)
+    return t
 
-def test_held_out_episodes_leave_no_states_behind(tmp_path):
-    reward_adapter(tmp_path, tiny(), layers_to_transform=[1])
-    t = Offline(tiny(), PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, output_dir=str(tmp_path/'run'), eval_every=1, metric_for_best='reward'), train_dataset=[{}],
-                eval_dataset=[{}], peft_config=lora(target_modules=['q_proj', 'up_proj'], layers_to_transform=[1]), reward_model=tmp_path)
-    t.play = lambda rows, **_: t.grade(episodes(3))
-    assert len(t.evaluate())==3 and not t.trunks
-    t.grade(episodes(3)); assert len(t.trunks)==3
+@pytest.mark.parametrize('packs', [True, False])
+@pytest.mark.parametrize('mini_batches', [1, 2])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_what_the_reward_model_computed_in_the_shared_layers_serves_the_update(tmp_path, mini_batches, dtype, packs):
+    def run(training):
+        t = judged(tmp_path, dtype, packs, num_mini_batches=mini_batches)
+        record = t.update(t.grade(episodes(8), training))
+        assert not t.trunks and record['first_ratio_error']==0 and record['flops_per_s_score']*record['seconds_score']>0
+        return timeless(record), flat(t.backbone.policy_parameters()), sum(t.computed)
+    (record, weights, n), (again, same, m) = run(True), run(False)
+    assert (n, m)==(8, 16)
+    if dtype==torch.float32: torch.testing.assert_close(weights, same, atol=1e-6, rtol=1e-4)
+    if mini_batches==1: assert torch.equal(weights, same) and record==again                   # the same rows met in the same shapes
+
+def test_states_of_the_shared_layers_serve_the_very_episodes_they_are_of(tmp_path):
+    def updated(change):
+        t, played = judged(tmp_path), episodes(8)
+        t.grade(played, training=True)
+        change(played); t.update(played)
+        return sum(t.computed)-8, flat(t.backbone.policy_parameters())
+    def another_token(played): played[0].token_ids[0] = 4
+    def shorter(played):
+        for name in ('token_ids', 'action_mask', 'logprobs', 'turn_ids'): getattr(played[0], name).pop()
+    def others(played): played += episodes(12)[8:]
+    def copies(played): played[:] = [type(t)(**vars(t)) for t in played]
+    def twice(played): played[1] = played[0]
+    assert updated(lambda played: None)[0]==0 and updated(copies)[0]==8
+    for change, most in ((another_token, 8), (shorter, 8), (others, 12), (twice, 8)):
+        assert 0<=updated(change)[0]<=most
+    weights = {}
+    for training in (True, False):
+        t, played = judged(tmp_path), episodes(8)
+        t.grade(played, training); another_token(played); t.update(played)
+        weights[training] = flat(t.backbone.policy_parameters())
+    torch.testing.assert_close(weights[True], weights[False], atol=1e-6, rtol=1e-4)
+
+def test_what_is_only_measured_leaves_no_states_behind(tmp_path):
+    t = judged(tmp_path)
+    t.grade(episodes(3)); assert not t.trunks
+    t.grade(episodes(3), training=True); assert len(t.trunks)==3
+    t.grade(episodes(3)); assert not t.trunks
 
 def test_another_reward_model_or_other_held_out_rows_make_another_run(tmp_path):
     args = PPOConfig(num_updates=1, episodes_per_update=8, max_total_tokens=64, micro_batch_tokens=128, output_dir=str(tmp_path/'run'), eval_every=1, metric_for_best='reward')

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from rlops_lab.models import load
+from test_ppo import reward_adapter
+
 SCRIPT = '''
 import json, sys, torch
 from pathlib import Path
@@ -26,7 +29,7 @@ def odd_tokens(prompts, completions, trajectories, **_):
 out, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 model, tokenizer = load('tiny')
 lora = LoraConfig(r=4, target_modules=['q_proj', 'v_proj', 'down_proj'], layers_to_transform=[1]) if options.pop('lora', True) else None
-resume, server, held_out = options.pop('resume', False), options.pop('server', False), options.pop('held_out', 0)
+resume, server, held_out, judge = options.pop('resume', False), options.pop('server', False), options.pop('held_out', 0), options.pop('judge', None)
 
 class FakeServer:
     "Another copy of the model in every process; it has the adapter that the first process pushed"
@@ -42,7 +45,7 @@ class FakeServer:
 args = PPOConfig(output_dir=str(out), episodes_per_update=10, num_mini_batches=3, max_turns=2, max_tokens_per_turn=12, max_total_tokens=128, micro_batch_tokens=128,
                  save_every=1, **dict(num_updates=2, learning_rate=1e-2, critic_learning_rate=1e-2) | (dict(eval_every=1, metric_for_best='reward') if held_out else {}) | options)
 trainer = PPOTrainer(model, args, environment_factory=Letters, reward_funcs=odd_tokens, train_dataset=[dict(prompt=[], word=w) for w in 'one two three four five six seven'.split()], eval_dataset=[dict(prompt=[], word=w) for w in 'eight nine ten'.split()[:held_out]],
-                     processing_class=tokenizer, peft_config=lora, sampler=FakeServer() if server else None)
+                     processing_class=tokenizer, peft_config=lora, sampler=FakeServer() if server else None, reward_model=judge)
 if resume: trainer.resume()
 played = []
 def counted(rows, play=trainer.play, **options): played.append(len(rows)); return play(rows, **options)
@@ -56,6 +59,8 @@ if rank_and_world()[0]==0: (out/'records.json').write_text(json.dumps([dict(r, w
 '''
 
 def run(folder, processes, options, shard=False):
+    if options.get('judge') is True:
+        reward_adapter(folder.parent/'judge', load('tiny')[0], layers_to_transform=[1]); options = options | dict(judge=str(folder.parent/'judge'))
     folder.mkdir(exist_ok=True); script = folder/'script.py'; script.write_text(SCRIPT)
     launcher = [] if processes==1 else ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
     root = Path(__file__).parent.parent
@@ -74,8 +79,8 @@ def compare(one, two):
         assert a['critic_grad_norm']>1e-3, 'nothing was trained, so nothing was compared'
     assert one[-1]['policy_grad_norm']>1e-3
 
-WHOLE = [dict(critic='adapter', critic_warmup_updates=1, num_updates=3, held_out=3), dict(critic='head', critic_epochs=3, num_ppo_epochs=2)]
-SHARDED = [dict(critic='adapter', held_out=1), dict(critic='head', critic_epochs=3, num_ppo_epochs=2), dict(critic='full', critic_learning_rate=1e-3),
+WHOLE = [dict(critic='adapter', critic_warmup_updates=1, num_updates=3, held_out=3), dict(critic='head', critic_epochs=3, num_ppo_epochs=2, judge=True)]
+SHARDED = [dict(critic='adapter', held_out=1, judge=True), dict(critic='head', critic_epochs=3, num_ppo_epochs=2), dict(critic='full', critic_learning_rate=1e-3),
            dict(critic='adapter', server=True), dict(critic='head', detach_critic=False, lora=False, learning_rate=1e-3)]
 
 @pytest.mark.parametrize('options, shard', [(o, False) for o in WHOLE]+[(o, True) for o in SHARDED])

@@ -18,9 +18,10 @@ def head_slopes(hidden, weight, bias, targets, temperature, entropy, slopes):
     "Log-probabilities and entropies of a few positions, and with `slopes` the gradients of both by `hidden`"
     logits = hidden@weight.T if bias is None else torch.addmm(bias, hidden, weight.T)
     of_entropy, (logprobs, entropies) = torch.empty_like(logits) if entropy and slopes else None, torch.zeros(2, len(targets), 1, device=logits.device)
-    few = 8 if logits.device.type=='cpu' else len(targets)        # in float32 so many stay in a core's own cache from one pass to the next, and need no fresh memory
-    for begin in range(0, len(targets), few):
-        here = slice(begin, begin+few)
+    few = 8 if logits.device.type=='cpu' else max(1, len(targets))            # in float32 so many stay in a core's own cache from one pass to the next, and need no fresh memory
+    begins = [i for i in range(0, len(targets), few) if not i or i<len(targets)-1]     # no row alone at the end: its sum would be shared out among threads, and rounded otherwise than in `head_chunk`
+    for begin,end in zip(begins, begins[1:]+[len(targets)]):
+        here = slice(begin, end)
         x, at = logits[here].float().div_(temperature), targets[here, None]
         chosen = x.sub_(x.amax(-1, keepdim=True)).gather(-1, at)
         p = x.exp() if entropy else x.exp_()

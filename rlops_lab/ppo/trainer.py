@@ -52,7 +52,7 @@ class PPOTrainer:
         self.curriculum = train_dataset if hasattr(train_dataset, 'observe') else None
         self.eval_rows = [dict(r) for r in eval_dataset] if eval_dataset is not None else []
         self.n_updates, self.trajectories, self.tracker, self.history, self.stopped = 0, [], None, [], None
-        self.trunks = {}                                # what the reward model's lower layers said of each episode, until `plan` goes on from there
+        self.trunks = {}                                # by `id` of an episode to be trained on: itself, its tokens, and what the reward model's lower layers said of them
         self.occupied = bool(args.output_dir) and any(list(Path(args.output_dir).glob(p)) for p in ('metrics.jsonl', 'checkpoint-*'))    # by number, its checkpoints would be kept and a new run's deleted
         self._check_data()
         join_processes()
@@ -126,7 +126,7 @@ def _push(self:PPOTrainer):
     self.sampler.model = gather({0: self.sampler.push(self.backbone, state)} if rank_and_world()[0]==0 else {})[0]
 
 @patch
-def play(self:PPOTrainer, rows: list[dict], **options) -> list[Trajectory]:
+def play(self:PPOTrainer, rows: list[dict], training=False, **options) -> list[Trajectory]:
     "Episodes of the current policy, graded; `options` are `rollouts.rollout`'s"
     self._push()
     limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens')}
@@ -135,7 +135,7 @@ def play(self:PPOTrainer, rows: list[dict], **options) -> list[Trajectory]:
         sampler = self.sampler or HFSampler(self.backbone.base, self.tokenizer)
         played = rollout(sampler, self.tokenizer, self.environment_factory, rows, **limits, **dict(keep_environments=bool(self.reward_funcs)) | options | self.rollout_options)
         del sampler; release_memory()
-        return self.grade(played)
+        return self.grade(played, training)
 
 @patch
 def collect(self:PPOTrainer,
@@ -144,7 +144,7 @@ def collect(self:PPOTrainer,
 ) -> list[Trajectory]:
     "Sample episodes with the current policy, and grade them"
     seed = int(rng(self.args.seed, 'rollout', self.n_updates).integers(2**31))
-    return self.play(rows, temperature=self.args.temperature, seed=seed, numbers=numbers)
+    return self.play(rows, training=True, temperature=self.args.temperature, seed=seed, numbers=numbers)
 
 def _shared_out(
     rows: list[dict],
@@ -159,12 +159,13 @@ def _shared_out(
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #1053a27e
 @patch
-def _judge(self:PPOTrainer, trajectories):
+def _judge(self:PPOTrainer, trajectories, training):
     b, played, self.trunks = self.backbone, [i for i,t in enumerate(trajectories) if t.n_actions], {}
     for rows in micro_batches([len(t.token_ids) for t in trajectories], played, self.args.micro_batch_tokens):
         micro = MicroBatch.of(trajectories, rows, b.device)
         micro.trunk = b.trunk(micro.input_ids, micro.lengths)
-        if micro.trunk is not None and rank_and_world()[1]==1: self.trunks |= {id(t := trajectories[i]): (t, states[:n]) for i,states,n in zip(rows, micro.trunk, micro.lengths)}
+        if training and micro.trunk is not None and rank_and_world()[1]==1:      # processes plan in step, each for its own share, and compute it again
+            self.trunks |= {id(t := trajectories[i]): (t, list(t.token_ids), states[:n]) for i,states,n in zip(rows, micro.trunk, micro.lengths)}
         for i,x in zip(rows, b.rewards(micro.input_ids, micro.lengths, micro.trunk).tolist()):
             t = trajectories[i]
             t.scores |= dict(environment=t.reward, reward_model=x)
@@ -174,9 +175,10 @@ def _judge(self:PPOTrainer, trajectories):
 @patch
 def grade(self:PPOTrainer,
     trajectories: list[Trajectory],  # changed in place
+    training: bool = False,          # an update of them comes next: it goes on from what the reward model's lower layers said
 ) -> list[Trajectory]:
     "Let the reward model take the environment's place, and add the reward functions' verdicts to each episode's last turn"
-    if self.backbone.reward_head is not None: self._judge(trajectories)
+    if self.backbone.reward_head is not None: self._judge(trajectories, training)
     if not self.reward_funcs: return trajectories
     grades = [graded(trajectories, f) for f in self.reward_funcs]
     weights = self.args.reward_weights or [1.]*len(grades)
@@ -188,6 +190,12 @@ def grade(self:PPOTrainer,
 
 # %% ../../nbs/09_ppo/03_trainer.ipynb #3e0c4224
 @patch
+def _known(self:PPOTrainer, t) -> bool:
+    "Is it known what the shared layers say of an episode, as it is now?"
+    found = self.trunks.get(id(t))
+    return found is not None and found[0] is t and found[1]==t.token_ids
+
+@patch
 def plan(self:PPOTrainer,
     trajectories: list[Trajectory],  # the update's episodes
     rows: list,                      # those that are trained on
@@ -198,8 +206,10 @@ def plan(self:PPOTrainer,
     def ready(part):
         micros = [MicroBatch.of(trajectories, rows, self.backbone.device) for rows in micro_batches(lengths, part.tolist(), a.micro_batch_tokens)]
         for micro,_ in in_step(micros):
-            known = [self.trunks[k][1] for i in micro.rows if (k := id(trajectories[i])) in self.trunks]
-            micro.trunk = pad_sequence(known, batch_first=True) if len(known)==len(micro.rows) else self.backbone.trunk(micro.input_ids, micro.lengths)
+            here = [trajectories[i] for i in micro.rows]
+            known = all(map(self._known, here))
+            micro.trunk = pad_sequence([self.trunks[id(t)][2] for t in here], batch_first=True) if known else self.backbone.trunk(micro.input_ids, micro.lengths)
+            for t in here: self.trunks.pop(id(t), None)
         return micros
     return [ready(part) for part in parts]
 
@@ -359,7 +369,7 @@ def update(self:PPOTrainer,
     rows = [i for i,t in enumerate(trajectories) if t.n_actions and not (a.truncation=='mask' and t.truncated)]
     if not rows: raise ValueError(f'none of {len(trajectories)} episodes can be trained on: they have no sampled token, or all were cut '
                                   'and truncation="mask" leaves those out (raise max_turns or max_total_tokens)')
-    known = all(id(trajectories[i]) in self.trunks for i in rows)
+    known = {i for i in rows if self._known(trajectories[i])}
     plan, self.trunks = self.plan(trajectories, rows), {}
     scored = self.score(trajectories, plan)
     middle = time.perf_counter()
@@ -368,7 +378,7 @@ def update(self:PPOTrainer,
     self.fit_critic(s.pop('states'), s)
     self.n_updates += 1
     self.scored = s
-    log |= dict(seconds_score=middle-start, seconds_update=time.perf_counter()-middle, trunk_known=known)
+    log |= dict(seconds_score=middle-start, seconds_update=time.perf_counter()-middle, fresh=[len(trajectories[i].token_ids) for i in rows if i not in known])
     record = self._record(trajectories, s, log)
     if a.kl_target: a.kl_coef = AdaptiveKL(a.kl_coef, a.kl_target, a.kl_horizon).update(record['kl_k1'], int(s['mask'].sum()))
     for text in suspicious(drivers(trajectories)): warnings.warn(f'update {self.n_updates}: {text}')
@@ -385,7 +395,7 @@ def _speed(self:PPOTrainer, trajectories, s, log):
     wanted = actions+len(lengths)
     updating = [b.flops(lengths, n, role, True, wanted) for role,n in trained.items()]
     if self.n_updates<=a.critic_warmup_updates: updating = updating[1:] or [b.flops(lengths, wanted=wanted)]      # the policy was left alone; a head reads its states
-    work = dict(score=[b.flops(lengths, n, role, wanted=wanted) for role,n in (scored | ({} if log['trunk_known'] else {'trunk': 0})).items()], update=updating)
+    work = dict(score=[b.flops(lengths, n, role, wanted=wanted) for role,n in scored.items()]+[b.flops(log['fresh'], 0, 'trunk')], update=updating)
     often = dict(score=1, update=log['episodes']/len(lengths))
     r = {f'tokens_per_s_{phase}': sum(lengths)*often[phase]/log[f'seconds_{phase}'] for phase in work}
     return r if None in work['score'] else r | {f'flops_per_s_{phase}': sum(w)*often[phase]/log[f'seconds_{phase}'] for phase,w in work.items()}
@@ -440,7 +450,8 @@ def step(self:PPOTrainer,
                    seconds=time.perf_counter()-start)
     if 'flops_per_s_score' in record and self.sampler is None:
         b, encoded = self.backbone, [t.usage.prompt_tokens-t.usage.cached_tokens+t.usage.completion_tokens for t in self.trajectories]
-        record['flops_per_s_rollout'] = (b.flops(encoded, sum(t.n_actions for t in self.trajectories), 'reference')+b.flops(encoded, 0, 'trunk'))/seconds
+        judged = [len(t.token_ids) for t in self.trajectories if t.n_actions] if b.reward_head is not None else []
+        record['flops_per_s_rollout'] = (b.flops(encoded, sum(t.n_actions for t in self.trajectories), 'reference')+b.flops(encoded, 0, 'trunk')+b.flops(judged, 0, 'reward', wanted=len(judged))+b.flops(judged, 0, 'trunk'))/seconds
     if a.usd_per_hour: record['usd'] = record['seconds']/3600*a.usd_per_hour
     if a.eval_every and (self.n_updates%a.eval_every==0 or self.n_updates==a.num_updates): record |= self.watch(record)
     if a.stop_kl and record.get('kl_k3', 0)>a.stop_kl: self.stopped = f"KL {record['kl_k3']:.3f} nats a token exceeds stop_kl={a.stop_kl}"
@@ -566,9 +577,7 @@ def evaluate(self:PPOTrainer,
     rows: list[dict]|None = None,   # None: the eval data set
 ) -> list[Trajectory]:
     "Play held-out rows greedily with the current policy, shared out among the processes, which all call this"
-    played = _shared_out(rows or self.eval_rows, lambda rows, numbers=None: self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval'))
-    self.trunks = {}
-    return played
+    return _shared_out(rows or self.eval_rows, lambda rows, numbers=None: self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval'))
 
 @patch
 def watch(self:PPOTrainer,

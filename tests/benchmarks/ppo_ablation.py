@@ -124,7 +124,7 @@ def one(run, arm, budget, layers):
     right = [t.kpis['verified_resolution']==1 for t in played]
     before = [t['kpis']['verified_resolution']==1 for t in read_jsonl(run/'trajectories.jsonl') if t['stage']=='sft']
     commit, dirty = git_state()
-    return dict(arm=arm, seed=config.seed, layers=config.ppo_lora_layers, commit=commit, dirty=dirty, machine=machine(), resolved=sum(right), n=len(right), ci95=list(wilson(sum(right), len(right))), sft=sum(before), over_sft=gain(before, right), tokens=tokens, minutes=seconds/60,
+    return dict(arm=arm, seed=config.seed, layers=layers, commit=commit, dirty=dirty, machine=machine(), resolved=sum(right), n=len(right), ci95=list(wilson(sum(right), len(right))), sft=sum(before), over_sft=gain(before, right), tokens=tokens, minutes=seconds/60,
                 curve=curve, families=by_family(played), sft_families=json.loads((run/'state.json').read_text())['figures']['sft']['families'])
 
 
@@ -132,6 +132,7 @@ def table(done):
     "Mean over seeds with a t interval, of the arm and of what it adds to its seeds' fine-tuned policies, and each seed"
     from scipy.stats import t as student
     def told(x, sign=''): return f"{statistics.mean(x):{sign}.1%}"+(f" ± {student.ppf(.975, len(x)-1)*statistics.stdev(x)/len(x)**.5:.1%}" if len(x)>1 else '')
+    if len(others := {d.get('layers', 0) for d in done})>1: sys.exit(f'these results are of adapters on {sorted(others)} layers (0: as in the run): show them apart')
     figures = {}
     for arm in ARMS:
         mine = sorted((d for d in done if d['arm']==arm), key=lambda d: d['seed'])
@@ -155,6 +156,7 @@ def main():
     args = parser.parse_args()
     file = Path(args.json)
     read = lambda: json.loads(file.read_text()) if file.exists() else []
+    if others := {d.get('layers', 0) for d in read()}-{args.layers}: sys.exit(f'{file} has results of --layers {sorted(others)[0]}: give --layers {args.layers} a --json of its own')
     head = lambda seed: next((d['tokens'] for d in read() if (d['seed'], d['arm'])==(seed, 'head')), None)
     if args.table: return table([d for f in args.table for d in json.loads(Path(f).read_text())])
     if args.one:

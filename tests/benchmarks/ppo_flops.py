@@ -3,9 +3,9 @@
     make bench BENCH=ppo_flops [ARGS="--pairs 5 --critic head"]
 
 Counted is only what the update needs: for each token of an episode the frozen weights forward and backward (no weight gradients), the adapters, and causal
-attention; for each sampled token the output embeddings. Padding, whatever is computed twice, the optimizer and losses count as nothing, but their time does.
+attention, in the last layer what comes behind attention for tokens whose state is read alone; for each sampled token the output embeddings. Padding, whatever is computed twice, the optimizer and losses count as nothing, but their time does.
 The loop multiplies as many rows by the very weights, one layer after the other, forward and backward. Both run alternately in one process."""
-import argparse, json, statistics, time
+import argparse, inspect, json, statistics, time
 
 import torch
 from peft import LoraConfig
@@ -15,6 +15,7 @@ from rlops_lab.core import git_state
 from rlops_lab.layers import LINEARS
 from rlops_lab.models import load
 from rlops_lab.ppo.batches import credit
+from rlops_lab.ppo.losses import token_logprobs
 from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 
 
@@ -49,15 +50,16 @@ def loop(trainer, plan):
     for micro in (m for part in plan for m in part):
         rows, read = {n: torch.randn(sum(micro.lengths), n, dtype=out.dtype) for n in {s for w in layers[0] for s in w.shape}}, len(micro.wanted)
         def of(width, layer, i): return rows[width][:read] if layer is layers[-1] and i>2 else rows[width]
-        head, back = torch.randn(128, out.shape[1], dtype=out.dtype), torch.randn(128, out.shape[0], dtype=out.dtype)
+        chunk = inspect.signature(token_logprobs).parameters['chunk'].default
+        head, back = torch.randn(chunk, out.shape[1], dtype=out.dtype), torch.randn(chunk, out.shape[0], dtype=out.dtype)
         began = time.perf_counter()
         for _ in range(2 if b.critic=='adapter' else 1):
             for layer in layers:
                 for i, w in enumerate(layer): of(w.shape[1], layer, i)@w.T
             for layer in reversed(layers):
                 for i, w in enumerate(layer): of(w.shape[0], layer, i)@w
-        for k in range(0, len(micro.index), 128):
-            n = min(128, len(micro.index)-k)
+        for k in range(0, len(micro.index), chunk):
+            n = min(chunk, len(micro.index)-k)
             head[:n]@out.T; back[:n]@out
         seconds += time.perf_counter()-began
     return seconds

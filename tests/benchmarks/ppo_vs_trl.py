@@ -76,7 +76,7 @@ def ours(folder, critic, updates):
                              [-1]*len(p)+[0]*len(r.token_ids), [0.], terminated=True) for p, r in zip(work['prompts'], replies)]
         assert [t.n_actions for t in played]==work['limits'], 'a response did not stop where it was to'
         sampled = time.perf_counter()
-        record = trainer.update(trainer.grade(played))
+        record = trainer.update(trainer.grade(played, training=True))
         now = dict(seconds=time.perf_counter()-began, seconds_rollout=sampled-began, sampled=sum(t.n_actions for t in played))
         for k, x in (now | {k: record[k] for k in ('seconds_score', 'seconds_update')}).items(): out[k].append(x)
     return out | dict(peak=peak_bytes())
