@@ -45,13 +45,13 @@ def linear(x, part, lora):
     inner = x@A.T
     return y.addmm_(inner, B.T, alpha=scale), inner
 
-def linear_backward(dy, x, inner, part, lora, dx=None, wanted=True):
+def linear_backward(dy, x, inner, part, lora, dx=None, needed=True):
     "Gradients: of x (added to `dx`), of A and of B"
-    if wanted: dx = dy@part[0] if dx is None else dx.addmm_(dy, part[0])
+    if needed: dx = dy@part[0] if dx is None else dx.addmm_(dy, part[0])
     if lora is None: return dx, None, None
     A, B, scale = lora
     d = (dy@B).mul_(scale)
-    if wanted: dx.addmm_(d, A)
+    if needed: dx.addmm_(d, A)
     return dx, d.T@x, (dy.T@inner).mul_(scale)
 
 # %% ../nbs/00b_layers.ipynb #1d86717f
@@ -135,8 +135,8 @@ class Layer(torch.autograd.Function):
         at, w, grads = ctx.at, ctx.w, {}
         x, r1, q, k, v, seen, x2, r2, gate, up, hq, hk, hv, ho, hg, hu, hd, *loras = ctx.saved_tensors
         l = {name: (loras[2*i].to(x.dtype), loras[2*i+1].to(x.dtype), scale) for i,(name,scale) in enumerate(ctx.scales.items())}
-        def back(name, d, inputs, inner, dx=None, wanted=True):
-            dx, *grads[name] = linear_backward(d, inputs, inner, w[name], l.get(name), dx, wanted)
+        def back(name, d, inputs, inner, dx=None, needed=True):
+            dx, *grads[name] = linear_backward(d, inputs, inner, w[name], l.get(name), dx, needed)
             return dx
         active = F.silu(gate)
         da = back('down', dy, active*up if 'down' in l else None, hd)
@@ -147,10 +147,10 @@ class Layer(torch.autograd.Function):
         do = back('o', d2, seen, ho)
         if ctx.wanted is not None: do, d2 = (y.new_zeros(len(x), y.shape[1]).index_add_(0, ctx.wanted, y) for y in (do, d2))
         dq, dk, dv = attention_backward(do.view_as(q), q, k, v, at['places'], at['mask'], w['scale'])
-        n1, dn, wanted = (x*r1).to(x.dtype).mul_(w['norm1']), None, ctx.needs_input_grad[0]
+        n1, dn, needed = (x*r1).to(x.dtype).mul_(w['norm1']), None, ctx.needs_input_grad[0]
         for name,d,inner in (('q', rotate(dq, at['cos'], -at['sin']), hq), ('k', rotate(dk, at['cos'], -at['sin']), hk), ('v', dv, hv)):
-            dn = back(name, d.flatten(1), n1, inner, dn, wanted)
-        dx = norm_backward(dn, x, w['norm1'], r1).add_(d2) if wanted else None
+            dn = back(name, d.flatten(1), n1, inner, dn, needed)
+        dx = norm_backward(dn, x, w['norm1'], r1).add_(d2) if needed else None
         return dx, None, None, None, None, *(g.to(p.dtype) for p,g in zip(loras, (g for name in ctx.scales for g in grads[name])))
 
 # %% ../nbs/00b_layers.ipynb #a2b1ce61

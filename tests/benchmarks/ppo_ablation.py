@@ -156,9 +156,9 @@ def main():
     args = parser.parse_args()
     file = Path(args.json)
     read = lambda: json.loads(file.read_text()) if file.exists() else []
-    if others := {d.get('layers', 0) for d in read()}-{args.layers}: sys.exit(f'{file} has results of --layers {sorted(others)[0]}: give --layers {args.layers} a --json of its own')
     head = lambda seed: next((d['tokens'] for d in read() if (d['seed'], d['arm'])==(seed, 'head')), None)
     if args.table: return table([d for f in args.table for d in json.loads(Path(f).read_text())])
+    if others := {d.get('layers', 0) for d in read()}-{args.layers}: sys.exit(f'{file} has results of --layers {sorted(others)[0]}: give --layers {args.layers} a --json of its own')
     if args.one:
         seed, arm = int(args.one[0]), args.one[1]
         result = one(Path(args.runs)/f'demo-seed{seed}', arm, head(seed), args.layers)
