@@ -49,7 +49,7 @@ def paths():
         directives = [d for _,_,d in code_cells(p)]
         module = next((d['default_exp'][0] for d in directives if d.get('default_exp')), None)
         parts = p.relative_to(nbs).with_suffix('').parts
-        want = '.'.join(re.sub(r'^\d+[a-z]?_', '', part) for part in parts)
+        want = '.'.join(re.sub(r'^\d+_', '', part) for part in parts)
         exporting = [d for d in directives if exports & d.keys()]
         if parts==('index',) or parts[0]=='tutorials':
             if module or exporting: yield f'{rel(p)}: exports code, but index and tutorials export nothing. Move it to a numbered notebook'

@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['Usage', 'git_state', 'digest', 'Lineage', 'Trajectory', 'transcript_html', 'write_json', 'append_jsonl', 'read_jsonl',
-           'Run', 'rng', 'seed_everything', 'wilson', 'code_blocks', 'only_block']
+           'Run', 'rng', 'seed_everything', 'code_blocks', 'only_block']
 
 # %% ../nbs/00_core.ipynb #a55139ae
-import hashlib, html, json, math, os, random, re, subprocess, time
+import hashlib, html, json, os, random, re, subprocess, time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-
 import numpy as np
 
 # %% ../nbs/00_core.ipynb #7442e3fd
@@ -203,18 +202,6 @@ def seed_everything(
     import sys
     random.seed(seed); np.random.seed(seed%2**32)
     if 'torch' in sys.modules: sys.modules['torch'].manual_seed(seed)
-
-# %% ../nbs/00_core.ipynb #c4b43774
-def wilson(
-    k: float,           # successes
-    n: int,             # trials
-    z: float = 1.96,    # 1.96 for 95%
-) -> tuple[float, float]:
-    "Wilson score interval of a share"
-    if n<=0: return 0., 1.
-    if not 0<=k<=n: raise ValueError(f'{k} successes in {n} trials: the count must lie between 0 and the number of trials')
-    mid, half = (k+z*z/2)/(n+z*z), z/(n+z*z)*math.sqrt(k*(n-k)/n+z*z/4)
-    return max(0., mid-half), min(1., mid+half)
 
 # %% ../nbs/00_core.ipynb #a43a930a
 _BLOCK = re.compile(r'^([ \t]*+)[^`\n]*+(`{3,}+)[^`\n]*\n(.*?)(?:^\1\2|(?<=[^`\s])\2[ \t]*$|\Z)', re.S|re.M)

@@ -1,10 +1,10 @@
 "Bad input is refused before anything is sampled, by a message that names the cause and the cure."
 import pytest
 
-from rlops_lab.environments.support_desk import SupportDesk
-from rlops_lab.environments.support_scenarios import scenarios
-from rlops_lab.models import load
-from rlops_lab.rollouts import rollout
+from rlops_lab.environments.support_desk.desk import SupportDesk
+from rlops_lab.environments.support_desk.scenarios import scenarios
+from rlops_lab.models.load import load
+from rlops_lab.rollouts.engine import rollout
 
 
 class Untouched:

@@ -3,7 +3,8 @@ import random, subprocess, sys
 from collections import Counter
 import numpy as np
 import pytest
-from rlops_lab.core import Lineage, Trajectory, Usage, wilson
+from rlops_lab.core import Lineage, Trajectory, Usage
+from rlops_lab.stats import wilson
 from rlops_lab.rejection import (best_of_n, difficulty, family, learnable, pairs, pass_at, rejection_sample, said, select, short_prompt, task_key,
                                  to_dataset, unpaired, verified)
 
@@ -18,7 +19,7 @@ def episode(task=0, right=True, text='ok', group='a', prompt=SHORT, **kw):
 @pytest.fixture(scope='module')
 def tokenizer():
     pytest.importorskip('torch')
-    from rlops_lab.models import load
+    from rlops_lab.models.load import load
     return load('tiny')[1]
 
 def test_every_episode_is_in_one_list():

@@ -5,11 +5,12 @@ make bench BENCH=environment_step
 import argparse, cProfile, json, os, pstats, statistics, time
 
 from rlops_lab.core import Usage, git_state
-from rlops_lab.environments.support_desk import SupportDesk
-from rlops_lab.environments.support_scenarios import demonstrate, scenarios
-from rlops_lab.models import load
-from rlops_lab.rollouts import encoded, rollout
-from rlops_lab.samplers import Completion
+from rlops_lab.environments.support_desk.desk import SupportDesk
+from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
+from rlops_lab.models.load import load
+from rlops_lab.rollouts.encoding import encoded
+from rlops_lab.rollouts.engine import rollout
+from rlops_lab.samplers.sampling import Completion
 from _machine import processor
 
 

@@ -10,12 +10,14 @@ import copy, json
 
 import numpy as np
 
-from rlops_lab.core import git_state, wilson
+from rlops_lab.core import git_state
+from rlops_lab.stats import wilson
 from rlops_lab.environments.contract import call_text
-from rlops_lab.environments.support_desk import FAMILIES, GONE, SupportDesk
-from rlops_lab.environments.support_records import POLICY
-from rlops_lab.environments.support_scenarios import never_escalate_agent, oracle_step, random_agent, scenarios, stalling_agent
-from rlops_lab.judges.calibration import calibrate, corrected_rate
+from rlops_lab.environments.support_desk.desk import FAMILIES, GONE, SupportDesk
+from rlops_lab.environments.support_desk.records import POLICY
+from rlops_lab.environments.support_desk.scenarios import never_escalate_agent, oracle_step, random_agent, scenarios, stalling_agent
+from rlops_lab.judges.agreement import calibrate
+from rlops_lab.judges.corrected_rate import corrected_rate
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from _judges import DATA, MODES, arguments, judged, machine
 
@@ -85,7 +87,7 @@ def figures_of(verdicts, gold):
 def main():
     args = arguments(__doc__, 'judge_agreement')
     from rlops_lab.judges.local import LocalEndpoint, unread
-    from rlops_lab.models import load
+    from rlops_lab.models.load import load
     ask, rows = LocalEndpoint(*load(args.model), name=args.model), cases()
     found = judged(ask, RUBRIC, [dict(conversation=r['conversation']) for r in rows], args.log)
     gold = [r['resolved'] for r in rows]

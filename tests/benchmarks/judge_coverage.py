@@ -17,9 +17,10 @@ import argparse, csv, json, warnings
 from pathlib import Path
 import numpy as np
 import scipy
-from rlops_lab.core import git_state, rng, wilson
-from rlops_lab.judges.calibration import corrected_rate
-from rlops_lab.judges.transfer import transfer
+from rlops_lab.core import git_state, rng
+from rlops_lab.stats import wilson
+from rlops_lab.judges.corrected_rate import corrected_rate
+from rlops_lab.judges.shift import transfer
 from _machine import processor
 
 FOLDER = Path(os.environ.get('RLOPS_REAL_DATA', Path(__file__).resolve().parents[3]/'shared'/'data'))/'xstest'

@@ -12,7 +12,7 @@ import argparse, json, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 from rlops_lab.core import git_state, rng
-from rlops_lab.judges.drift import first_alarms
+from rlops_lab.observe.drift import first_alarms
 from _machine import processor
 
 RELEASE, FOLDER = 'river==0.26.1', Path(__file__).resolve().parents[2]/'.bench'/'river'

@@ -13,10 +13,11 @@ from scipy.stats import binomtest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from attacks import ATTACKS
-from rlops_lab.core import git_state, wilson
-from rlops_lab.judges.comparisons import compare, flips, pairwise
+from rlops_lab.core import git_state
+from rlops_lab.stats import wilson
+from rlops_lab.judges.pairwise import compare, flips, pairwise
 from rlops_lab.judges.judge import Judge
-from rlops_lab.judges.questions import plain
+from rlops_lab.judges.prompts import plain
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from _judges import DATA, arguments, judged, machine
 
@@ -66,7 +67,7 @@ def effects(scores, side):
 def main():
     args = arguments(__doc__, 'judge_injection')
     from rlops_lab.judges.local import LocalEndpoint, unread
-    from rlops_lab.models import load
+    from rlops_lab.models.load import load
     ask, groups, n = LocalEndpoint(*load(args.model), name=args.model), texts(), len(ATTACKS)
     def three(verdicts): return {k: verdicts[i*n:(i+1)*n] for i, k in enumerate(('clean', 'harmless', 'attacked'))}
     found = {m: three(vs) for m, vs in judged(ask, RUBRIC, sum(groups, []), args.log).items()}

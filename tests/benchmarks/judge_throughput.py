@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from rlops_lab.core import git_state, read_jsonl
 from rlops_lab.judges.judge import Endpoint, Judge, run_here
-from rlops_lab.judges.questions import messages_for
+from rlops_lab.judges.prompts import messages_for
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from _machine import processor
 

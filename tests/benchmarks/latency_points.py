@@ -9,7 +9,7 @@ import argparse, json, os, platform
 from pathlib import Path
 import numpy as np
 from rlops_lab.core import git_state
-from rlops_lab.tokenomics.calibration import calibration_trial, coverage, errors, leave_one_out, predict, read_points, usable
+from rlops_lab.tokenomics.latency_fit import calibration_trial, coverage, errors, leave_one_out, predict, read_points, usable
 from rlops_lab.tokenomics.latency import SPEC_SHEET
 
 

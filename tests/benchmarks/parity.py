@@ -31,7 +31,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from transformers import AutoModelForSequenceClassification
 
 from rlops_lab.core import Trajectory, git_state, rng
-from rlops_lab.models import tiny
+from rlops_lab.models.load import tiny
 from rlops_lab.ppo.advantages import whiten
 from rlops_lab.ppo.batches import credit
 from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer

@@ -19,8 +19,8 @@ GROUP = 5
 def setting(run, layers):
     "The run's settings, with adapters on so many of the uppermost layers if `layers` is no 0, and its fine-tuned policy"
     import torch
-    from rlops_lab.models import load
-    from rlops_lab.recipes import DemoConfig
+    from rlops_lab.models.load import load
+    from rlops_lab.recipes.support_desk import DemoConfig
     saved = json.loads((run/'state.json').read_text())['config'] | (dict(ppo_lora_layers=layers) if layers else {})
     config = DemoConfig(**saved)
     if config.threads: torch.set_num_threads(config.threads)
@@ -29,7 +29,7 @@ def setting(run, layers):
 
 def new_cases(config, update, n=None):
     "The demo's training cases of an update"
-    from rlops_lab.recipes import cases, ppo_kinds
+    from rlops_lab.recipes.support_desk import cases, ppo_kinds
     return cases(n or config.ppo_episodes, f'ppo {config.seed} {update}', ppo_kinds(config))
 
 
@@ -38,11 +38,11 @@ def limits(config, total=1024): return dict(max_turns=config.max_turns, max_toke
 
 def ppo(run, critic, layers):
     "(policy, tokenizer, generated tokens, the cases' mean success by update)"
-    from rlops_lab.environments.support_desk import SupportDesk
-    from rlops_lab.finetune import merge
+    from rlops_lab.environments.support_desk.desk import SupportDesk
+    from rlops_lab.finetune.trl_runs import merge
     from rlops_lab.ppo.trainer import PPOTrainer
-    from rlops_lab.recipes import lora, over_families, by_family, ppo_config
-    from rlops_lab.rewards import kpi
+    from rlops_lab.recipes.support_desk import lora, over_families, by_family, ppo_config
+    from rlops_lab.rewards.compose import kpi
     config, model, tokenizer = setting(run, layers)
     args = ppo_config(config)
     args.critic = critic
@@ -60,11 +60,11 @@ def ppo(run, critic, layers):
 def grpo(run, layers):
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
-    from rlops_lab.environments.support_desk import SupportDesk
-    from rlops_lab.finetune import merge
-    from rlops_lab.recipes import by_family, lora, over_families
-    from rlops_lab.rollouts import rollout
-    from rlops_lab.samplers import HFSampler
+    from rlops_lab.environments.support_desk.desk import SupportDesk
+    from rlops_lab.finetune.trl_runs import merge
+    from rlops_lab.recipes.support_desk import by_family, lora, over_families
+    from rlops_lab.rollouts.engine import rollout
+    from rlops_lab.samplers.local import HFSampler
     config, model, tokenizer = setting(run, layers)
     size, updates, spent, curve = config.ppo_episodes//GROUP*GROUP, config.ppo_updates, [], []
     rows = [dict(case=json.dumps(row), prompt=row['prompt']) for update in range(1, updates+1) for row in new_cases(config, update, size//GROUP)]
@@ -88,12 +88,12 @@ def grpo(run, layers):
 
 def rejection(run, budget, layers):
     from rlops_lab.core import rng
-    from rlops_lab.environments.support_desk import SupportDesk
-    from rlops_lab.finetune import sft
-    from rlops_lab.recipes import by_family, lora, over_families
+    from rlops_lab.environments.support_desk.desk import SupportDesk
+    from rlops_lab.finetune.sft import sft
+    from rlops_lab.recipes.support_desk import by_family, lora, over_families
     from rlops_lab.rejection import select, to_dataset
-    from rlops_lab.rollouts import rollout
-    from rlops_lab.samplers import HFSampler
+    from rlops_lab.rollouts.engine import rollout
+    from rlops_lab.samplers.local import HFSampler
     config, model, tokenizer = setting(run, layers)
     sampler, played, update, spent = HFSampler(model, tokenizer), [], 0, 0
     while spent<budget:
@@ -109,13 +109,15 @@ def rejection(run, budget, layers):
 
 def one(run, arm, budget, layers):
     "An arm's figures"
-    from rlops_lab.environments.support_desk import SupportDesk
-    from rlops_lab.environments.support_scenarios import scenarios
-    from rlops_lab.recipes import by_family, gain
-    from rlops_lab.core import git_state, read_jsonl, wilson
+    from rlops_lab.environments.support_desk.desk import SupportDesk
+    from rlops_lab.environments.support_desk.scenarios import scenarios
+    from rlops_lab.recipes.support_desk import by_family
+    from rlops_lab.stats import gain
+    from rlops_lab.core import git_state, read_jsonl
+    from rlops_lab.stats import wilson
     from _bench import machine
-    from rlops_lab.rollouts import rollout
-    from rlops_lab.samplers import HFSampler
+    from rlops_lab.rollouts.engine import rollout
+    from rlops_lab.samplers.local import HFSampler
     began = time.perf_counter()
     model, tokenizer, tokens, curve = ppo(run, arm, layers) if arm in ('head', 'adapter', 'full') else (grpo(run, layers) if arm=='grpo' else rejection(run, budget, layers))
     seconds, config = time.perf_counter()-began, setting(run, layers)[0]

@@ -12,8 +12,8 @@ from peft import LoraConfig
 
 from _bench import LORA, episodes, machine
 from rlops_lab.core import git_state
-from rlops_lab.layers import LINEARS
-from rlops_lab.models import load
+from rlops_lab.models.packed_layers import LINEARS
+from rlops_lab.models.load import load
 from rlops_lab.ppo.batches import credit
 from rlops_lab.ppo.losses import token_logprobs
 from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer

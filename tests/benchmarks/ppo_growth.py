@@ -19,7 +19,7 @@ def one(size, critic, name, epochs):
     "Seconds per trained token (counted once an epoch), and the peak"
     import torch
     from peft import LoraConfig
-    from rlops_lab.models import load
+    from rlops_lab.models.load import load
     from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
     model, tokenizer = load(name, device='cpu', dtype=torch.bfloat16)
     args = PPOConfig(num_ppo_epochs=epochs, num_mini_batches=1, episodes_per_update=size, critic=critic)

@@ -18,8 +18,8 @@ def sft_side(folder):
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from rlops_lab.finetune import sft
-    from rlops_lab.models import load
+    from rlops_lab.finetune.sft import sft
+    from rlops_lab.models.load import load
     work = json.loads((folder/'work.json').read_text())
     model, tokenizer = load(str(folder/'base'), device='cpu', dtype=torch.bfloat16)
     rows = [dict(input_ids=p+p[:n], labels=[-100]*len(p)+p[:n]) for p, n in zip(work['prompts'], work['limits'])]

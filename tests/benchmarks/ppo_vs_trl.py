@@ -35,8 +35,8 @@ def prepare(folder, name='smollm2', layers=0):
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from rlops_lab.finetune import reward_model
-    from rlops_lab.models import load
+    from rlops_lab.finetune.reward_models import reward_model
+    from rlops_lab.models.load import load
     model, tokenizer = load(name, device='cpu', dtype=torch.bfloat16)
     model.save_pretrained(folder/'base'); tokenizer.save_pretrained(folder/'base')
     asked, lora = prompts(tokenizer, EPISODES, 64), upper(layers, model)
@@ -53,7 +53,7 @@ def ours(folder, critic, updates):
     from peft import LoraConfig
     from rlops_lab import samplers
     from rlops_lab.core import Trajectory
-    from rlops_lab.models import load
+    from rlops_lab.models.load import load
     from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
     work = json.loads((folder/'work.json').read_text())
     limit_of = {tuple(p): n for p, n in zip(work['prompts'], work['limits'])}

@@ -24,22 +24,23 @@ from peft import LoraConfig
 from scipy.stats import bootstrap
 
 from rlops_lab.core import Trajectory, append_jsonl, git_state, read_jsonl, write_json
-from rlops_lab.environments.support_desk import SupportDesk
-from rlops_lab.environments.support_faults import mixed_agent
-from rlops_lab.environments.support_records import POLICY
-from rlops_lab.environments.support_scenarios import scenarios
+from rlops_lab.environments.support_desk.desk import SupportDesk
+from rlops_lab.environments.support_desk.faults import mixed_agent
+from rlops_lab.environments.support_desk.records import POLICY
+from rlops_lab.environments.support_desk.scenarios import scenarios
 from rlops_lab.judges.handover import Graded, handover
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.local import LocalEndpoint
-from rlops_lab.judges.questions import as_text
+from rlops_lab.judges.prompts import as_text
 from rlops_lab.judges.rubrics import Criterion, Rubric
-from rlops_lab.models import load
-from rlops_lab.recipes import DemoConfig, cases, kinds, newest_run
-from rlops_lab.reward_models import BagOfWords, RewardModel, auroc, classifier, fit_temperature, parts, reliability, sigmoid, verdict_rows
-from rlops_lab.rewards import split_messages, spoken
-from rlops_lab.rollouts import rollout
-from rlops_lab.samplers import HFSampler
-from rlops_lab.scripted import record
+from rlops_lab.models.load import load
+from rlops_lab.recipes.support_desk import DemoConfig, cases, kinds, newest_run
+from rlops_lab.finetune.grader_reports import BagOfWords, auroc, fit_temperature, reliability, sigmoid
+from rlops_lab.finetune.reward_models import RewardModel, classifier, parts, verdict_rows
+from rlops_lab.rewards.compose import split_messages, spoken
+from rlops_lab.rollouts.engine import rollout
+from rlops_lab.samplers.local import HFSampler
+from rlops_lab.rollouts.scripted import record
 from _bench import machine
 
 def told(*lines): return as_text([dict(role=role, content=content) for role, content in lines])

@@ -18,11 +18,11 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from rlops_lab.core import git_state
-from rlops_lab.environments.support_desk import SupportDesk
-from rlops_lab.environments.support_scenarios import playbook, scenarios
-from rlops_lab.models import load
-from rlops_lab.rollouts import rollout
-from rlops_lab.samplers import HFSampler
+from rlops_lab.environments.support_desk.desk import SupportDesk
+from rlops_lab.environments.support_desk.scenarios import playbook, scenarios
+from rlops_lab.models.load import load
+from rlops_lab.rollouts.engine import rollout
+from rlops_lab.samplers.local import HFSampler
 from _bench import machine
 
 

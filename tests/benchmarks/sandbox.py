@@ -9,10 +9,10 @@ import argparse, gzip, json, os, resource, statistics, subprocess, sys, tempfile
 from collections import Counter
 from pathlib import Path
 from rlops_lab.core import git_state
-from rlops_lab.environments import unit_tests
-from rlops_lab.environments.code import coding_tasks
-from rlops_lab.environments.sandbox import Limits, bubblewrap_fault
-from rlops_lab.environments.unit_tests import run_tests
+from rlops_lab.environments.coding import unit_tests
+from rlops_lab.environments.coding.task import coding_tasks
+from rlops_lab.environments.coding.sandbox import Limits, bubblewrap_fault
+from rlops_lab.environments.coding.unit_tests import run_tests
 from _machine import processor
 
 PATIENT = Limits(seconds=30.)      # a busy machine is no reason for a wrong program
@@ -80,7 +80,7 @@ def human_eval(path, kind):
 
 def attacks(kind):
     "The hostile programs of the tests: how many passed, the words for the others, the longest check"
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'environments'/'coding'))
     from test_sandbox import HOSTILE, LIMITS, TESTS
     folder = Path(tempfile.mkdtemp(dir='/var/tmp')); canary = folder/'canary'; canary.write_text('unharmed')
     found = [run_tests(program.replace('CANARY', str(canary)), TESTS, ['answer'], limits=LIMITS, sandbox=kind) for *_,program in HOSTILE.values()]

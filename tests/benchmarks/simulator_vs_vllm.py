@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 import numpy as np
 from rlops_lab.core import git_state
-from rlops_lab.tokenomics.calibration import calibrate, predict
+from rlops_lab.tokenomics.latency_fit import calibrate, predict
 from rlops_lab.tokenomics.latency import GPU
 from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
 from rlops_lab.tokenomics.prices import TWO_CORES
@@ -35,7 +35,7 @@ SHEET = dict(bandwidth=30e9*CORES, flops16=.72e12*CORES, flops8=.72e12*CORES, me
 def server(startup):
     "SmolLM2-135M in bfloat16, served without prefix cache"
     import torch
-    from rlops_lab.models import load
+    from rlops_lab.models.load import load
     model, tokenizer = load('smollm2', device='cpu')
     out = serve(model.to(torch.bfloat16), tokenizer, ('--max-num-seqs', MAX_BATCH, '--max-num-batched-tokens', CHUNK, '--no-enable-prefix-caching'))
     out.startup = startup

@@ -10,7 +10,7 @@ from _machine import processor
 from pathlib import Path
 from rlops_lab.core import git_state
 from rlops_lab.environments.contract import call_tool
-from rlops_lab.environments.sql_clinic import FAMILIES, VARIANTS, ClinicSQL, clinic, draw_question, questions
+from rlops_lab.environments.text_to_sql.clinic import FAMILIES, VARIANTS, ClinicSQL, clinic, draw_question, questions
 
 
 def ours(rows):

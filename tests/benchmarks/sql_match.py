@@ -13,9 +13,10 @@ from sqlglot import exp
 from sqlglot.optimizer import optimize
 
 from _machine import processor
-from rlops_lab.core import git_state, wilson
-from rlops_lab.environments.sql import TextToSQL, gold_results
-from rlops_lab.environments.sql_guard import connect, database
+from rlops_lab.core import git_state
+from rlops_lab.stats import wilson
+from rlops_lab.environments.text_to_sql.task import TextToSQL, gold_results
+from rlops_lab.environments.text_to_sql.database import connect, database
 
 OTHER = {exp.Count: exp.Sum, exp.Sum: exp.Count, exp.Avg: exp.Max, exp.Max: exp.Min, exp.Min: exp.Max}
 
