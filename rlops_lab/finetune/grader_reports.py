@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from ..core import rng
 from ..judges.agreement import BINARY, codes
-from ..stats import Estimate, estimate
+from ..stats import Estimate, estimate_from_draws
 
 # %% ../../nbs/09_finetune/04_grader_reports.ipynb #43d77352
 class BagOfWords:
@@ -127,10 +127,10 @@ def reliability(
     n, r = len(p), rng(seed, 'reliability')
     at = r.integers(n, size=(draws, n)); ps, ys = p[at], y[at]
     clipped = lambda x: np.clip(x, 1e-9, 1-1e-9)
-    def figure(f): return estimate(f(p[None], y[None])[0], f(ps, ys), n)
+    def figure(f): return estimate_from_draws(f(p[None], y[None])[0], f(ps, ys), n)
     def turned(f):                                    # resamples lie above the figure by about as much as it lies above the truth
         value, drawn = f(p[None], y[None])[0], f(ps, ys)
-        return estimate(value, np.clip(2*value-drawn, 0, 1), n)
+        return estimate_from_draws(value, np.clip(2*value-drawn, 0, 1), n)
     loss = lambda p, y: -np.where(y==1, np.log(clipped(p)), np.log(clipped(1-p))).mean(-1)
     order, cut = np.argsort(p, kind='stable'), np.linspace(0, n, bins+1).astype(int)
     ordered = p[order], _evened(p[order], y[order])
@@ -173,7 +173,7 @@ def separates(
     y = np.repeat([0., 1.], (len(a), len(b)))
     if not np.isfinite(np.concatenate([a, b])).all(): raise ValueError('a figure is missing or infinite: leave such rows out')
     drawn = np.concatenate([x[r.integers(len(x), size=(1000, len(x)))] for x in (a, b)], 1)
-    return estimate(auroc(np.concatenate([a, b]), y), auroc(drawn, np.broadcast_to(y, drawn.shape)), len(y))
+    return estimate_from_draws(auroc(np.concatenate([a, b]), y), auroc(drawn, np.broadcast_to(y, drawn.shape)), len(y))
 
 # %% ../../nbs/09_finetune/04_grader_reports.ipynb #27344ba2
 def length_bias(
@@ -204,4 +204,4 @@ def length_bias(
     share = np.array([len(c) for c in cells])/sum(map(len, cells))
     value = sum(w*correlation(c[None])[0] for w, c in zip(share, cells))
     drawn = sum(w*correlation(c[r.integers(len(c), size=(draws, len(c)))]) for w, c in zip(share, cells))
-    return estimate(value, drawn, sum(map(len, cells)))
+    return estimate_from_draws(value, drawn, sum(map(len, cells)))

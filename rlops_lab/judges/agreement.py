@@ -10,7 +10,7 @@ __all__ = ['BINARY', 'DRAWN', 'METRICS', 'codes', 'Confusion', 'confusion', 'coh
 import warnings
 from dataclasses import dataclass
 import numpy as np
-from ..stats import wilson, Estimate, _dirichlet, estimate
+from ..stats import wilson, Estimate, dirichlet_draws, estimate_from_draws
 
 # %% ../../nbs/07_judges/05_agreement.ipynb #89724ef5
 BINARY = ('fail', 'pass')
@@ -124,11 +124,11 @@ def _tables(counts, drawn, pool, rng):
     "The table as shares, and [draws, labels, verdicts] of its posterior"
     table, size = counts.table, len(counts.levels)
     prior = table+2/size**2
-    if drawn=='random': return table/max(table.sum(), 1), _dirichlet(prior.ravel(), rng).reshape(-1, size, size)
-    if drawn=='label': return table/np.maximum(table.sum(1, keepdims=True), 1), _dirichlet(prior, rng)
+    if drawn=='random': return table/max(table.sum(), 1), dirichlet_draws(prior.ravel(), rng).reshape(-1, size, size)
+    if drawn=='label': return table/np.maximum(table.sum(1, keepdims=True), 1), dirichlet_draws(prior, rng)
     if missing := [str(counts.levels[i]) for i in np.flatnonzero((table.sum(0)==0)&(pool>0))]:
         raise ValueError(f'no label on any item with verdict {", ".join(missing)}: label some of each verdict')
-    columns, shares = _dirichlet(prior.T, rng), _dirichlet(pool+2/size, rng)
+    columns, shares = dirichlet_draws(prior.T, rng), dirichlet_draws(pool+2/size, rng)
     return (table/np.maximum(table.sum(0), 1))*(pool/pool.sum()), (columns*shares[..., None]).swapaxes(-2, -1)
 
 def calibrate(
@@ -150,11 +150,11 @@ def calibrate(
     if drawn=='verdict': _of_others(from_pool, known)
     pool = np.bincount(codes(verdicts, levels, 'verdict')[from_pool|~known]+1, minlength=len(levels)+1)[1:]
     share, draws = _tables(counts, drawn, pool, np.random.default_rng(seed))
-    nothing = estimate(np.nan, None, n)
-    of_all = lambda f: nothing if drawn=='label' else estimate(f(share), f(draws), n)
+    nothing = estimate_from_draws(np.nan, None, n)
+    of_all = lambda f: nothing if drawn=='label' else estimate_from_draws(f(share), f(draws), n)
     with np.errstate(invalid='ignore', divide='ignore'):
         right = lambda t, i: t[..., i, i]/t[..., i, :].sum(-1)
-        recall = {level: estimate(right(share, i), right(draws, i), table[i].sum()) for i, level in enumerate(levels)}
+        recall = {level: estimate_from_draws(right(share, i), right(draws, i), table[i].sum()) for i, level in enumerate(levels)}
     return Calibration(counts, drawn, recall, of_all(lambda t: np.trace(t, axis1=-2, axis2=-1)), of_all(lambda t: cohen_kappa(t, weights)),
                        of_all(lambda t: krippendorff_alpha((t+t.swapaxes(-2, -1))*n, metric)),
                        Estimate(missed/(n+missed), *wilson(missed, n+missed), int(n+missed)))

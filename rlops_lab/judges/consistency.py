@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import bdtr
 from ..stats import wilson
 from .agreement import BINARY, codes, krippendorff_alpha
-from ..stats import Estimate, estimate
+from ..stats import Estimate, estimate_from_draws
 
 # %% ../../nbs/07_judges/07_consistency.ipynb #5648ce90
 def _coincidences(given, levels, rng=None, draws=4000):
@@ -38,7 +38,7 @@ def rater_alpha(
     rated = int(((given>=0).sum(1)>1).sum()) if given.ndim==2 else 0
     if not rated: raise ValueError('no item has two ratings: agreement needs at least two of one item')
     draws = _coincidences(given, len(levels), np.random.default_rng(seed))
-    return estimate(krippendorff_alpha(_coincidences(given, len(levels)), metric), krippendorff_alpha(draws, metric), rated)
+    return estimate_from_draws(krippendorff_alpha(_coincidences(given, len(levels)), metric), krippendorff_alpha(draws, metric), rated)
 
 # %% ../../nbs/07_judges/07_consistency.ipynb #240bd782
 @dataclass(frozen=True)
@@ -90,5 +90,5 @@ def self_consistency(
     same = lambda pairs: np.trace(pairs, axis1=-2, axis2=-1)/pairs.sum((-2, -1))
     pairs, draws = _coincidences(given, len(levels)), _coincidences(given, len(levels), np.random.default_rng(seed))
     high, low = again.max(1), np.where(again<0, len(levels), again).min(1)
-    return Consistency(estimate(same(pairs), same(draws), len(again)), over_chance, _share(int((high==low).sum()), len(again)),
+    return Consistency(estimate_from_draws(same(pairs), same(draws), len(again)), over_chance, _share(int((high==low).sum()), len(again)),
                        _share(int((given<0).sum()), given.size))

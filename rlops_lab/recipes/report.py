@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import asdict
 import numpy as np
 from ..core import Usage, transcript_html, write_json
-from ..stats import gain
+from ..stats import mcnemar_p, paired_gain
 from ..tokenomics.prices import ASSISTED_CONTACT, TWO_CORES, cost_per_resolution, machine_usd, price
 from .support_desk import Demo, over_families
 
@@ -75,6 +75,17 @@ def before_and_after(trajectories: list[dict], n: int = 10) -> str:
         out.append(f'<h3>{html.escape(family)}</h3><div style="display:flex;gap:16px"><div style="flex:1">{show("prompted")}</div><div style="flex:1">{show("ppo")}</div></div>')
     return ''.join(out)
 
+# %% ../../nbs/15_recipes/02_report.ipynb #9c138a04
+def _gain_record(before: list[bool], after: list[bool]) -> dict:
+    "What the summary keeps of a paired difference: {difference, ci95, p, n}"
+    gain = paired_gain(before, after)
+    return dict(
+        difference=gain.value,
+        ci95=[gain.low, gain.high],
+        p=mcnemar_p(before, after),
+        n=gain.n,
+    )
+
 # %% ../../nbs/15_recipes/02_report.ipynb #40d43c74
 def report(self: Demo) -> dict:
     "Write summary.json and report.html; returns the summary"
@@ -84,7 +95,7 @@ def report(self: Demo) -> dict:
     commit, dirty = state["git"]
     resolved = lambda stage: [t['kpis']['verified_resolution']==1 for t in trajectories if t['stage']==stage]
     updates = [dict(families=m['families'], **{k: m[k] for k in ('reward', 'kl_k3', 'explained_variance')}) for m in metrics if m['stage']=='ppo' and 'reward' in m]
-    summary = {s: {k: f[k] for k in (*keys, 'families')} for s,f in figures.items()} | dict(ppo_over_sft=gain(resolved('sft'), resolved('ppo')), updates=updates,
+    summary = {s: {k: f[k] for k in (*keys, 'families')} for s,f in figures.items()} | dict(ppo_over_sft=_gain_record(resolved('sft'), resolved('ppo')), updates=updates,
         rejection=state['selection'], seconds_total=sum(state['seconds'].values()), seconds=state['seconds'], seed=c.seed, git_commit=commit, git_dirty=dirty,
         model=c.model, machine=f'{platform.machine()}, {os.cpu_count()} cores, {platform.system()}', config=asdict(c))
     asked = sum((Usage(**t['usage']) for t in trajectories if t['stage']=='prompted'), Usage())

@@ -3,6 +3,7 @@
     make bench BENCH=demo [ARGS="--seeds 0 1 2 --out runs/bench --json nbs/results/support_desk.json"]
 
 Each seed is a process of its own and a run folder of its own, so that an interrupted benchmark goes on where it was."""
+
 import argparse, json, os, platform, subprocess, sys
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from _machine import processor
 
 def one_run(seed, folder, more):
     "The summary of a seed's run; it is made, gone on with, or only read. A run with other settings is refused"
-    path = folder/f'demo-seed{seed}'
+    path = folder / f'demo-seed{seed}'
     code = f"from rlops_lab.recipes.support_desk import Demo, DemoConfig; Demo(DemoConfig(seed={seed}, **{more!r}), {str(path)!r}, resume={path.exists()})()"
     subprocess.run([sys.executable, '-c', code], check=True)
-    return json.loads((path/'summary.json').read_text())
+    return json.loads((path / 'summary.json').read_text())
 
 
 def main():
@@ -24,15 +25,23 @@ def main():
     parser.add_argument('--json', help='write all summaries to this file')
     parser.add_argument('--config', default='{}', help='settings of DemoConfig as JSON, for shorter trials')
     args = parser.parse_args()
-    folder = Path(args.out); folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
     runs = [one_run(seed, folder, json.loads(args.config)) for seed in args.seeds]
     cpu = processor()
     print(f'{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}')
     for r in runs:
-        stages = '  '.join(f"{s} {r[s]['verified_resolution']:.1%} [{r[s]['ci95'][0]:.1%}, {r[s]['ci95'][1]:.1%}] of {r[s]['n']}" for s in ('prompted', 'sft', 'ppo'))
+        stages = '  '.join(
+            f"{s} {r[s]['verified_resolution']:.1%} [{r[s]['ci95'][0]:.1%}, {r[s]['ci95'][1]:.1%}] of {r[s]['n']}"
+            for s in ('prompted', 'sft', 'ppo')
+        )
         g = r['ppo_over_sft']
-        print(f"seed {r['seed']}  {r['seconds_total']/60:5.1f} min  {stages}  PPO-SFT {g['difference']:+.1%} [{g['ci95'][0]:+.1%}, {g['ci95'][1]:+.1%}], McNemar p = {g['p']:.2g}")
-    if args.json: Path(args.json).write_text(json.dumps(dict(cpu=cpu, runs=runs), indent=1)+'\n')
+        print(
+            f"seed {r['seed']}  {r['seconds_total'] / 60:5.1f} min  {stages}  PPO-SFT {g['difference']:+.1%} [{g['ci95'][0]:+.1%}, {g['ci95'][1]:+.1%}], McNemar p = {g['p']:.2g}"
+        )
+    if args.json:
+        Path(args.json).write_text(json.dumps(dict(cpu=cpu, runs=runs), indent=1) + '\n')
 
 
-if __name__=='__main__': main()
+if __name__ == '__main__':
+    main()

@@ -22,6 +22,7 @@ What differs on purpose, why, and how it is set to their convention here:
 | means over tokens are taken in each micro-batch, then over micro-batches | over all tokens of the step | how memory is cut up must not change the objective | one micro-batch; what several change is measured below |
 | temperature+1e-7 | temperature | nobody divides by 0 here: the configuration refuses it | too small to be seen |
 | whitening by process | over all processes' tokens | one batch, one scale | one process |"""
+
 import argparse, json, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -42,28 +43,54 @@ from _peer import python_of_peer
 
 EPISODES, LIMIT, EPOCHS = 8, 12, 3
 LORA = dict(r=4, lora_alpha=8, target_modules=['q_proj', 'v_proj', 'down_proj'])
-SHARED = dict(temperature=.7, kl_coef=.05, cliprange_value=.2, vf_coef=.1, gamma=1., lam=.95, learning_rate=3e-3)
+SHARED = dict(
+    temperature=0.7, kl_coef=0.05, cliprange_value=0.2, vf_coef=0.1, gamma=1.0, lam=0.95, learning_rate=3e-3
+)
 
 
 def samples(tokenizer):
     "Prompts of 5 to 12 tokens, and answers: all but the first end before the limit"
-    r, words = rng(0, 'parity'), [i for i in range(len(tokenizer)) if i not in (tokenizer.pad_token_id, tokenizer.eos_token_id)]
+    r, words = (
+        rng(0, 'parity'),
+        [i for i in range(len(tokenizer)) if i not in (tokenizer.pad_token_id, tokenizer.eos_token_id)],
+    )
     draw = lambda n: r.choice(words, n).tolist()
-    return [draw(5+i) for i in range(EPISODES)], [draw(LIMIT)]+[draw(int(n))+[tokenizer.eos_token_id] for n in r.integers(2, LIMIT-1, EPISODES-1)]
+    return [draw(5 + i) for i in range(EPISODES)], [draw(LIMIT)] + [
+        draw(int(n)) + [tokenizer.eos_token_id] for n in r.integers(2, LIMIT - 1, EPISODES - 1)
+    ]
 
 
 def ours(lora):
     "Our trainer on a tiny model, with weights that make every part of the loss count"
     model, tokenizer = tiny()
-    args = PPOConfig(num_ppo_epochs=1, num_mini_batches=1, episodes_per_update=EPISODES, micro_batch_tokens=4096, critic='adapter' if lora else 'head', truncation='terminal',
-                     whiten_advantages=False, adam_epsilon=1e-8, max_grad_norm=1e9, clip_range=.2, critic_learning_rate=SHARED['learning_rate'], **SHARED)
-    trainer = PPOTrainer(model, args, processing_class=tokenizer, peft_config=LoraConfig(task_type='CAUSAL_LM', **LORA) if lora else None)
+    args = PPOConfig(
+        num_ppo_epochs=1,
+        num_mini_batches=1,
+        episodes_per_update=EPISODES,
+        micro_batch_tokens=4096,
+        critic='adapter' if lora else 'head',
+        truncation='terminal',
+        whiten_advantages=False,
+        adam_epsilon=1e-8,
+        max_grad_norm=1e9,
+        clip_range=0.2,
+        critic_learning_rate=SHARED['learning_rate'],
+        **SHARED,
+    )
+    trainer = PPOTrainer(
+        model,
+        args,
+        processing_class=tokenizer,
+        peft_config=LoraConfig(task_type='CAUSAL_LM', **LORA) if lora else None,
+    )
     with torch.no_grad():
         torch.manual_seed(1)
         for name, p in trainer.backbone.model.named_parameters():
-            if 'lora_B' in name: p.normal_(0, .1)
-            elif not lora: p.add_(torch.randn_like(p)*.01)
-        trainer.backbone.value_head.weight.normal_(0, .1)
+            if 'lora_B' in name:
+                p.normal_(0, 0.1)
+            elif not lora:
+                p.add_(torch.randn_like(p) * 0.01)
+        trainer.backbone.value_head.weight.normal_(0, 0.1)
     trainer.backbone.value_head.bias.requires_grad_(False)
     return trainer
 
@@ -71,110 +98,217 @@ def ours(lora):
 def folders(trainer, path, lora):
     "What TRL loads: base, policy, critic and reward model, and the files of both adapters"
     b, tokenizer = trainer.backbone, trainer.tokenizer
-    base, _ = tiny(); base.save_pretrained(path/'base'); tokenizer.save_pretrained(path/'base')
+    base, _ = tiny()
+    base.save_pretrained(path / 'base')
+    tokenizer.save_pretrained(path / 'base')
     torch.manual_seed(2)
-    reward = AutoModelForSequenceClassification.from_pretrained(path/'base', num_labels=1, dtype=torch.float32)
-    with torch.no_grad(): reward.score.weight.normal_(0, .3)
-    reward.config.pad_token_id = tokenizer.pad_token_id; reward.save_pretrained(path/'reward')
-    where, score = dict(base='base', policy='base', critic='reward', reward='reward'), {'score.weight': b.value_head.weight.detach().clone()}
+    reward = AutoModelForSequenceClassification.from_pretrained(
+        path / 'base', num_labels=1, dtype=torch.float32
+    )
+    with torch.no_grad():
+        reward.score.weight.normal_(0, 0.3)
+    reward.config.pad_token_id = tokenizer.pad_token_id
+    reward.save_pretrained(path / 'reward')
+    where, score = (
+        dict(base='base', policy='base', critic='reward', reward='reward'),
+        {'score.weight': b.value_head.weight.detach().clone()},
+    )
     if lora:
-        found = {n.replace('.policy.', '.default.'): p.detach() for n, p in b.model.named_parameters() if '.policy.' in n}
-        save_file({n: p.clone() for n, p in found.items()}, path/'policy.safetensors')
-        score |= {n.removeprefix('base_model.model.').replace('.critic.', '.default.'): p.detach().clone() for n, p in b.model.named_parameters() if '.critic.' in n}
+        found = {
+            n.replace('.policy.', '.default.'): p.detach()
+            for n, p in b.model.named_parameters()
+            if '.policy.' in n
+        }
+        save_file({n: p.clone() for n, p in found.items()}, path / 'policy.safetensors')
+        score |= {
+            n.removeprefix('base_model.model.').replace('.critic.', '.default.'): p.detach().clone()
+            for n, p in b.model.named_parameters()
+            if '.critic.' in n
+        }
     else:
-        b.model.save_pretrained(path/'policy'); where['policy'] = 'policy'
-        save_file({n: p.detach().clone() for n, p in b.model.named_parameters()}, path/'policy.safetensors')
+        b.model.save_pretrained(path / 'policy')
+        where['policy'] = 'policy'
+        save_file({n: p.detach().clone() for n, p in b.model.named_parameters()}, path / 'policy.safetensors')
         score |= {n: p.detach().clone() for n, p in b.model.named_parameters() if n.startswith('model.')}
-    save_file(score, path/'critic.safetensors')
-    return {k: str(path/v) for k, v in where.items()} | {f'{r}_weights': str(path/f'{r}.safetensors') for r in ('policy', 'critic')}, reward.eval()
+    save_file(score, path / 'critic.safetensors')
+    return {k: str(path / v) for k, v in where.items()} | {
+        f'{r}_weights': str(path / f'{r}.safetensors') for r in ('policy', 'critic')
+    }, reward.eval()
 
 
 def job(path, where, prompts, answers, lora, out, micro=EPISODES, epochs=EPOCHS):
     "Write a job for `_trl110.py`"
-    config = dict(num_mini_batches=1, num_ppo_epochs=epochs, per_device_train_batch_size=micro, gradient_accumulation_steps=EPISODES//micro, total_episodes=EPISODES,
-                  response_length=LIMIT, stop_token='eos', cliprange=.2, weight_decay=0., **SHARED)
-    file = path/f'{out}.json'
-    file.write_text(json.dumps(dict(where, dtype='float32', attention='eager', lora=LORA if lora else None, prompts=prompts, samples=answers, config=config, out=str(path/f'{out}.safetensors'))))
+    config = dict(
+        num_mini_batches=1,
+        num_ppo_epochs=epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=EPISODES // micro,
+        total_episodes=EPISODES,
+        response_length=LIMIT,
+        stop_token='eos',
+        cliprange=0.2,
+        weight_decay=0.0,
+        **SHARED,
+    )
+    file = path / f'{out}.json'
+    file.write_text(
+        json.dumps(
+            dict(
+                where,
+                dtype='float32',
+                attention='eager',
+                lora=LORA if lora else None,
+                prompts=prompts,
+                samples=answers,
+                config=config,
+                out=str(path / f'{out}.safetensors'),
+            )
+        )
+    )
     return file
 
 
 def update(trainer, prompts, answers, reward, epochs):
     "The update by our public functions: tensors under TRL's conventions"
     pad, end = trainer.tokenizer.pad_token_id, trainer.tokenizer.eos_token_id
-    with torch.no_grad(): scores = [reward(input_ids=torch.tensor([p+a])).logits.item() for p, a in zip(prompts, answers)]
+    with torch.no_grad():
+        scores = [reward(input_ids=torch.tensor([p + a])).logits.item() for p, a in zip(prompts, answers)]
+
     def trajectory(p, a, score):
-        a = a+[pad]*(len(a)<LIMIT)                                                   # the filler action
+        a = a + [pad] * (len(a) < LIMIT)  # the filler action
         n = len(a)
-        return Trajectory({}, [], p+a, [0]*len(p)+[1]*n, [0.]*(len(p)+n), [-1]*len(p)+[0]*n, [score], truncated=end not in a)
+        return Trajectory(
+            {},
+            [],
+            p + a,
+            [0] * len(p) + [1] * n,
+            [0.0] * (len(p) + n),
+            [-1] * len(p) + [0] * n,
+            [score],
+            truncated=end not in a,
+        )
+
     episodes = [trajectory(*x) for x in zip(prompts, answers, scores)]
     plan = trainer.plan(episodes, list(range(EPISODES)))
     scored = trainer.score(episodes, plan)
-    real = torch.arange(scored['old'].shape[1])<torch.tensor([len(a) for a in answers])[:, None]
-    scored['reference'] = torch.where(real, scored['reference'], scored['old'])       # the filler costs no KL
+    real = torch.arange(scored['old'].shape[1]) < torch.tensor([len(a) for a in answers])[:, None]
+    scored['reference'] = torch.where(real, scored['reference'], scored['old'])  # the filler costs no KL
     s = credit(episodes, scored, trainer.args)
     n = int(real.sum())
-    s['advantages'] = whiten(s['errors'], real)*((n-1)/n)**.5
+    s['advantages'] = whiten(s['errors'], real) * ((n - 1) / n) ** 0.5
     s['weights'] = s['keep'] = real.float()
-    out = {k: s[k] for k in ('old', 'reference', 'values', 'errors', 'advantages')} | dict(real=real, mask=s['mask'], scores=torch.tensor(scores))
-    named = [*trainer.backbone.model.named_parameters(), *(('value_head.'+n, p) for n, p in trainer.backbone.value_head.named_parameters())]
+    out = {k: s[k] for k in ('old', 'reference', 'values', 'errors', 'advantages')} | dict(
+        real=real, mask=s['mask'], scores=torch.tensor(scores)
+    )
+    named = [
+        *trainer.backbone.model.named_parameters(),
+        *(('value_head.' + n, p) for n, p in trainer.backbone.value_head.named_parameters()),
+    ]
     gradients, losses, clipped = [], [], 0
-    hook = trainer.optimizer.register_step_pre_hook(lambda *_: gradients.append({n: p.grad.clone() for n, p in named if p.grad is not None}))
-    for _ in range(epochs): log = trainer.optimize(plan, s); losses.append((log['policy_loss'], log['value_loss'])); clipped += int(log['clip'])
+    hook = trainer.optimizer.register_step_pre_hook(
+        lambda *_: gradients.append({n: p.grad.clone() for n, p in named if p.grad is not None})
+    )
+    for _ in range(epochs):
+        log = trainer.optimize(plan, s)
+        losses.append((log['policy_loss'], log['value_loss']))
+        clipped += int(log['clip'])
     hook.remove()
-    return out | dict(clipped=clipped, losses=torch.tensor(losses), gradients=gradients, named={n: p.detach() for n, p in named})
+    return out | dict(
+        clipped=clipped,
+        losses=torch.tensor(losses),
+        gradients=gradients,
+        named={n: p.detach() for n, p in named},
+    )
 
 
 def theirs_named(name, lora):
     "Our name of a tensor of TRL's `PolicyAndValueWrapper`; '' for what has no counterpart"
-    if name=='value_model.score.weight': return 'value_head.weight'
-    if name.startswith('policy.'): return name.removeprefix('policy.').replace('.default.', '.policy.')
-    return 'base_model.model.'+name.removeprefix('value_model.').replace('.default.', '.critic.') if lora else ''
+    if name == 'value_model.score.weight':
+        return 'value_head.weight'
+    if name.startswith('policy.'):
+        return name.removeprefix('policy.').replace('.default.', '.policy.')
+    return (
+        'base_model.model.' + name.removeprefix('value_model.').replace('.default.', '.critic.')
+        if lora
+        else ''
+    )
 
 
-def relative(a, b): return ((a-b).norm()/b.norm().clamp(min=1e-12)).item()
+def relative(a, b):
+    return ((a - b).norm() / b.norm().clamp(min=1e-12)).item()
 
 
 def compare(a, path, lora, prompts):
     "Largest differences between our update and TRL's file: absolute for numbers a token, relative to the norm for gradients"
     b, found = load_file(path), {}
-    with safe_open(path, 'pt') as f: context = int(f.metadata()['context'])
+    with safe_open(path, 'pt') as f:
+        context = int(f.metadata()['context'])
     pad = tiny()[1].pad_token_id
-    row = {tuple(ids[:context][ids[:context]!=pad].tolist()): i for i, ids in enumerate(b['ids'])}      # TRL shuffles rows
+    row = {
+        tuple(ids[:context][ids[:context] != pad].tolist()): i for i, ids in enumerate(b['ids'])
+    }  # TRL shuffles rows
     at = [row[tuple(p)] for p in prompts]
     width = a['mask'].shape[1]
-    for name, mask in dict(old=a['real'], reference=a['real'], errors=a['mask'], advantages=a['real'], values=a['mask']).items():
-        found[name] = ((a[name]-b[name][at, :width])*mask).abs().max().item()
-    found['scores'] = (a['scores']-b['scores'][at]).abs().max().item()
+    for name, mask in dict(
+        old=a['real'], reference=a['real'], errors=a['mask'], advantages=a['real'], values=a['mask']
+    ).items():
+        found[name] = ((a[name] - b[name][at, :width]) * mask).abs().max().item()
+    found['scores'] = (a['scores'] - b['scores'][at]).abs().max().item()
     theirs = torch.stack([b['policy_loss'], b['value_loss']], 1)
     epochs = len(a['gradients']) if lora else 1
-    found['losses'] = (a['losses'][:epochs]-theirs[:epochs]).abs().max().item()
-    named = {theirs_named(n.partition('.')[2].partition('.')[2], lora): n for n in b if n.startswith('gradient.0.')}
+    found['losses'] = (a['losses'][:epochs] - theirs[:epochs]).abs().max().item()
+    named = {
+        theirs_named(n.partition('.')[2].partition('.')[2], lora): n for n in b if n.startswith('gradient.0.')
+    }
     common = {ours: n.removeprefix('gradient.0.') for ours, n in named.items() if ours}
-    if missing := set(a['gradients'][0])^set(common): raise AssertionError(f'gradients without a counterpart: {sorted(missing)[:3]}')
+    if missing := set(a['gradients'][0]) ^ set(common):
+        raise AssertionError(f'gradients without a counterpart: {sorted(missing)[:3]}')
     for i in range(epochs):
-        found[f'gradients_epoch_{i+1}'] = max(relative(a['gradients'][i][ours], b[f'gradient.{i}.{n}']) for ours, n in common.items())
-    if lora: found['weights_after'] = max((a['named'][ours]-b[f'weight.{n}']).abs().max().item() for ours, n in common.items())
+        found[f'gradients_epoch_{i + 1}'] = max(
+            relative(a['gradients'][i][ours], b[f'gradient.{i}.{n}']) for ours, n in common.items()
+        )
+    if lora:
+        found['weights_after'] = max(
+            (a['named'][ours] - b[f'weight.{n}']).abs().max().item() for ours, n in common.items()
+        )
     return found
 
 
 def case(folder, python, lora):
     "Both sides of a case, and what more than one micro-batch changes"
-    folder = Path(folder); folder.mkdir(parents=True)
-    trainer = ours(lora); prompts, answers = samples(trainer.tokenizer)
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    trainer = ours(lora)
+    prompts, answers = samples(trainer.tokenizer)
     where, reward = folders(trainer, folder, lora)
     epochs = EPOCHS if lora else 1
-    jobs = [job(folder, where, prompts, answers, lora, 'whole', epochs=epochs), job(folder, where, prompts, answers, lora, 'parts', micro=2, epochs=epochs)]
-    done = subprocess.run([python, Path(__file__).parent/'_trl110.py', *jobs], capture_output=True, text=True, timeout=1800)
-    if done.returncode: raise RuntimeError(f'TRL failed: {done.stderr[-2000:]}')
+    jobs = [
+        job(folder, where, prompts, answers, lora, 'whole', epochs=epochs),
+        job(folder, where, prompts, answers, lora, 'parts', micro=2, epochs=epochs),
+    ]
+    done = subprocess.run(
+        [python, Path(__file__).parent / '_trl110.py', *jobs], capture_output=True, text=True, timeout=1800
+    )
+    if done.returncode:
+        raise RuntimeError(f'TRL failed: {done.stderr[-2000:]}')
     a = update(trainer, prompts, answers, reward, epochs)
-    small = ours(lora); small.args.micro_batch_tokens = 24
+    small = ours(lora)
+    small.args.micro_batch_tokens = 24
     parts = update(small, prompts, answers, reward, 1)
-    whole, split = (load_file(folder/f'{name}.safetensors') for name in ('whole', 'parts'))
-    def apart(a, b, names): return relative(*(torch.cat([x[n].flatten() for n in names]) for x in (a, b)))
-    found = compare(a, folder/'whole.safetensors', lora, prompts)
-    return dict(found, value_std=a['values'][a['mask']].std().item(), tensors=len(a['gradients'][0]), clipped_tokens=a['clipped'],
-                theirs_in_micro_batches=apart(split, whole, [n for n in whole if n.startswith('gradient.0.')]),
-                ours_in_micro_batches=apart(parts['gradients'][0], a['gradients'][0], list(a['gradients'][0])))
+    whole, split = (load_file(folder / f'{name}.safetensors') for name in ('whole', 'parts'))
+
+    def apart(a, b, names):
+        return relative(*(torch.cat([x[n].flatten() for n in names]) for x in (a, b)))
+
+    found = compare(a, folder / 'whole.safetensors', lora, prompts)
+    return dict(
+        found,
+        value_std=a['values'][a['mask']].std().item(),
+        tensors=len(a['gradients'][0]),
+        clipped_tokens=a['clipped'],
+        theirs_in_micro_batches=apart(split, whole, [n for n in whole if n.startswith('gradient.0.')]),
+        ours_in_micro_batches=apart(parts['gradients'][0], a['gradients'][0], list(a['gradients'][0])),
+    )
 
 
 def main():
@@ -183,11 +317,27 @@ def main():
     args = parser.parse_args()
     python = python_of_peer()
     with tempfile.TemporaryDirectory() as folder:
-        figures = {name: case(Path(folder)/name, python, name=='lora') for name in args.cases}
+        figures = {name: case(Path(folder) / name, python, name == 'lora') for name in args.cases}
     aside = ('value_std', 'tensors', 'clipped_tokens', 'theirs_in_micro_batches')
     worst = max(x for found in figures.values() for k, x in found.items() if k not in aside)
-    for name, found in figures.items(): print(f'{name}: '+', '.join(f'{k} {x:.1e}' if isinstance(x, float) else f'{k} {x}' for k, x in found.items()))
-    print(json.dumps(dict(name='parity', figures=dict(worst=worst, **figures), goal='<=1e-4', holds=worst<=1e-4, machine=machine(), commit=git_state()[0])))
+    for name, found in figures.items():
+        print(
+            f'{name}: '
+            + ', '.join(f'{k} {x:.1e}' if isinstance(x, float) else f'{k} {x}' for k, x in found.items())
+        )
+    print(
+        json.dumps(
+            dict(
+                name='parity',
+                figures=dict(worst=worst, **figures),
+                goal='<=1e-4',
+                holds=worst <= 1e-4,
+                machine=machine(),
+                commit=git_state()[0],
+            )
+        )
+    )
 
 
-if __name__=='__main__': main()
+if __name__ == '__main__':
+    main()

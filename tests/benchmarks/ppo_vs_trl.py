@@ -13,6 +13,7 @@ TRL at its best: weights in bf16, LoRA on the policy and on the critic (whose ba
 By default: float32, all weights of policy and critic trained, a copy as the reference. Ours is in bf16 with LoRA and micro-batches of
 at most 1024 tokens, with `critic='adapter'` and `'head'`. The old policy's log-probabilities are those of sampling, as in TRL, except with the head, whose
 values need that forward pass anyway."""
+
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -21,13 +22,23 @@ os.environ.setdefault('TRL_EXPERIMENTAL_SILENCE', '1')
 from _bench import LORA, lengths, machine, peak_bytes, prompts
 
 EPISODES, LIMIT = 16, 64
-SHARED = dict(num_ppo_epochs=4, num_mini_batches=1, temperature=.7, kl_coef=.05, cliprange_value=.2, vf_coef=.1, lam=.95, gamma=1., learning_rate=1e-5)
+SHARED = dict(
+    num_ppo_epochs=4,
+    num_mini_batches=1,
+    temperature=0.7,
+    kl_coef=0.05,
+    cliprange_value=0.2,
+    vf_coef=0.1,
+    lam=0.95,
+    gamma=1.0,
+    learning_rate=1e-5,
+)
 
 
 def upper(n, model):
     "The adapters' settings, for the uppermost `n` layers; 0: all"
     most = model.config.num_hidden_layers
-    return LORA | (dict(layers_to_transform=list(range(most-min(n, most), most))) if n else {})
+    return LORA | (dict(layers_to_transform=list(range(most - min(n, most), most))) if n else {})
 
 
 def prepare(folder, name='smollm2', layers=0):
@@ -37,14 +48,28 @@ def prepare(folder, name='smollm2', layers=0):
     from peft import LoraConfig
     from rlops_lab.finetune.reward_models import reward_model
     from rlops_lab.models.load import load
+
     model, tokenizer = load(name, device='cpu', dtype=torch.bfloat16)
-    model.save_pretrained(folder/'base'); tokenizer.save_pretrained(folder/'base')
+    model.save_pretrained(folder / 'base')
+    tokenizer.save_pretrained(folder / 'base')
     asked, lora = prompts(tokenizer, EPISODES, 64), upper(layers, model)
-    pairs = Dataset.from_list([dict(prompt_ids=p[:16], chosen_ids=p[16:24], rejected_ids=p[24:48]) for p in asked[:8]])
-    scorer, _ = reward_model(model, tokenizer, pairs, folder/'fit', peft_config=LoraConfig(**lora), adapter_dir=folder/'reward_adapter',
-                             batch_size=4, max_steps=2)
-    scorer.save_pretrained(folder/'reward')
-    (folder/'work.json').write_text(json.dumps(dict(prompts=asked, limits=lengths(EPISODES, LIMIT), lora=lora)))
+    pairs = Dataset.from_list(
+        [dict(prompt_ids=p[:16], chosen_ids=p[16:24], rejected_ids=p[24:48]) for p in asked[:8]]
+    )
+    scorer, _ = reward_model(
+        model,
+        tokenizer,
+        pairs,
+        folder / 'fit',
+        peft_config=LoraConfig(**lora),
+        adapter_dir=folder / 'reward_adapter',
+        batch_size=4,
+        max_steps=2,
+    )
+    scorer.save_pretrained(folder / 'reward')
+    (folder / 'work.json').write_text(
+        json.dumps(dict(prompts=asked, limits=lengths(EPISODES, LIMIT), lora=lora))
+    )
 
 
 def ours(folder, critic, updates):
@@ -55,42 +80,89 @@ def ours(folder, critic, updates):
     from rlops_lab.core import Trajectory
     from rlops_lab.models.load import load
     from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
-    work = json.loads((folder/'work.json').read_text())
+
+    work = json.loads((folder / 'work.json').read_text())
     limit_of = {tuple(p): n for p, n in zip(work['prompts'], work['limits'])}
+
     class Limited(samplers.Reply):
         "Ends at its own length and nowhere else"
-        def __init__(self, context, *args): super().__init__(context, *args); self.most = limit_of[tuple(context)]
-        def add(self, token, logprob, stop, max_tokens): super().add(token, logprob, (), self.most)
+
+        def __init__(self, context, *args):
+            super().__init__(context, *args)
+            self.most = limit_of[tuple(context)]
+
+        def add(self, token, logprob, stop, max_tokens):
+            super().add(token, logprob, (), self.most)
+
     samplers.Reply = Limited
-    model, tokenizer = load(str(folder/'base'), device='cpu', dtype=torch.bfloat16)
-    args = PPOConfig(num_updates=updates+1, episodes_per_update=EPISODES, critic=critic, critic_learning_rate=SHARED['learning_rate'], micro_batch_tokens=1024, max_total_tokens=1024,
-                     truncation='terminal', adam_epsilon=1e-8, old_logprobs='sampler' if critic=='adapter' else 'recompute', **SHARED)
+    model, tokenizer = load(str(folder / 'base'), device='cpu', dtype=torch.bfloat16)
+    args = PPOConfig(
+        num_updates=updates + 1,
+        episodes_per_update=EPISODES,
+        critic=critic,
+        critic_learning_rate=SHARED['learning_rate'],
+        micro_batch_tokens=1024,
+        max_total_tokens=1024,
+        truncation='terminal',
+        adam_epsilon=1e-8,
+        old_logprobs='sampler' if critic == 'adapter' else 'recompute',
+        **SHARED,
+    )
     lora = LoraConfig(task_type='CAUSAL_LM', **work['lora'])
-    trainer = PPOTrainer(model, args, processing_class=tokenizer, peft_config=lora, reward_model=folder/'reward_adapter')
+    trainer = PPOTrainer(
+        model, args, processing_class=tokenizer, peft_config=lora, reward_model=folder / 'reward_adapter'
+    )
     out = dict(seconds=[], seconds_rollout=[], seconds_score=[], seconds_update=[], sampled=[])
-    for i in range(updates+1):
+    for i in range(updates + 1):
         began = time.perf_counter()
         sampler = samplers.HFSampler(trainer.backbone.base, tokenizer)
         replies = sampler.sample(work['prompts'], samplers.SamplingParams(LIMIT, args.temperature, seed=i))
-        played = [Trajectory({}, [], p+r.token_ids, [0]*len(p)+[1]*len(r.token_ids), [0.]*len(p)+r.logprobs,
-                             [-1]*len(p)+[0]*len(r.token_ids), [0.], terminated=True) for p, r in zip(work['prompts'], replies)]
-        assert [t.n_actions for t in played]==work['limits'], 'a response did not stop where it was to'
+        played = [
+            Trajectory(
+                {},
+                [],
+                p + r.token_ids,
+                [0] * len(p) + [1] * len(r.token_ids),
+                [0.0] * len(p) + r.logprobs,
+                [-1] * len(p) + [0] * len(r.token_ids),
+                [0.0],
+                terminated=True,
+            )
+            for p, r in zip(work['prompts'], replies)
+        ]
+        assert [t.n_actions for t in played] == work['limits'], 'a response did not stop where it was to'
         sampled = time.perf_counter()
         record = trainer.update(trainer.grade(played, training=True))
-        now = dict(seconds=time.perf_counter()-began, seconds_rollout=sampled-began, sampled=sum(t.n_actions for t in played))
-        for k, x in (now | {k: record[k] for k in ('seconds_score', 'seconds_update')}).items(): out[k].append(x)
+        now = dict(
+            seconds=time.perf_counter() - began,
+            seconds_rollout=sampled - began,
+            sampled=sum(t.n_actions for t in played),
+        )
+        for k, x in (now | {k: record[k] for k in ('seconds_score', 'seconds_update')}).items():
+            out[k].append(x)
     return out | dict(peak=peak_bytes())
 
 
 def theirs(folder, which, updates, micro, attention):
     "The job of one of TRL's sides"
-    best = which=='trl'
-    config = SHARED | dict(per_device_train_batch_size=micro, gradient_accumulation_steps=EPISODES//micro, total_episodes=EPISODES*(updates+1),
-                           response_length=LIMIT)
-    file = folder/f'{which}.json'
-    models = {role: str(folder/name) for role, name in dict(base='base', policy='base', critic='reward', reward='reward').items()}
-    work = json.loads((folder/'work.json').read_text())
-    how = dict(lora=work['lora'], dtype='bfloat16', attention=attention) if best else dict(lora=None, dtype='float32', attention='sdpa')
+    best = which == 'trl'
+    config = SHARED | dict(
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=EPISODES // micro,
+        total_episodes=EPISODES * (updates + 1),
+        response_length=LIMIT,
+    )
+    file = folder / f'{which}.json'
+    models = {
+        role: str(folder / name)
+        for role, name in dict(base='base', policy='base', critic='reward', reward='reward').items()
+    }
+    work = json.loads((folder / 'work.json').read_text())
+    how = (
+        dict(lora=work['lora'], dtype='bfloat16', attention=attention)
+        if best
+        else dict(lora=None, dtype='float32', attention='sdpa')
+    )
     file.write_text(json.dumps(work | models | how | dict(config=config)))
     return file
 
@@ -98,52 +170,126 @@ def theirs(folder, which, updates, micro, attention):
 def last_line(command):
     "The JSON that a process prints last"
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if done.returncode: raise RuntimeError(f'{Path(str(command[1])).name} failed: {done.stderr[-3000:]}')
+    if done.returncode:
+        raise RuntimeError(f'{Path(str(command[1])).name} failed: {done.stderr[-3000:]}')
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in dict(pairs=5, updates=2).items(): parser.add_argument(f'--{name}', type=int, default=default)
+    for name, default in dict(pairs=5, updates=2).items():
+        parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--peer-micro', type=int, default=4, help="episodes of TRL's micro-batches")
-    parser.add_argument('--peer-attention', default='sdpa', help="implementation of attention in TRL's best configuration")
-    parser.add_argument('--layers', type=int, default=0, help='adapters on so many of the uppermost layers, on both sides; 0: on all')
+    parser.add_argument(
+        '--peer-attention', default='sdpa', help="implementation of attention in TRL's best configuration"
+    )
+    parser.add_argument(
+        '--layers',
+        type=int,
+        default=0,
+        help='adapters on so many of the uppermost layers, on both sides; 0: on all',
+    )
     parser.add_argument('--sides', nargs='+', default=['trl', 'adapter', 'head', 'trl_default'])
     parser.add_argument('--model', default='smollm2', help="'tiny' shows in a minute that everything runs")
-    parser.add_argument('--side', help=argparse.SUPPRESS)                # one of ours in this process, of the folder in --folder
+    parser.add_argument(
+        '--side', help=argparse.SUPPRESS
+    )  # one of ours in this process, of the folder in --folder
     parser.add_argument('--folder', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.side=='prepare': prepare(args.folder, args.model, args.layers); print('{}'); return
-    if args.side: print(json.dumps(ours(args.folder, args.side, args.updates))); return
+    if args.side == 'prepare':
+        prepare(args.folder, args.model, args.layers)
+        print('{}')
+        return
+    if args.side:
+        print(json.dumps(ours(args.folder, args.side, args.updates)))
+        return
     from _peer import python_of_peer
     from rlops_lab.core import git_state
+
     here, python, runs = Path(__file__), python_of_peer(), {side: [] for side in args.sides}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        last_line([sys.executable, here, '--side', 'prepare', '--folder', folder, '--model', args.model, '--layers', args.layers])
+        last_line(
+            [
+                sys.executable,
+                here,
+                '--side',
+                'prepare',
+                '--folder',
+                folder,
+                '--model',
+                args.model,
+                '--layers',
+                args.layers,
+            ]
+        )
         for pair in range(args.pairs):
-            for side in args.sides[::-1 if pair%2 else 1]:
-                if side.startswith('trl'): job = [python, here.parent/'_trl110.py', theirs(folder, side, args.updates, args.peer_micro, args.peer_attention)]
-                else: job = [sys.executable, here, '--side', side, '--folder', folder, '--updates', args.updates]
+            for side in args.sides[:: -1 if pair % 2 else 1]:
+                if side.startswith('trl'):
+                    job = [
+                        python,
+                        here.parent / '_trl110.py',
+                        theirs(folder, side, args.updates, args.peer_micro, args.peer_attention),
+                    ]
+                else:
+                    job = [
+                        sys.executable,
+                        here,
+                        '--side',
+                        side,
+                        '--folder',
+                        folder,
+                        '--updates',
+                        args.updates,
+                    ]
                 runs[side].append(run := last_line(job))
                 whole, sampling = (statistics.median(run[k][1:]) for k in ('seconds', 'seconds_rollout'))
-                print(f"pair {pair} {side:11} {whole:6.1f} s an update (sampling {sampling:.1f}), peak {run['peak']/1e9:.2f} GB", flush=True)
+                print(
+                    f"pair {pair} {side:11} {whole:6.1f} s an update (sampling {sampling:.1f}), peak {run['peak'] / 1e9:.2f} GB",
+                    flush=True,
+                )
     median = lambda side, f: statistics.median(f(r) for r in runs[side])
-    seconds, gigabytes = lambda r: statistics.median(r['seconds'][1:]), lambda r: r['peak']/1e9
-    figures = dict(model=args.model, n=args.pairs, updates=args.updates, layers=args.layers, sampled=runs[args.sides[0]][0]['sampled'][-1], attention=args.peer_attention,
-                   micro=args.peer_micro)
-    for side in runs: figures |= {f'{side}_seconds': round(median(side, seconds), 2), f'{side}_gb': round(median(side, gigabytes), 2)}
+    seconds, gigabytes = lambda r: statistics.median(r['seconds'][1:]), lambda r: r['peak'] / 1e9
+    figures = dict(
+        model=args.model,
+        n=args.pairs,
+        updates=args.updates,
+        layers=args.layers,
+        sampled=runs[args.sides[0]][0]['sampled'][-1],
+        attention=args.peer_attention,
+        micro=args.peer_micro,
+    )
+    for side in runs:
+        figures |= {
+            f'{side}_seconds': round(median(side, seconds), 2),
+            f'{side}_gb': round(median(side, gigabytes), 2),
+        }
     holds = []
     for mine in [s for s in runs if not s.startswith('trl')]:
         for peer, goal in (('trl', 3), ('trl_default', 10)):
-            if peer not in runs: continue
-            times = statistics.median(seconds(b)/seconds(a) for a, b in zip(runs[mine], runs[peer]))
-            figures[f'{mine}_times_faster_than_{peer}'] = round(times, 2); holds.append(times>=goal)
+            if peer not in runs:
+                continue
+            times = statistics.median(seconds(b) / seconds(a) for a, b in zip(runs[mine], runs[peer]))
+            figures[f'{mine}_times_faster_than_{peer}'] = round(times, 2)
+            holds.append(times >= goal)
         if 'trl' in runs:
-            share = statistics.median(a['peak']/b['peak'] for a, b in zip(runs[mine], runs['trl']))
-            figures[f'{mine}_peak_share_of_trl'] = round(share, 3); holds.append(share<=.5)
+            share = statistics.median(a['peak'] / b['peak'] for a, b in zip(runs[mine], runs['trl']))
+            figures[f'{mine}_peak_share_of_trl'] = round(share, 3)
+            holds.append(share <= 0.5)
     goal = '>=3x TRL at its best, >=10x its default, <=0.5x the memory of its best'
-    print(json.dumps(dict(name='ppo_vs_trl', figures=figures, goal=goal, holds=bool(holds) and all(holds), machine=machine(), commit=git_state()[0])))
+    print(
+        json.dumps(
+            dict(
+                name='ppo_vs_trl',
+                figures=figures,
+                goal=goal,
+                holds=bool(holds) and all(holds),
+                machine=machine(),
+                commit=git_state()[0],
+            )
+        )
+    )
 
 
-if __name__=='__main__': main()
+if __name__ == '__main__':
+    main()

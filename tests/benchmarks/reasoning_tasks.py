@@ -2,6 +2,7 @@
 
 make bench BENCH=reasoning_tasks [ARGS='--n 3']
 """
+
 import argparse, json, os, time
 from importlib.metadata import version
 
@@ -11,7 +12,9 @@ from rlops_lab.core import git_state
 from rlops_lab.environments.adapters import ReasoningGym, reasoning_gym_answer, reasoning_gym_rows
 from _machine import processor
 
-PARTS = dict(datasets=[dict(name='chain_sum', weight=1), dict(name='leg_counting', weight=1)])       # `composite` mixes others, and must be told which
+PARTS = dict(
+    datasets=[dict(name='chain_sum', weight=1), dict(name='leg_counting', weight=1)]
+)  # `composite` mixes others, and must be told which
 
 
 def main():
@@ -24,25 +27,52 @@ def main():
     for name in names:
         scores, own, fault, start = [], 0, '', time.perf_counter()
         try:
-            for row in reasoning_gym_rows(name, args.n, seed=1, **(PARTS if name=='composite' else {})):
+            for row in reasoning_gym_rows(name, args.n, seed=1, **(PARTS if name == 'composite' else {})):
                 env = ReasoningGym()
                 assert isinstance(env.reset(**row), str)
                 answer = reasoning_gym_answer(env)
-                if answer is None: continue
-                own += 1; env.answer(answer); scores.append(env.get_reward())
-        except Exception as e: fault = f'{type(e).__name__}: {e}'[:120]
-        table.append(dict(name=name, scores=scores, answers=own, fault=fault, seconds=time.perf_counter()-start))
-        print(f"{name:32} {'fault: '+fault if fault else 'no answer given' if not own else ' '.join(f'{s:.2f}' for s in scores):24} {table[-1]['seconds']:6.1f} s", flush=True)
+                if answer is None:
+                    continue
+                own += 1
+                env.answer(answer)
+                scores.append(env.get_reward())
+        except Exception as e:
+            fault = f'{type(e).__name__}: {e}'[:120]
+        table.append(
+            dict(name=name, scores=scores, answers=own, fault=fault, seconds=time.perf_counter() - start)
+        )
+        print(
+            f"{name:32} {'fault: ' + fault if fault else 'no answer given' if not own else ' '.join(f'{s:.2f}' for s in scores):24} {table[-1]['seconds']:6.1f} s",
+            flush=True,
+        )
     loaded = [t for t in table if not t['fault']]
-    right = [t for t in loaded if t['answers']==args.n and all(s==1 for s in t['scores'])]
+    right = [t for t in loaded if t['answers'] == args.n and all(s == 1 for s in t['scores'])]
     silent = [t['name'] for t in loaded if not t['answers']]
     wrong = {t['name']: t['scores'] for t in loaded if t['answers'] and t not in right}
-    print(json.dumps(dict(name='reasoning_tasks', figures=dict(
-        data_sets=len(names), loaded=len(loaded), n=args.n, own_answers_score_1=len(right), give_no_answer=silent, below_1=wrong,
-        faults={t['name']: t['fault'] for t in table if t['fault']}, seconds=round(time.perf_counter()-began), slowest=[t['name'] for t in sorted(table, key=lambda t: -t['seconds'])[:5]],
-        reasoning_gym=version('reasoning-gym')),
-        goal='every data set loads, and each answer that a data set gives scores 1', holds=len(loaded)==len(names) and not wrong,
-        machine=f'{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}', commit=git_state()[0])))
+    print(
+        json.dumps(
+            dict(
+                name='reasoning_tasks',
+                figures=dict(
+                    data_sets=len(names),
+                    loaded=len(loaded),
+                    n=args.n,
+                    own_answers_score_1=len(right),
+                    give_no_answer=silent,
+                    below_1=wrong,
+                    faults={t['name']: t['fault'] for t in table if t['fault']},
+                    seconds=round(time.perf_counter() - began),
+                    slowest=[t['name'] for t in sorted(table, key=lambda t: -t['seconds'])[:5]],
+                    reasoning_gym=version('reasoning-gym'),
+                ),
+                goal='every data set loads, and each answer that a data set gives scores 1',
+                holds=len(loaded) == len(names) and not wrong,
+                machine=f'{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}',
+                commit=git_state()[0],
+            )
+        )
+    )
 
 
-if __name__=='__main__': main()
+if __name__ == '__main__':
+    main()

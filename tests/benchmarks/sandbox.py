@@ -5,6 +5,7 @@
 Rate: the solutions of this project's tasks against their tests, one after the other on one core, by `run_tests` in Monty and by a fresh interpreter that
 runs program and tests in one file (no isolation at all), in turn, `--repeats` times, by the clock and by processor time: all tasks, those whose tests are
 compared, and those whose tests run. With `--data`, HumanEval (openai/human-eval) in each sandbox. Attacks: those of `tests/test_sandbox.py`."""
+
 import argparse, gzip, json, os, resource, statistics, subprocess, sys, tempfile, time
 from collections import Counter
 from pathlib import Path
@@ -15,30 +16,37 @@ from rlops_lab.environments.coding.sandbox import Limits, bubblewrap_fault
 from rlops_lab.environments.coding.unit_tests import run_tests
 from _machine import processor
 
-PATIENT = Limits(seconds=30.)      # a busy machine is no reason for a wrong program
+PATIENT = Limits(seconds=30.0)  # a busy machine is no reason for a wrong program
 
 
 def subprocess_check(row):
     "Program and tests in one file, in an interpreter of their own"
     with tempfile.NamedTemporaryFile('w', suffix='.py') as f:
-        f.write('\n'.join([row['solution'], f"candidate = {row['functions'][0]}", *row['tests']])); f.flush()
-        return subprocess.run([sys.executable, f.name], capture_output=True).returncode==0
+        f.write('\n'.join([row['solution'], f"candidate = {row['functions'][0]}", *row['tests']]))
+        f.flush()
+        return subprocess.run([sys.executable, f.name], capture_output=True).returncode == 0
 
 
 def cpu_seconds():
     "Processor time of this process, its workers and everything that has ended; unlike wall time, it does not depend on who else is at work"
+
     def used(p):
-        try: return sum(int(t.read_text().split()[0]) for t in Path(p).glob('task/*/schedstat'))/1e9
-        except OSError: return 0.
+        try:
+            return sum(int(t.read_text().split()[0]) for t in Path(p).glob('task/*/schedstat')) / 1e9
+        except OSError:
+            return 0.0
+
     me = os.getpid()
-    workers = [p for p in Path('/proc').glob('[0-9]*') if parent(p)==me]
+    workers = [p for p in Path('/proc').glob('[0-9]*') if parent(p) == me]
     done = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return sum(map(used, [f'/proc/{me}', *workers]))+done.ru_utime+done.ru_stime
+    return sum(map(used, [f'/proc/{me}', *workers])) + done.ru_utime + done.ru_stime
 
 
 def parent(p):
-    try: return int((p/'stat').read_text().rsplit(')', 1)[1].split()[1])
-    except OSError: return 0
+    try:
+        return int((p / 'stat').read_text().rsplit(')', 1)[1].split()[1])
+    except OSError:
+        return 0
 
 
 def measured(check, rows):
@@ -47,78 +55,157 @@ def measured(check, rows):
     for row in rows:
         start = time.perf_counter()
         assert check(row)
-        seconds.append(time.perf_counter()-start)
-    return len(rows)/(time.perf_counter()-begin), 1e3*(cpu_seconds()-cpu)/len(rows), seconds
+        seconds.append(time.perf_counter() - start)
+    return len(rows) / (time.perf_counter() - begin), 1e3 * (cpu_seconds() - cpu) / len(rows), seconds
 
 
 def rates(rows, repeats, passes):
     "Both in turn, and the ratio of each pair, by the clock and by processor time; and task by task, since a few that compute for long decide the sum"
-    def ours(row): return run_tests(row['solution'], row['tests'], row['functions'], row.get('setup', ''), PATIENT, 'monty').ok
-    rows = [r for r in rows if ours(r)]                                 # the pool starts, and what Monty lacks is left out
-    pairs = [(*measured(ours, rows*passes), *measured(subprocess_check, rows)) for _ in range(repeats)]
-    def middle(values): return round(statistics.median(values), 2)
-    def of_task(i, side): return statistics.median(s for p in pairs for s in p[side][i::len(rows)])
-    ratios, cpu, tasks = [p[0]/p[3] for p in pairs], [p[4]/p[1] for p in pairs], [of_task(i, 5)/of_task(i, 2) for i in range(len(rows))]
-    return dict(ours_per_s=middle(p[0] for p in pairs), subprocess_per_s=middle(p[3] for p in pairs), ratio=middle(ratios),
-                range=[round(min(ratios), 2), round(max(ratios), 2)], ours_cpu_ms=middle(p[1] for p in pairs), subprocess_cpu_ms=middle(p[4] for p in pairs),
-                cpu_ratio=middle(cpu), n=repeats, tasks=len(rows), task_ratio=middle(tasks), tasks_at_30=sum(t>=30 for t in tasks))
+
+    def ours(row):
+        return run_tests(
+            row['solution'], row['tests'], row['functions'], row.get('setup', ''), PATIENT, 'monty'
+        ).ok
+
+    rows = [r for r in rows if ours(r)]  # the pool starts, and what Monty lacks is left out
+    pairs = [(*measured(ours, rows * passes), *measured(subprocess_check, rows)) for _ in range(repeats)]
+
+    def middle(values):
+        return round(statistics.median(values), 2)
+
+    def of_task(i, side):
+        return statistics.median(s for p in pairs for s in p[side][i :: len(rows)])
+
+    ratios, cpu, tasks = (
+        [p[0] / p[3] for p in pairs],
+        [p[4] / p[1] for p in pairs],
+        [of_task(i, 5) / of_task(i, 2) for i in range(len(rows))],
+    )
+    return dict(
+        ours_per_s=middle(p[0] for p in pairs),
+        subprocess_per_s=middle(p[3] for p in pairs),
+        ratio=middle(ratios),
+        range=[round(min(ratios), 2), round(max(ratios), 2)],
+        ours_cpu_ms=middle(p[1] for p in pairs),
+        subprocess_cpu_ms=middle(p[4] for p in pairs),
+        cpu_ratio=middle(cpu),
+        n=repeats,
+        tasks=len(rows),
+        task_ratio=middle(tasks),
+        tasks_at_30=sum(t >= 30 for t in tasks),
+    )
 
 
 def humaneval_rows(path):
-    return [dict(r, solution=r['prompt']+r['canonical_solution'], setup=r['prompt'], tests=[r['test']+'\ncheck(candidate)'], functions=[r['entry_point']])
-            for r in map(json.loads, gzip.open(path, 'rt'))]
+    return [
+        dict(
+            r,
+            solution=r['prompt'] + r['canonical_solution'],
+            setup=r['prompt'],
+            tests=[r['test'] + '\ncheck(candidate)'],
+            functions=[r['entry_point']],
+        )
+        for r in map(json.loads, gzip.open(path, 'rt'))
+    ]
 
 
 def human_eval(path, kind):
     "HumanEval's own solutions in one sandbox: passed, seconds, what did not pass"
     rows = humaneval_rows(path)
     begin = time.perf_counter()
-    found = {r['task_id']: run_tests(r['solution'], r['tests'], r['functions'], r['setup'], PATIENT, kind) for r in rows}
-    return dict(passed=sum(v.ok for v in found.values()), of=len(rows), seconds=round(time.perf_counter()-begin, 1),
-                others={k: f'{v.status}: {v.message[:90]}' for k,v in found.items() if not v.ok})
+    found = {
+        r['task_id']: run_tests(r['solution'], r['tests'], r['functions'], r['setup'], PATIENT, kind)
+        for r in rows
+    }
+    return dict(
+        passed=sum(v.ok for v in found.values()),
+        of=len(rows),
+        seconds=round(time.perf_counter() - begin, 1),
+        others={k: f'{v.status}: {v.message[:90]}' for k, v in found.items() if not v.ok},
+    )
 
 
 def attacks(kind):
     "The hostile programs of the tests: how many passed, the words for the others, the longest check"
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'environments'/'coding'))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'environments' / 'coding'))
     from test_sandbox import HOSTILE, LIMITS, TESTS
-    folder = Path(tempfile.mkdtemp(dir='/var/tmp')); canary = folder/'canary'; canary.write_text('unharmed')
-    found = [run_tests(program.replace('CANARY', str(canary)), TESTS, ['answer'], limits=LIMITS, sandbox=kind) for *_,program in HOSTILE.values()]
-    harmed = canary.read_text()!='unharmed' or len(list(folder.iterdir()))>1
-    canary.unlink(); folder.rmdir()
-    return dict(programs=len(found), passed=sum(v.ok for v in found), harmed=harmed, longest=round(max(v.seconds for v in found), 1),
-                limit=LIMITS.seconds, verdicts=dict(Counter(v.status for v in found)))
+
+    folder = Path(tempfile.mkdtemp(dir='/var/tmp'))
+    canary = folder / 'canary'
+    canary.write_text('unharmed')
+    found = [
+        run_tests(program.replace('CANARY', str(canary)), TESTS, ['answer'], limits=LIMITS, sandbox=kind)
+        for *_, program in HOSTILE.values()
+    ]
+    harmed = canary.read_text() != 'unharmed' or len(list(folder.iterdir())) > 1
+    canary.unlink()
+    folder.rmdir()
+    return dict(
+        programs=len(found),
+        passed=sum(v.ok for v in found),
+        harmed=harmed,
+        longest=round(max(v.seconds for v in found), 1),
+        limit=LIMITS.seconds,
+        verdicts=dict(Counter(v.status for v in found)),
+    )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', help='HumanEval.jsonl.gz')
-    for name, default in {'repeats': 5, 'passes': 5}.items(): parser.add_argument(f'--{name}', type=int, default=default)
+    for name, default in {'repeats': 5, 'passes': 5}.items():
+        parser.add_argument(f'--{name}', type=int, default=default)
     args = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])        # one core for both: checks are counted, not cores
-    ours = coding_tasks()+coding_tasks('eval')
+    os.sched_setaffinity(
+        0, sorted(os.sched_getaffinity(0))[:1]
+    )  # one core for both: checks are counted, not cores
+    ours = coding_tasks() + coding_tasks('eval')
     compared = [r for r in ours if unit_tests._table(tuple(r['tests']), tuple(r['functions']))]
-    sets = {'our tasks': ours, 'our tasks, tests compared': compared, 'our tasks, tests that run': [r for r in ours if r not in compared]}
+    sets = {
+        'our tasks': ours,
+        'our tasks, tests compared': compared,
+        'our tasks, tests that run': [r for r in ours if r not in compared],
+    }
     if args.data:
         every_fourth = humaneval_rows(args.data)[::4]
         sets['HumanEval, every fourth'] = every_fourth
-        sets['of these, tests compared'] = [r for r in every_fourth if unit_tests._table(tuple(r['tests']), tuple(r['functions']))]
+        sets['of these, tests compared'] = [
+            r for r in every_fourth if unit_tests._table(tuple(r['tests']), tuple(r['functions']))
+        ]
     figures = dict(rates={})
-    for name,rows in sets.items():
+    for name, rows in sets.items():
         figures['rates'][name] = rates(rows, args.repeats, args.passes)
         print(f"rates, {name}: {figures['rates'][name]}", flush=True)
-    kinds = ['monty']+['bubblewrap']*(not bubblewrap_fault())
-    if bubblewrap_fault(): print(bubblewrap_fault())
-    if args.data: figures['human_eval'] = {kind: human_eval(args.data, kind) for kind in [*kinds, 'auto']}
-    for kind,found in figures.get('human_eval', {}).items(): print(f'HumanEval in {kind}: {found}', flush=True)
+    kinds = ['monty'] + ['bubblewrap'] * (not bubblewrap_fault())
+    if bubblewrap_fault():
+        print(bubblewrap_fault())
+    if args.data:
+        figures['human_eval'] = {kind: human_eval(args.data, kind) for kind in [*kinds, 'auto']}
+    for kind, found in figures.get('human_eval', {}).items():
+        print(f'HumanEval in {kind}: {found}', flush=True)
     figures['attacks'] = {kind: attacks(kind) for kind in kinds}
-    for kind,found in figures['attacks'].items(): print(f'attacks in {kind}: {found}', flush=True)
-    passed = {kind: f['passed'] for kind,f in figures.get('human_eval', {}).items()}
+    for kind, found in figures['attacks'].items():
+        print(f'attacks in {kind}: {found}', flush=True)
+    passed = {kind: f['passed'] for kind, f in figures.get('human_eval', {}).items()}
     goal = 'at least 30x the rate of a bare subprocess; HumanEval 162 of 164 in Monty and 164 in bubblewrap; no attack passes or harms'
-    holds = (figures['rates']['our tasks']['ratio']>=30 and not any(a['passed'] or a['harmed'] for a in figures['attacks'].values())
-             and (not args.data or passed['monty']>=162 and passed.get('bubblewrap', 164)>=164))
-    print(json.dumps(dict(name='sandbox', figures=figures, goal=goal, holds=holds, machine=f'{processor()}, one core, Python {sys.version.split()[0]}',
-                          commit=git_state()[0])))
+    holds = (
+        figures['rates']['our tasks']['ratio'] >= 30
+        and not any(a['passed'] or a['harmed'] for a in figures['attacks'].values())
+        and (not args.data or passed['monty'] >= 162 and passed.get('bubblewrap', 164) >= 164)
+    )
+    print(
+        json.dumps(
+            dict(
+                name='sandbox',
+                figures=figures,
+                goal=goal,
+                holds=holds,
+                machine=f'{processor()}, one core, Python {sys.version.split()[0]}',
+                commit=git_state()[0],
+            )
+        )
+    )
 
 
-if __name__=='__main__': main()
+if __name__ == '__main__':
+    main()

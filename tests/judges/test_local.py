@@ -1,4 +1,5 @@
 "A model in this process as a judge: batches, threads, time-outs, versions and forms; and the same judge before a vLLM server"
+
 import asyncio, json, math, sys, threading, time
 from pathlib import Path
 
@@ -13,150 +14,238 @@ from rlops_lab.judges.prompts import messages_for
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models.load import load
 
-RUBRIC = Rubric('helpful', 'You check one answer.', .5, (Criterion('helps', 'Does the answer help?', ('no', 'yes')),))
+RUBRIC = Rubric(
+    'helpful', 'You check one answer.', 0.5, (Criterion('helps', 'Does the answer help?', ('no', 'yes')),)
+)
 HELLO = [dict(role='user', content='hello')]
-def items(n): return [dict(prompt='Where is it?', completion=f'It comes on day {i}.') for i in range(n)]
+
+
+def items(n):
+    return [dict(prompt='Where is it?', completion=f'It comes on day {i}.') for i in range(n)]
+
 
 @pytest.fixture(scope='module')
-def tiny(): return load('tiny')
+def tiny():
+    return load('tiny')
+
 
 @pytest.fixture
-def ask(tiny): return LocalEndpoint(*tiny)
+def ask(tiny):
+    return LocalEndpoint(*tiny)
+
 
 def test_calls_of_every_kind_share_a_loop_and_each_gets_its_own_answer(ask):
     "Many at once, of different lengths and settings, give what each gives alone"
-    calls = [dict(messages=messages_for(RUBRIC, RUBRIC.criteria[0], x), max_tokens=n, temperature=t, seed=s)
-             for x in items(5) for n, t, s in ((3, 0., 0), (6, 1., 1), (6, 1., 2))]
-    async def together(): return await asyncio.gather(*(ask(**c) for c in calls))
+    calls = [
+        dict(messages=messages_for(RUBRIC, RUBRIC.criteria[0], x), max_tokens=n, temperature=t, seed=s)
+        for x in items(5)
+        for n, t, s in ((3, 0.0, 0), (6, 1.0, 1), (6, 1.0, 2))
+    ]
+
+    async def together():
+        return await asyncio.gather(*(ask(**c) for c in calls))
+
     many, ran = run_here(together()), list(ask.batches)
-    assert sum(ran)==15 and len(ran)==2                                  # two settings, two batches
+    assert sum(ran) == 15 and len(ran) == 2  # two settings, two batches
     alone = [run_here(ask(**c)) for c in calls]
-    assert [r.text for r in many]==[r.text for r in alone]
-    assert all(r.usage.prompt_tokens>r.usage.cached_tokens>=0 and r.usage.calls==1 and r.usage.seconds>0 for r in many)
-    assert {r.usage.completion_tokens for r in many}<={1, 2, 3, 4, 5, 6} and not ask.sampler.ids
+    assert [r.text for r in many] == [r.text for r in alone]
+    assert all(
+        r.usage.prompt_tokens > r.usage.cached_tokens >= 0 and r.usage.calls == 1 and r.usage.seconds > 0
+        for r in many
+    )
+    assert {r.usage.completion_tokens for r in many} <= {1, 2, 3, 4, 5, 6} and not ask.sampler.ids
+
 
 def test_a_large_judge_runs_in_batches_of_the_size_that_was_given(tiny):
-    ask = LocalEndpoint(*tiny, batch=8, prefixes=1)                      # and common beginnings are dropped between them
+    ask = LocalEndpoint(*tiny, batch=8, prefixes=1)  # and common beginnings are dropped between them
     verdicts = Judge(ask, RUBRIC, mode='logprobs', structured=True, concurrency=8).grade(items(20))
-    assert all(v.score is not None for v in verdicts) and sum(ask.batches)==20 and max(ask.batches)==8
+    assert all(v.score is not None for v in verdicts) and sum(ask.batches) == 20 and max(ask.batches) == 8
     whole = Judge(LocalEndpoint(*tiny), RUBRIC, mode='logprobs', structured=True).grade(items(20))
-    assert [v.score for v in verdicts]==pytest.approx([v.score for v in whole], abs=1e-5)
+    assert [v.score for v in verdicts] == pytest.approx([v.score for v in whole], abs=1e-5)
+
 
 def test_equal_calls_of_two_judges_are_one_row(ask):
     judges = [Judge(ask, RUBRIC, mode='logprobs', structured=True) for _ in range(2)]
-    async def both(): return await asyncio.gather(*(j._grade_all(items(3)) for j in judges))
+
+    async def both():
+        return await asyncio.gather(*(j._grade_all(items(3)) for j in judges))
+
     first, second = run_here(both())
-    assert [v.score for v in first]==[v.score for v in second] and ask.batches==[3]
+    assert [v.score for v in first] == [v.score for v in second] and ask.batches == [3]
+
 
 def test_two_endpoints_take_turns_at_one_model(tiny):
     "A panel of two templates on the same weights: their threads must not meet inside the model"
-    panel = Panel([Judge(LocalEndpoint(*tiny, name=n), RUBRIC, mode='logprobs', structured=True) for n in ('a', 'b')])
+    panel = Panel(
+        [Judge(LocalEndpoint(*tiny, name=n), RUBRIC, mode='logprobs', structured=True) for n in ('a', 'b')]
+    )
     assert all(v.score is not None for v in panel.grade(items(6)))
-    assert tiny[0].config._attn_implementation!='rlops_rows'
+    assert tiny[0].config._attn_implementation != 'rlops_rows'
+
 
 def test_a_loop_of_ones_own_works_and_ends(ask):
     "asyncio.run, with the loop gone afterwards, twice"
-    for _ in range(2): assert asyncio.run(ask(HELLO, max_tokens=4)).text
+    for _ in range(2):
+        assert asyncio.run(ask(HELLO, max_tokens=4)).text
     assert not ask.waiting and not ask.workers
+
 
 def test_a_batch_that_nobody_waits_for_is_dropped(tiny):
     ask = LocalEndpoint(*tiny)
     pick, steps = ask.sampler.pick, []
-    def slow(*args): time.sleep(.05); steps.append(1); return pick(*args)
+
+    def slow(*args):
+        time.sleep(0.05)
+        steps.append(1)
+        return pick(*args)
+
     ask.sampler.pick = slow
-    judge = Judge(ask, RUBRIC, timeout=.3, attempts=1, max_tokens=400)
-    with pytest.warns(UserWarning, match='no answer within 0.3 s'): assert judge.grade(items(1))[0].score is None
-    time.sleep(.5)
-    assert len(steps)<100 and not ask.waiting                            # not all of its 400 tokens
+    judge = Judge(ask, RUBRIC, timeout=0.3, attempts=1, max_tokens=400)
+    with pytest.warns(UserWarning, match='no answer within 0.3 s'):
+        assert judge.grade(items(1))[0].score is None
+    time.sleep(0.5)
+    assert len(steps) < 100 and not ask.waiting  # not all of its 400 tokens
     ask.sampler.pick = pick
-    assert run_here(ask(HELLO, max_tokens=2)).text is not None           # and the next one is answered
+    assert run_here(ask(HELLO, max_tokens=2)).text is not None  # and the next one is answered
+
 
 def test_an_error_of_the_model_is_a_reason_and_not_a_hang(ask):
-    def broken(*args): raise RuntimeError('out of memory')
+    def broken(*args):
+        raise RuntimeError('out of memory')
+
     ask.sampler.pick = broken
     with pytest.warns(UserWarning, match='RuntimeError: out of memory'):
-        assert [v.score for v in Judge(ask, RUBRIC, pause=0.).grade(items(2))]==[None]*2
+        assert [v.score for v in Judge(ask, RUBRIC, pause=0.0).grade(items(2))] == [None] * 2
     ask.sync()
     assert run_here(ask(HELLO, max_tokens=2)) and not ask.sampler.ids
 
+
 def test_what_cannot_be_asked_is_refused_once(ask):
-    with pytest.raises(Refused, match='more than the context of 8192'): run_here(ask([dict(role='user', content='word '*9000)]))
-    with pytest.raises(Refused, match='raise max_tokens'): run_here(ask(HELLO, schema=dict(type='object', properties=dict(reason=dict(type='string'))), max_tokens=3))
-    for schema in (dict(type='array'), dict(type='object'), dict(type='object', properties=dict(a=dict(type='number')))):
-        with pytest.raises(Refused, match='keeps to an object whose properties are strings'): run_here(ask(HELLO, schema=schema))
+    with pytest.raises(Refused, match='more than the context of 8192'):
+        run_here(ask([dict(role='user', content='word ' * 9000)]))
+    with pytest.raises(Refused, match='raise max_tokens'):
+        run_here(
+            ask(HELLO, schema=dict(type='object', properties=dict(reason=dict(type='string'))), max_tokens=3)
+        )
+    for schema in (
+        dict(type='array'),
+        dict(type='object'),
+        dict(type='object', properties=dict(a=dict(type='number'))),
+    ):
+        with pytest.raises(Refused, match='keeps to an object whose properties are strings'):
+            run_here(ask(HELLO, schema=schema))
     assert not ask.batches and not ask.waiting
 
-@pytest.mark.parametrize('bad', [dict(batch=0), dict(wait=-1.), dict(wait=math.nan), dict(prefixes=0)])
+
+@pytest.mark.parametrize('bad', [dict(batch=0), dict(wait=-1.0), dict(wait=math.nan), dict(prefixes=0)])
 def test_bad_settings_are_refused(tiny, bad):
-    with pytest.raises(ValueError, match='at least 1'): LocalEndpoint(*tiny, **bad)
+    with pytest.raises(ValueError, match='at least 1'):
+        LocalEndpoint(*tiny, **bad)
+
 
 # ---- versions
 
+
 def test_the_version_follows_weights_and_adapters():
     from peft import LoraConfig, get_peft_model
+
     model, tokenizer = load('tiny')
     base = weights_hash(model)
-    assert base==weights_hash(load('tiny')[0])
-    tuned = get_peft_model(model, LoraConfig(r=4, target_modules='all-linear', init_lora_weights=False)).eval()
+    assert base == weights_hash(load('tiny')[0])
+    tuned = get_peft_model(
+        model, LoraConfig(r=4, target_modules='all-linear', init_lora_weights=False)
+    ).eval()
     on = weights_hash(tuned)
-    with tuned.disable_adapter(): off = weights_hash(tuned)
-    assert len({base, on, off})==3
+    with tuned.disable_adapter():
+        off = weights_hash(tuned)
+    assert len({base, on, off}) == 3
     ask = LocalEndpoint(tuned, tokenizer)
     before = run_here(ask(HELLO, top=5, max_tokens=1)).top
-    with torch.no_grad(): next(p for n, p in tuned.named_parameters() if 'lora_B' in n).add_(.5)
-    assert run_here(ask(HELLO, top=5, max_tokens=1)).top==before and ask.revision==on      # the sampler holds merged weights until it is told
+    with torch.no_grad():
+        next(p for n, p in tuned.named_parameters() if 'lora_B' in n).add_(0.5)
+    assert (
+        run_here(ask(HELLO, top=5, max_tokens=1)).top == before and ask.revision == on
+    )  # the sampler holds merged weights until it is told
     ask.sync()
-    assert ask.revision!=on and run_here(ask(HELLO, top=5, max_tokens=1)).top!=before
+    assert ask.revision != on and run_here(ask(HELLO, top=5, max_tokens=1)).top != before
+
 
 # ---- forms
 
 WORDS = st.text(st.characters(codec='utf-8', exclude_categories=('Cc', 'Cs')), min_size=1, max_size=8)
 
+
 @settings(max_examples=40, deadline=None)
-@given(st.lists(WORDS, min_size=1, max_size=5, unique=True), st.integers(40, 120), st.randoms(use_true_random=False))
+@given(
+    st.lists(WORDS, min_size=1, max_size=5, unique=True),
+    st.integers(40, 120),
+    st.randoms(use_true_random=False),
+)
 def test_whatever_is_drawn_fits_the_form(menu, max_tokens, dice):
     tokenizer = TOKENIZER
-    schema = dict(type='object', properties=dict(reason=dict(type='string'), choice=dict(type='string', enum=menu)))
+    schema = dict(
+        type='object', properties=dict(reason=dict(type='string'), choice=dict(type='string', enum=menu))
+    )
     parts = form_parts(schema, tokenizer)
-    if sum(max(map(len, p)) if p else 2 for p in parts)>max_tokens: return
+    if sum(max(map(len, p)) if p else 2 for p in parts) > max_tokens:
+        return
     form, ids = Form(parts, max_tokens, tokenizer, TEXTS), []
-    while not ids or ids[-1]!=tokenizer.eos_token_id: ids.append(dice.choice(form.allowed(ids)))
-    assert len(ids)<=max_tokens
+    while not ids or ids[-1] != tokenizer.eos_token_id:
+        ids.append(dice.choice(form.allowed(ids)))
+    assert len(ids) <= max_tokens
     found = json.loads(tokenizer.decode(ids[:-1], clean_up_tokenization_spaces=False))
-    assert list(found)==['reason', 'choice'] and found['choice'] in menu
+    assert list(found) == ['reason', 'choice'] and found['choice'] in menu
+
 
 TOKENIZER = load('tiny')[1]
 TEXTS = text_tokens(TOKENIZER)
 
+
 def test_structured_verdicts_always_parse_and_free_ones_are_counted(ask):
-    judge = Judge(ask, RUBRIC, structured=True, max_tokens=40, temperature=1., samples=3)
+    judge = Judge(ask, RUBRIC, structured=True, max_tokens=40, temperature=1.0, samples=3)
     verdicts = judge.grade(items(4))
-    assert all(v.parts['helps'].choice in ('no', 'yes') for v in verdicts) and judge.usage.calls==12
-    with pytest.warns(UserWarning, match='unscored'): free = Judge(ask, RUBRIC, max_tokens=20, attempts=1).grade(items(4))
-    assert unread(free)==(4, 4) and unread(verdicts)==(0, 4)
+    assert all(v.parts['helps'].choice in ('no', 'yes') for v in verdicts) and judge.usage.calls == 12
+    with pytest.warns(UserWarning, match='unscored'):
+        free = Judge(ask, RUBRIC, max_tokens=20, attempts=1).grade(items(4))
+    assert unread(free) == (4, 4) and unread(verdicts) == (0, 4)
     pairs = [dict(prompt='?', a='It is here.', b='No idea.')]
-    assert unread(compare(Judge(ask, pairwise(RUBRIC), mode='logprobs', structured=True), pairs))==(0, 2)
+    assert unread(compare(Judge(ask, pairwise(RUBRIC), mode='logprobs', structured=True), pairs)) == (0, 2)
+
 
 # ---- before a vLLM server
+
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:judge')
 def test_the_same_judge_before_a_vllm_server(tmp_path):
     "Probabilities, letters and the JSON schema enforced by vLLM; SmolLM2 there and in this process"
-    sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
+    sys.path.insert(0, str(Path(__file__).parents[1] / 'benchmarks'))
     from _vllm import installed, serve
-    if not installed(): pytest.skip('no vLLM: tests/benchmarks/_vllm.py installs one')
+
+    if not installed():
+        pytest.skip('no vLLM: tests/benchmarks/_vllm.py installs one')
     pytest.importorskip('openai')
     model, tokenizer = load('smollm2')
-    xs = [dict(prompt='Where is my parcel?', completion=c) for c in ('It left yesterday and arrives on Thursday.', 'No idea, ask somebody else.', 'Please wait.')]
+    xs = [
+        dict(prompt='Where is my parcel?', completion=c)
+        for c in ('It left yesterday and arrives on Thursday.', 'No idea, ask somebody else.', 'Please wait.')
+    ]
     here = Judge(LocalEndpoint(model, tokenizer), RUBRIC, mode='logprobs', structured=True).grade(xs)
     with serve(model, tokenizer) as server:
         ask = Endpoint(server.url, 'policy')
-        letters = Judge(ask, RUBRIC, mode='logprobs', structured=True, log=tmp_path/'log.jsonl').grade(xs)
+        letters = Judge(ask, RUBRIC, mode='logprobs', structured=True, log=tmp_path / 'log.jsonl').grade(xs)
         free = Judge(ask, RUBRIC, mode='logprobs', attempts=1).grade(xs)
-        reasons = Judge(ask, RUBRIC, structured=True, max_tokens=200, timeout=300.).grade(xs)
-    assert [v.score for v in letters]==pytest.approx([v.score for v in here], abs=.1)           # bfloat16 in two programs
-    assert unread(letters)==unread(reasons)==(0, 3) and all(v.parts['helps'].choice in ('no', 'yes') for v in reasons)
-    assert unread(free)[1]==3 and all(v.usage.prompt_tokens>100 and v.usage.completion_tokens==1 for v in free)       # read or not, one token each
-    again = Judge(ask, RUBRIC, mode='logprobs', structured=True, log=tmp_path/'log.jsonl').grade(xs)        # the server is gone
-    assert [v.score for v in again]==[v.score for v in letters] and all(v.cached for v in again)
+        reasons = Judge(ask, RUBRIC, structured=True, max_tokens=200, timeout=300.0).grade(xs)
+    assert [v.score for v in letters] == pytest.approx(
+        [v.score for v in here], abs=0.1
+    )  # bfloat16 in two programs
+    assert unread(letters) == unread(reasons) == (0, 3) and all(
+        v.parts['helps'].choice in ('no', 'yes') for v in reasons
+    )
+    assert unread(free)[1] == 3 and all(
+        v.usage.prompt_tokens > 100 and v.usage.completion_tokens == 1 for v in free
+    )  # read or not, one token each
+    again = Judge(ask, RUBRIC, mode='logprobs', structured=True, log=tmp_path / 'log.jsonl').grade(
+        xs
+    )  # the server is gone
+    assert [v.score for v in again] == [v.score for v in letters] and all(v.cached for v in again)

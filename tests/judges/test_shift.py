@@ -1,4 +1,5 @@
 "Does the warning keep its level, and does it find what it should?"
+
 import warnings
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ from rlops_lab.judges.shift import _answers_p, _rank_p, _shares_p, transfer
 WORDS = 'order parcel money back late door box label shop street week day send wait call note open card paid sum'.split()
 
 
-def texts(r, n, tilt=0.):
+def texts(r, n, tilt=0.0):
     "Sentences of eight words; `tilt` makes some of the words more frequent"
-    p = np.exp(tilt*np.linspace(-1, 1, len(WORDS)))
-    return [' '.join(r.choice(WORDS, 8, p=p/p.sum())) for _ in range(n)]
+    p = np.exp(tilt * np.linspace(-1, 1, len(WORDS)))
+    return [' '.join(r.choice(WORDS, 8, p=p / p.sum())) for _ in range(n)]
 
 
 def quietly(*args, **keys):
@@ -22,11 +23,13 @@ def quietly(*args, **keys):
 
 def test_rank_and_chi_square_agree_with_scipy():
     r = np.random.default_rng(0)
-    new, old = r.integers(0, 9, 40)+1., r.integers(0, 9, 60)+0.
-    assert _rank_p(new, old)[0]==pytest.approx(stats.mannwhitneyu(new, old, alternative='greater', method='asymptotic').pvalue)
+    new, old = r.integers(0, 9, 40) + 1.0, r.integers(0, 9, 60) + 0.0
+    assert _rank_p(new, old)[0] == pytest.approx(
+        stats.mannwhitneyu(new, old, alternative='greater', method='asymptotic').pvalue
+    )
     a, b = r.choice(['x', 'y', None], (2, 80))
-    table = [[np.sum(s==k) for k in ('x', 'y', None)] for s in (a, b)]
-    assert _shares_p(a, b)==pytest.approx(stats.chi2_contingency(table, correction=False).pvalue)
+    table = [[np.sum(s == k) for k in ('x', 'y', None)] for s in (a, b)]
+    assert _shares_p(a, b) == pytest.approx(stats.chi2_contingency(table, correction=False).pvalue)
 
 
 def test_answers_keep_their_level_even_with_copies():
@@ -35,29 +38,29 @@ def test_answers_keep_their_level_even_with_copies():
     source, below, times = texts(r, 60), 0, 150
     for i in range(times):
         old, new = ([source[j] for j in r.integers(60, size=80)] for _ in range(2))
-        below += _answers_p(old, new, i)[0]<.05
-    assert below<=16                                    # of 150: 99.8% if the level is 5%
+        below += _answers_p(old, new, i)[0] < 0.05
+    assert below <= 16  # of 150: 99.8% if the level is 5%
 
 
 def test_other_words_are_found():
     r = np.random.default_rng(2)
-    assert all(_answers_p(texts(r, 150), texts(r, 150, 1.), i)[0]<1e-4 for i in range(5))
-    assert _answers_p(['a']*3, ['b']*3)==(1., .5)       # too few to say
+    assert all(_answers_p(texts(r, 150), texts(r, 150, 1.0), i)[0] < 1e-4 for i in range(5))
+    assert _answers_p(['a'] * 3, ['b'] * 3) == (1.0, 0.5)  # too few to say
 
 
 def test_what_is_missing_is_not_tested():
-    rows = [dict(verdict=bool(i%2), label=bool(i%3)) for i in range(60)]
-    assert set(quietly(rows, [dict(verdict=True), dict(verdict=False)]).p_values)=={'verdict'}
-    assert set(quietly(rows, rows).p_values)=={'verdict', 'labels'}
-    assert set(quietly(rows, rows, drawn='verdict').p_values)=={'labels'}
-    assert quietly(rows, [dict(r, text='a') for r in rows]).p_values.keys()=={'verdict', 'labels'}
+    rows = [dict(verdict=bool(i % 2), label=bool(i % 3)) for i in range(60)]
+    assert set(quietly(rows, [dict(verdict=True), dict(verdict=False)]).p_values) == {'verdict'}
+    assert set(quietly(rows, rows).p_values) == {'verdict', 'labels'}
+    assert set(quietly(rows, rows, drawn='verdict').p_values) == {'labels'}
+    assert quietly(rows, [dict(r, text='a') for r in rows]).p_values.keys() == {'verdict', 'labels'}
 
 
 def test_another_mix_of_slices():
-    rows = [dict(verdict=bool(i%2), label=bool(i%2), topic='ab'[i%4==0]) for i in range(200)]
+    rows = [dict(verdict=bool(i % 2), label=bool(i % 2), topic='ab'[i % 4 == 0]) for i in range(200)]
     assert not quietly(rows, rows, slices=('topic',)).warns
-    found = quietly(rows, [dict(r, topic='ab'[i%4!=0]) for i, r in enumerate(rows)], slices=('topic',))
-    assert len(found.reasons)==1 and 'spread otherwise over the values of topic' in found.reasons[0]
+    found = quietly(rows, [dict(r, topic='ab'[i % 4 != 0]) for i, r in enumerate(rows)], slices=('topic',))
+    assert len(found.reasons) == 1 and 'spread otherwise over the values of topic' in found.reasons[0]
 
 
 @pytest.mark.parametrize('column', ['judge', 'rubric', 'response_model'])
@@ -65,31 +68,51 @@ def test_a_new_version_is_named(column):
     rows = [dict(verdict=True, label=True, **{column: 'a'}) for _ in range(30)]
     with pytest.warns(UserWarning, match=f'{column}: calibrated on a, used on b'):
         found = transfer(rows, [dict(r, **{column: 'b'}) for r in rows])
-    assert found.warns and len(found.reasons)==1
+    assert found.warns and len(found.reasons) == 1
     assert not quietly(rows, rows).warns
 
 
 def test_labels_find_a_judge_that_became_mild():
     r = np.random.default_rng(3)
+
     def rows(fpr):
-        y = r.random(300)<.5
-        return [dict(verdict=bool(v), label=bool(t)) for v, t in zip(np.where(y, True, r.random(300)<fpr), y)]
-    assert not quietly(rows(.2), rows(.2), drawn='verdict').warns
-    assert quietly(rows(.1), rows(.5), drawn='verdict').warns
+        y = r.random(300) < 0.5
+        return [
+            dict(verdict=bool(v), label=bool(t)) for v, t in zip(np.where(y, True, r.random(300) < fpr), y)
+        ]
+
+    assert not quietly(rows(0.2), rows(0.2), drawn='verdict').warns
+    assert quietly(rows(0.1), rows(0.5), drawn='verdict').warns
 
 
 def test_a_gap_is_a_gap_however_it_is_written():
     "Rows from a data frame have nan where nothing stands, each an object of its own"
-    def rows(gap): return [dict(verdict=True if i%3 else gap(), label=bool(i%2) if i%5==0 else gap(), text='a' if i%2 else gap(), topic='x' if i%4 else gap(),
-                                judge='j' if i%2 else gap()) for i in range(120)]
-    none, nan = (quietly(rows(gap), rows(gap), slices=('topic',)) for gap in (lambda: None, lambda: float('nan')))
-    assert none.p_values==nan.p_values and none.reasons==nan.reasons
+
+    def rows(gap):
+        return [
+            dict(
+                verdict=True if i % 3 else gap(),
+                label=bool(i % 2) if i % 5 == 0 else gap(),
+                text='a' if i % 2 else gap(),
+                topic='x' if i % 4 else gap(),
+                judge='j' if i % 2 else gap(),
+            )
+            for i in range(120)
+        ]
+
+    none, nan = (
+        quietly(rows(gap), rows(gap), slices=('topic',)) for gap in (lambda: None, lambda: float('nan'))
+    )
+    assert none.p_values == nan.p_values and none.reasons == nan.reasons
 
 
 def test_rare_verdicts_raise_no_false_alarm():
     "One row in 500 without a verdict, 60 old rows and 600 new ones"
     r, fired = np.random.default_rng(4), 0
     for _ in range(400):
-        v = [[None if x<.002 else bool(y) for x, y in zip(r.random(n), r.random(n)<.6)] for n in (60, 600)]
+        v = [
+            [None if x < 0.002 else bool(y) for x, y in zip(r.random(n), r.random(n) < 0.6)]
+            for n in (60, 600)
+        ]
         fired += quietly(*([dict(verdict=x) for x in values] for values in v)).warns
-    assert fired<=9                                    # of 400: 98% if the level is 1%
+    assert fired <= 9  # of 400: 98% if the level is 1%

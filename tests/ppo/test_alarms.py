@@ -1,34 +1,68 @@
 "Alarms of reward hacking: what sounds, what stays silent, and what is left out"
+
 import numpy as np, pytest
 from rlops_lab.core import Trajectory
 from rlops_lab.ppo.alarms import correlation, diverges, drivers, ranks, repetition, suspicious
 
-def episode(tokens, reward, **more):
-    return Trajectory(task={}, messages=[], token_ids=[0, *tokens], action_mask=[0]+[1]*len(tokens), logprobs=[0.]*(1+len(tokens)), turn_ids=[-1]+[0]*len(tokens), turn_rewards=[reward],
-                      terminated=True, **more)
 
-@pytest.mark.parametrize('x, y, r', [([1, 2, 3, 4], [4, 3, 2, 1], -1), ([1, 1, 2, 2], [0, 0, 5, 5], 1), ([3, 1, 4, 1, 5], [2, 7, 1, 8, 2], -.8)])
+def episode(tokens, reward, **more):
+    return Trajectory(
+        task={},
+        messages=[],
+        token_ids=[0, *tokens],
+        action_mask=[0] + [1] * len(tokens),
+        logprobs=[0.0] * (1 + len(tokens)),
+        turn_ids=[-1] + [0] * len(tokens),
+        turn_rewards=[reward],
+        terminated=True,
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    'x, y, r',
+    [
+        ([1, 2, 3, 4], [4, 3, 2, 1], -1),
+        ([1, 1, 2, 2], [0, 0, 5, 5], 1),
+        ([3, 1, 4, 1, 5], [2, 7, 1, 8, 2], -0.8),
+    ],
+)
 def test_rank_correlation_by_hand(x, y, r):
     found = correlation(x, y)
-    assert found['r']==pytest.approx(r, abs=.06) and found['ci95'][0]<=found['r']<=found['ci95'][1] and found['n']==len(x)
+    assert (
+        found['r'] == pytest.approx(r, abs=0.06)
+        and found['ci95'][0] <= found['r'] <= found['ci95'][1]
+        and found['n'] == len(x)
+    )
+
 
 def test_ranks_do_not_depend_on_order_or_scale():
     x = np.random.default_rng(0).integers(0, 9, 40)
     order = np.random.default_rng(1).permutation(40)
-    assert (ranks(x)[order]==ranks(x[order])).all() and (ranks(x)==ranks(x**3+7)).all() and ranks(x).sum()==40*41/2
+    assert (
+        (ranks(x)[order] == ranks(x[order])).all()
+        and (ranks(x) == ranks(x**3 + 7)).all()
+        and ranks(x).sum() == 40 * 41 / 2
+    )
+
 
 def test_grades_that_abstained_are_left_out_of_their_own_correlation_only():
-    rows = [episode(range(i+1), float(i), scores=dict(judge=None if i%2 else i)) for i in range(12)]
+    rows = [episode(range(i + 1), float(i), scores=dict(judge=None if i % 2 else i)) for i in range(12)]
     found = drivers(rows)
-    assert found['tokens']['n']==12 and found['score/judge']['n']==6 and 'repetition' not in found
+    assert found['tokens']['n'] == 12 and found['score/judge']['n'] == 6 and 'repetition' not in found
+
 
 def test_repetition_that_pays_is_named():
     g = np.random.default_rng(0)
-    rows = [episode([1, 2, 3, 4, 5]*k+g.integers(10, 999, 60-5*k).tolist(), k+g.normal(0, .5)) for k in g.integers(0, 12, 50)]
-    assert repetition(rows[0])>=0 and any('repeat' in s for s in suspicious(drivers(rows)))
+    rows = [
+        episode([1, 2, 3, 4, 5] * k + g.integers(10, 999, 60 - 5 * k).tolist(), k + g.normal(0, 0.5))
+        for k in g.integers(0, 12, 50)
+    ]
+    assert repetition(rows[0]) >= 0 and any('repeat' in s for s in suspicious(drivers(rows)))
+
 
 def test_no_alarm_from_noise_alone_and_an_alarm_when_both_move():
-    row = lambda reward, passed: dict(reward=reward, reward_se=.02, passed=passed, n=210)
-    assert diverges([row(.5, 150)]*9+[row(.9, 140)]) is None
-    assert 'best checkpoint' in diverges([row(.5, 150), row(.6, 160), row(.9, 110)])
-    assert diverges([row(.5, 150), row(.45, 100)]) is None
+    row = lambda reward, passed: dict(reward=reward, reward_se=0.02, passed=passed, n=210)
+    assert diverges([row(0.5, 150)] * 9 + [row(0.9, 140)]) is None
+    assert 'best checkpoint' in diverges([row(0.5, 150), row(0.6, 160), row(0.9, 110)])
+    assert diverges([row(0.5, 150), row(0.45, 100)]) is None

@@ -1,4 +1,5 @@
 "Two processes take the same steps as one, and leave the same files, with whole and with sharded weights"
+
 import json, os, subprocess, sys
 from pathlib import Path
 
@@ -58,45 +59,101 @@ if trainer.backbone.shards:
 if rank_and_world()[0]==0: (out/'records.json').write_text(json.dumps([dict(r, world=rank_and_world()[1]) for r in records]))
 '''
 
+
 def run(folder, processes, options, shard=False):
     if options.get('judge') is True:
-        reward_adapter(folder.parent/'judge', load('tiny')[0], layers_to_transform=[1]); options = options | dict(judge=str(folder.parent/'judge'))
-    folder.mkdir(exist_ok=True); script = folder/'script.py'; script.write_text(SCRIPT)
-    launcher = [] if processes==1 else ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
+        reward_adapter(folder.parent / 'judge', load('tiny')[0], layers_to_transform=[1])
+        options = options | dict(judge=str(folder.parent / 'judge'))
+    folder.mkdir(exist_ok=True)
+    script = folder / 'script.py'
+    script.write_text(SCRIPT)
+    launcher = (
+        []
+        if processes == 1
+        else ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
+    )
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, *launcher, str(script), str(folder), json.dumps(options)], capture_output=True, text=True, timeout=300,
-                          env=os.environ | dict(ACCELERATE_USE_CPU='true', OMP_NUM_THREADS='1', ACCELERATE_USE_FSDP=str(shard).lower(), PYTHONPATH=str(root)))
-    assert done.returncode==0, done.stderr[-3000:]
-    return json.loads((folder/'records.json').read_text())
+    done = subprocess.run(
+        [sys.executable, *launcher, str(script), str(folder), json.dumps(options)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ
+        | dict(
+            ACCELERATE_USE_CPU='true',
+            OMP_NUM_THREADS='1',
+            ACCELERATE_USE_FSDP=str(shard).lower(),
+            PYTHONPATH=str(root),
+        ),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((folder / 'records.json').read_text())
 
-ALIKE = ('reward', 'policy_loss', 'value_loss', 'value_clip_fraction', 'approx_kl', 'kl_k1', 'kl_k2', 'entropy', 'policy_grad_norm', 'critic_grad_norm', 'explained_variance', 'clip_fraction', 'ratio_max', 'episodes', 'actions', 'optimizer_steps')
+
+ALIKE = (
+    'reward',
+    'policy_loss',
+    'value_loss',
+    'value_clip_fraction',
+    'approx_kl',
+    'kl_k1',
+    'kl_k2',
+    'entropy',
+    'policy_grad_norm',
+    'critic_grad_norm',
+    'explained_variance',
+    'clip_fraction',
+    'ratio_max',
+    'episodes',
+    'actions',
+    'optimizer_steps',
+)
+
 
 def compare(one, two):
-    assert len(one)==len(two)>0
+    assert len(one) == len(two) > 0
     for a, b in zip(one, two):
-        assert {k for k in a if k.startswith('eval/')}=={k for k in b if k.startswith('eval/')}
-        for k in (*ALIKE, *(k for k in a if k.startswith('eval/'))): assert b[k]==pytest.approx(a[k], rel=1e-5, abs=1e-5), k
-        assert a['critic_grad_norm']>1e-3, 'nothing was trained, so nothing was compared'
-    assert one[-1]['policy_grad_norm']>1e-3
+        assert {k for k in a if k.startswith('eval/')} == {k for k in b if k.startswith('eval/')}
+        for k in (*ALIKE, *(k for k in a if k.startswith('eval/'))):
+            assert b[k] == pytest.approx(a[k], rel=1e-5, abs=1e-5), k
+        assert a['critic_grad_norm'] > 1e-3, 'nothing was trained, so nothing was compared'
+    assert one[-1]['policy_grad_norm'] > 1e-3
 
-WHOLE = [dict(critic='adapter', critic_warmup_updates=1, num_updates=3, held_out=3), dict(critic='head', critic_epochs=3, num_ppo_epochs=2, judge=True)]
-SHARDED = [dict(critic='adapter', held_out=1, judge=True), dict(critic='head', critic_epochs=3, num_ppo_epochs=2), dict(critic='full', critic_learning_rate=1e-3),
-           dict(critic='adapter', server=True), dict(critic='head', detach_critic=False, lora=False, learning_rate=1e-3)]
 
-@pytest.mark.parametrize('options, shard', [(o, False) for o in WHOLE]+[(o, True) for o in SHARDED])
+WHOLE = [
+    dict(critic='adapter', critic_warmup_updates=1, num_updates=3, held_out=3),
+    dict(critic='head', critic_epochs=3, num_ppo_epochs=2, judge=True),
+]
+SHARDED = [
+    dict(critic='adapter', held_out=1, judge=True),
+    dict(critic='head', critic_epochs=3, num_ppo_epochs=2),
+    dict(critic='full', critic_learning_rate=1e-3),
+    dict(critic='adapter', server=True),
+    dict(critic='head', detach_critic=False, lora=False, learning_rate=1e-3),
+]
+
+
+@pytest.mark.parametrize('options, shard', [(o, False) for o in WHOLE] + [(o, True) for o in SHARDED])
 def test_two_processes_take_the_steps_of_one(tmp_path, options, shard):
-    one, two = run(tmp_path/'one', 1, options), run(tmp_path/'two', 2, options, shard)
-    assert {r['world'] for r in one}=={1} and {r['world'] for r in two}=={2}
+    one, two = run(tmp_path / 'one', 1, options), run(tmp_path / 'two', 2, options, shard)
+    assert {r['world'] for r in one} == {1} and {r['world'] for r in two} == {2}
     compare(one, two)
-    assert all(r['first_ratio_error']<(1e-5 if shard else 1e-9) for r in two)
-    files = lambda name: sorted(str(p.relative_to(tmp_path/name)) for p in (tmp_path/name).rglob('*') if p.is_file())
-    assert files('one')==files('two') and len((tmp_path/'two'/'metrics.jsonl').read_text().splitlines())==len(two)
+    assert all(r['first_ratio_error'] < (1e-5 if shard else 1e-9) for r in two)
+    files = lambda name: sorted(
+        str(p.relative_to(tmp_path / name)) for p in (tmp_path / name).rglob('*') if p.is_file()
+    )
+    assert files('one') == files('two') and len(
+        (tmp_path / 'two' / 'metrics.jsonl').read_text().splitlines()
+    ) == len(two)
+
 
 @pytest.mark.parametrize('options', [SHARDED[0], SHARDED[-1]])
 def test_checkpoints_do_not_depend_on_the_number_of_processes(tmp_path, options):
-    whole = run(tmp_path/'whole', 1, options | dict(num_updates=3))
+    whole = run(tmp_path / 'whole', 1, options | dict(num_updates=3))
+
     def relay(name, first, then):
-        begun = run(tmp_path/name, 1+first, options | dict(num_updates=2), first)
-        return begun+run(tmp_path/name, 1+then, options | dict(num_updates=3, resume=True), then)
+        begun = run(tmp_path / name, 1 + first, options | dict(num_updates=2), first)
+        return begun + run(tmp_path / name, 1 + then, options | dict(num_updates=3, resume=True), then)
+
     compare(whole, relay('spread', False, True))
     compare(whole, relay('gathered', True, False))

@@ -1,130 +1,238 @@
 "Prices: what a silent price table must not do to a report"
+
 import subprocess, sys
 from datetime import date, datetime, timezone
 import pytest
 from hypothesis import given, settings, strategies as st
 from genai_prices import Usage as TheirUsage, calc_price
 from rlops_lab.core import Usage
-from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, TWO_CORES, Assumption, Range, cost_per_resolution, list_price, machine_usd, own_price, price, price_history
+from rlops_lab.tokenomics.prices import (
+    ASSISTED_CONTACT,
+    TWO_CORES,
+    Assumption,
+    Range,
+    cost_per_resolution,
+    list_price,
+    machine_usd,
+    own_price,
+    price,
+    price_history,
+)
 
-@pytest.mark.parametrize('model', ['gpt-6-luna', 'gpt-6-astra', 'claude-fable-5-2', 'claude-sonnet-4-5', 'gpt-4o', 'o3'])
+
+@pytest.mark.parametrize(
+    'model', ['gpt-6-luna', 'gpt-6-astra', 'claude-fable-5-2', 'claude-sonnet-4-5', 'gpt-4o', 'o3']
+)
 @pytest.mark.parametrize('tokens', [(1000, 0, 50), (5000, 4000, 300), (250_000, 0, 10), (300_000, 0, 10)])
 def test_one_request_costs_what_the_table_says(model, tokens):
     prompt, cached, out = tokens
     mine = price(model, Usage(prompt, cached, out, calls=1))
-    fresh = dict(cache_write_tokens=prompt-cached) if cached and mine.list.written!=mine.list.input else {}
+    fresh = (
+        dict(cache_write_tokens=prompt - cached) if cached and mine.list.written != mine.list.input else {}
+    )
     usage = TheirUsage(input_tokens=prompt, cache_read_tokens=cached, output_tokens=out, **fresh)
     theirs = calc_price(usage, model, genai_request_timestamp=mine.list.when)
-    assert mine.usd==pytest.approx(float(theirs.total_price), rel=1e-9)
+    assert mine.usd == pytest.approx(float(theirs.total_price), rel=1e-9)
+
 
 def test_many_short_requests_are_not_one_long_one():
     one = Usage(prompt_tokens=2000, completion_tokens=100, calls=1)
-    assert price('gpt-6-luna', sum([one]*500)).usd==pytest.approx(500*price('gpt-6-luna', one).usd)
+    assert price('gpt-6-luna', sum([one] * 500)).usd == pytest.approx(500 * price('gpt-6-luna', one).usd)
+
 
 def test_list_price_is_not_the_long_context_tier():
-    assert (list_price('gpt-6-luna').input, list_price('gpt-6-luna', prompt_tokens=272_001).input)==(.1, .2)
-    assert list_price('gpt-6-luna', prompt_tokens=272_000).input==.1
+    assert (list_price('gpt-6-luna').input, list_price('gpt-6-luna', prompt_tokens=272_001).input) == (
+        0.1,
+        0.2,
+    )
+    assert list_price('gpt-6-luna', prompt_tokens=272_000).input == 0.1
 
-@pytest.mark.parametrize('args, text', [
-    (dict(model='deepseek-chat', processing='batch'), "no 'batch' price"),
-    (dict(model='gpt-4o', processing='batch', when=date(2026, 9, 1)), 'known: standard'),
-    (dict(model='gpt-4o', processing='Batch'), "no 'Batch' price"),
-    (dict(model='gpt-4o', when=date(2024, 5, 20)), 'price data begin on'),
-    (dict(model='gpt-4o', when=datetime(2026, 5, 20)), 'time zone'),
-    (dict(model='deepseek-chat', provider='deepseek', when=date(2026, 3, 1)), 'depends on the hour'),
-    (dict(model='gpt-4o', prompt_tokens=-1), 'must not be negative'),
-    (dict(model='no-such-model'), 'no price for model'),
-    (dict(model='gpt-4o', provider='no-such-provider'), 'no-such-provider')])
+
+@pytest.mark.parametrize(
+    'args, text',
+    [
+        (dict(model='deepseek-chat', processing='batch'), "no 'batch' price"),
+        (dict(model='gpt-4o', processing='batch', when=date(2026, 9, 1)), 'known: standard'),
+        (dict(model='gpt-4o', processing='Batch'), "no 'Batch' price"),
+        (dict(model='gpt-4o', when=date(2024, 5, 20)), 'price data begin on'),
+        (dict(model='gpt-4o', when=datetime(2026, 5, 20)), 'time zone'),
+        (dict(model='deepseek-chat', provider='deepseek', when=date(2026, 3, 1)), 'depends on the hour'),
+        (dict(model='gpt-4o', prompt_tokens=-1), 'must not be negative'),
+        (dict(model='no-such-model'), 'no price for model'),
+        (dict(model='gpt-4o', provider='no-such-provider'), 'no-such-provider'),
+    ],
+)
 def test_what_the_data_cannot_know_is_refused(args, text):
-    with pytest.raises(ValueError, match=text): list_price(**args)
+    with pytest.raises(ValueError, match=text):
+        list_price(**args)
+
 
 def test_the_hour_decides_where_it_must():
-    at = lambda hour: list_price('deepseek-chat', 'deepseek', when=datetime(2026, 3, 1, hour, tzinfo=timezone.utc)).input
-    assert at(17)<at(12)
+    at = lambda hour: (
+        list_price('deepseek-chat', 'deepseek', when=datetime(2026, 3, 1, hour, tzinfo=timezone.utc)).input
+    )
+    assert at(17) < at(12)
+
 
 def test_future_rows_wait_for_their_date():
-    now, later = (list_price('gemini-3.8-flash', 'google', when=d) for d in (date(2026, 11, 22), date(2027, 1, 2)))
-    assert now.known_since!=later.known_since==date(2027, 1, 1)
+    now, later = (
+        list_price('gemini-3.8-flash', 'google', when=d) for d in (date(2026, 11, 22), date(2027, 1, 2))
+    )
+    assert now.known_since != later.known_since == date(2027, 1, 1)
+
 
 def test_history_says_what_was_known_since_when():
-    assert [(p.input, p.output, p.known_since) for p in price_history('o3')]==[(10, 40, None), (2, 8, date(2025, 6, 10))]
-    assert [p.known_since for p in price_history('gpt-4o')]==[None]                                  # one price, undated: no trend in it
-    with pytest.raises(ValueError, match='depends on the hour'): price_history('deepseek-chat', 'deepseek')
+    assert [(p.input, p.output, p.known_since) for p in price_history('o3')] == [
+        (10, 40, None),
+        (2, 8, date(2025, 6, 10)),
+    ]
+    assert [p.known_since for p in price_history('gpt-4o')] == [None]  # one price, undated: no trend in it
+    with pytest.raises(ValueError, match='depends on the hour'):
+        price_history('deepseek-chat', 'deepseek')
+
 
 def test_every_price_shows_its_day():
     p = price('gpt-6-luna', Usage(prompt_tokens=1000, calls=1), when=date(2026, 11, 22))
     assert 'as of 2026-11-22' in str(p) and 'as of 2026-11-22' in str(p.list) and 'genai-prices' in str(p)
     assert 'since 2025-06-10' in str(list_price('o3', when=date(2025, 8, 1)))
 
+
 def test_a_machine_of_ones_own_in_the_same_call():
     # $3.60 an hour is 0.1 cent a second; at half utilisation 1M tokens at 1,000/s cost 1,000 s x 0.1 cent x 2 = $2
-    own = own_price('my-8b', 10_000, 1000, Range(3.6, 3, 4), .5)
-    assert (own.input, own.output)==(pytest.approx(.2), pytest.approx(2.))
-    assert price(own, Usage(prompt_tokens=10**6, cached_tokens=10**5, completion_tokens=10**6, calls=5)).usd==pytest.approx(2.2)
+    own = own_price('my-8b', 10_000, 1000, Range(3.6, 3, 4), 0.5)
+    assert (own.input, own.output) == (pytest.approx(0.2), pytest.approx(2.0))
+    assert price(
+        own, Usage(prompt_tokens=10**6, cached_tokens=10**5, completion_tokens=10**6, calls=5)
+    ).usd == pytest.approx(2.2)
     for bad in (dict(provider='openai'), dict(when=date(2026, 1, 1)), dict(processing='batch')):
-        with pytest.raises(ValueError, match='price of your own'): price(own, Usage(calls=1), **bad)
+        with pytest.raises(ValueError, match='price of your own'):
+            price(own, Usage(calls=1), **bad)
     for bad in (dict(input_tokens_per_s=0), dict(output_tokens_per_s=-1), dict(utilisation=0)):
-        with pytest.raises(ValueError): own_price(**{**dict(model='x', input_tokens_per_s=1, output_tokens_per_s=1, machine=TWO_CORES, utilisation=1), **bad})
+        with pytest.raises(ValueError):
+            own_price(
+                **{
+                    **dict(
+                        model='x',
+                        input_tokens_per_s=1,
+                        output_tokens_per_s=1,
+                        machine=TWO_CORES,
+                        utilisation=1,
+                    ),
+                    **bad,
+                }
+            )
+
 
 def test_batch_halves_and_says_so():
     full, half = list_price('gpt-4o'), list_price('gpt-4o', processing='batch')
-    assert (half.input, half.output)==(full.input/2, full.output/2) and half.processing=='batch'
-    assert (full.known_since, half.known_since)==(None, date(2026, 10, 14)) and 'since 2026-10-14' in str(half)
+    assert (half.input, half.output) == (full.input / 2, full.output / 2) and half.processing == 'batch'
+    assert (full.known_since, half.known_since) == (None, date(2026, 10, 14)) and 'since 2026-10-14' in str(
+        half
+    )
+
 
 def test_usage_that_cannot_be_priced():
-    with pytest.raises(ValueError, match='calls is 0'): price('gpt-4o', Usage(prompt_tokens=10))
-    with pytest.raises(ValueError, match='part of the prompt'): price('gpt-4o', Usage(prompt_tokens=10, cached_tokens=11, calls=1))
-    with pytest.raises(ValueError, match='part of the prompt'): price('gpt-4o', Usage(prompt_tokens=-10, calls=1))
-    with pytest.raises(ValueError, match='must not be negative'): price('gpt-4o', Usage(prompt_tokens=10, completion_tokens=-1, calls=1))
-    with pytest.raises(ValueError, match='calls is -1'): price('gpt-4o', Usage(prompt_tokens=10, calls=-1))
+    with pytest.raises(ValueError, match='calls is 0'):
+        price('gpt-4o', Usage(prompt_tokens=10))
+    with pytest.raises(ValueError, match='part of the prompt'):
+        price('gpt-4o', Usage(prompt_tokens=10, cached_tokens=11, calls=1))
+    with pytest.raises(ValueError, match='part of the prompt'):
+        price('gpt-4o', Usage(prompt_tokens=-10, calls=1))
+    with pytest.raises(ValueError, match='must not be negative'):
+        price('gpt-4o', Usage(prompt_tokens=10, completion_tokens=-1, calls=1))
+    with pytest.raises(ValueError, match='calls is -1'):
+        price('gpt-4o', Usage(prompt_tokens=10, calls=-1))
+
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(['gpt-6-luna', 'gpt-4o', 'claude-fable-5-2']), st.integers(1, 400_000), st.integers(0, 50_000), st.integers(1, 20), st.integers(1, 100_000))
+@given(
+    st.sampled_from(['gpt-6-luna', 'gpt-4o', 'claude-fable-5-2']),
+    st.integers(1, 400_000),
+    st.integers(0, 50_000),
+    st.integers(1, 20),
+    st.integers(1, 100_000),
+)
 def test_more_tokens_never_cost_less(model, prompt, out, calls, more):
     usd = lambda p, o: price(model, Usage(prompt_tokens=p, completion_tokens=o, calls=calls)).usd
-    assert usd(prompt, out)<=usd(prompt+more, out) and usd(prompt, out)<=usd(prompt, out+more)
+    assert usd(prompt, out) <= usd(prompt + more, out) and usd(prompt, out) <= usd(prompt, out + more)
+
 
 def test_a_prompt_that_is_all_in_the_cache():
     # gpt-4o: 1,000,000 cached tokens in 100 requests at $1.25 a million, nothing fresh, 200,000 written at $10: $1.25 + $2
-    p = price('gpt-4o', Usage(prompt_tokens=10**6, cached_tokens=10**6, completion_tokens=200_000, calls=100), when=date(2026, 11, 22))
-    assert (p.input_usd, p.cached_usd, p.output_usd, p.usd)==pytest.approx((0, 1.25, 2., 3.25))
+    p = price(
+        'gpt-4o',
+        Usage(prompt_tokens=10**6, cached_tokens=10**6, completion_tokens=200_000, calls=100),
+        when=date(2026, 11, 22),
+    )
+    assert (p.input_usd, p.cached_usd, p.output_usd, p.usd) == pytest.approx((0, 1.25, 2.0, 3.25))
+
 
 def test_writing_the_cache_is_paid():
     cold, warm = Usage(prompt_tokens=4000, calls=2), Usage(prompt_tokens=4000, cached_tokens=1, calls=2)
     p = price('claude-fable-5-2', warm)
-    assert p.input_usd==pytest.approx(3999*10/1e6) and price('claude-fable-5-2', cold).input_usd==pytest.approx(4000*8/1e6)
+    assert p.input_usd == pytest.approx(3999 * 10 / 1e6) and price(
+        'claude-fable-5-2', cold
+    ).input_usd == pytest.approx(4000 * 8 / 1e6)
+
 
 def test_machine_time():
-    assert machine_usd(3600).value==TWO_CORES.value
-    assert machine_usd(3600, utilisation=.25).high==pytest.approx(4*TWO_CORES.high)
-    assert machine_usd(1800, 2.5)==Range(1.25, 1.25, 1.25) and own_price('x', 1000, 1000, 3.6, .5).input==pytest.approx(2.)
-    for bad in (dict(seconds=-1), dict(seconds=float('nan')), dict(seconds=1, utilisation=0), dict(seconds=1, utilisation=1.2),
-                dict(seconds=1, machine=-2.5), dict(seconds=1, machine=Range(1, -1, 2))):
-        with pytest.raises(ValueError): machine_usd(**bad)
+    assert machine_usd(3600).value == TWO_CORES.value
+    assert machine_usd(3600, utilisation=0.25).high == pytest.approx(4 * TWO_CORES.high)
+    assert machine_usd(1800, 2.5) == Range(1.25, 1.25, 1.25) and own_price(
+        'x', 1000, 1000, 3.6, 0.5
+    ).input == pytest.approx(2.0)
+    for bad in (
+        dict(seconds=-1),
+        dict(seconds=float('nan')),
+        dict(seconds=1, utilisation=0),
+        dict(seconds=1, utilisation=1.2),
+        dict(seconds=1, machine=-2.5),
+        dict(seconds=1, machine=Range(1, -1, 2)),
+    ):
+        with pytest.raises(ValueError):
+            machine_usd(**bad)
+
 
 def test_assumptions_have_a_source_a_date_and_a_range():
-    for a in (TWO_CORES, ASSISTED_CONTACT): assert a.source and a.date and a.low<a.value<a.high
-    with pytest.raises(ValueError, match='does not lie between'): Assumption(5, 6, 7, 'USD', 'nobody', '2026')
+    for a in (TWO_CORES, ASSISTED_CONTACT):
+        assert a.source and a.date and a.low < a.value < a.high
+    with pytest.raises(ValueError, match='does not lie between'):
+        Assumption(5, 6, 7, 'USD', 'nobody', '2026')
+
 
 def test_cost_per_resolution_by_hand():
-    r = cost_per_resolution(.02, 150, 200, human=10.)
-    assert r.usd.value==pytest.approx(.02/.75) and r.usd_per_contact.value==pytest.approx(.02+.25*10)
-    assert r.usd.low==pytest.approx(.02/r.rate.high) and r.usd_per_contact.high==pytest.approx(.02+(1-r.rate.low)*10)
+    r = cost_per_resolution(0.02, 150, 200, human=10.0)
+    assert r.usd.value == pytest.approx(0.02 / 0.75) and r.usd_per_contact.value == pytest.approx(
+        0.02 + 0.25 * 10
+    )
+    assert r.usd.low == pytest.approx(0.02 / r.rate.high) and r.usd_per_contact.high == pytest.approx(
+        0.02 + (1 - r.rate.low) * 10
+    )
+
 
 def test_a_cost_is_not_negative():
-    for bad in (dict(usd_per_case=-.1), dict(usd_per_case=Range(.1, -.1, .2)), dict(usd_per_case=.1, human=-5)):
-        with pytest.raises(ValueError, match='must not be negative'): cost_per_resolution(k=1, n=2, **bad)
+    for bad in (
+        dict(usd_per_case=-0.1),
+        dict(usd_per_case=Range(0.1, -0.1, 0.2)),
+        dict(usd_per_case=0.1, human=-5),
+    ):
+        with pytest.raises(ValueError, match='must not be negative'):
+            cost_per_resolution(k=1, n=2, **bad)
+
 
 @pytest.mark.parametrize('k', [0, 1, 199, 200])
 def test_edges_keep_order(k):
-    r = cost_per_resolution(Range(.02, .01, .03), k, 200)
-    for x in (r.rate, r.usd, r.usd_per_contact): assert x.low<=x.value<=x.high
-    assert (r.usd.high==float('inf'))==(k==0)
+    r = cost_per_resolution(Range(0.02, 0.01, 0.03), k, 200)
+    for x in (r.rate, r.usd, r.usd_per_contact):
+        assert x.low <= x.value <= x.high
+    assert (r.usd.high == float('inf')) == (k == 0)
+
 
 def test_more_cases_narrow_the_interval():
-    width = lambda n: (lambda u: u.high-u.low)(cost_per_resolution(.02, int(.8*n), n).usd)
-    assert width(2000)<width(200)/2.5
+    width = lambda n: (lambda u: u.high - u.low)(cost_per_resolution(0.02, int(0.8 * n), n).usd)
+    assert width(2000) < width(200) / 2.5
+
 
 def test_no_torch():
     code = "import rlops_lab.tokenomics.prices, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, '-c', code]).returncode==0
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0

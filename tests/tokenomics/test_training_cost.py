@@ -1,4 +1,5 @@
 "Training cost: passes by hand, roles added up, and the published PPO runs"
+
 import subprocess, sys
 import numpy as np
 import pytest
@@ -6,74 +7,161 @@ from hypothesis import given, settings, strategies as st
 from rlops_lab.tokenomics.architectures import architecture
 from rlops_lab.tokenomics.latency import GPUS
 from rlops_lab.tokenomics.prices import Range
-from rlops_lab.tokenomics.training_cost import SYSTEM_MFU, forward_flops, sample_flops, train_flops, training_bytes, training_cost
+from rlops_lab.tokenomics.training_cost import (
+    SYSTEM_MFU,
+    forward_flops,
+    sample_flops,
+    train_flops,
+    training_bytes,
+    training_cost,
+)
 
-RUNS = [('opt-6.7b', 'A100-40GB', 8, 5.7), ('opt-13b', 'A100-40GB', 8, 10.8), ('opt-30b', 'A100-40GB', 8, 44.4), ('opt-6.7b', 'A100-80GB', 8, 4.1),
-        ('opt-13b', 'A100-80GB', 8, 9.), ('opt-30b', 'A100-80GB', 8, 18.), ('opt-66b', 'A100-80GB', 8, 50.4), ('opt-13b', 'A100-80GB', 64, 1.25),
-        ('opt-30b', 'A100-80GB', 64, 4.), ('opt-66b', 'A100-80GB', 64, 7.5), ('opt-175b', 'A100-80GB', 64, 20.)]      # hours, DeepSpeed-Chat tables 1 and 2
+RUNS = [
+    ('opt-6.7b', 'A100-40GB', 8, 5.7),
+    ('opt-13b', 'A100-40GB', 8, 10.8),
+    ('opt-30b', 'A100-40GB', 8, 44.4),
+    ('opt-6.7b', 'A100-80GB', 8, 4.1),
+    ('opt-13b', 'A100-80GB', 8, 9.0),
+    ('opt-30b', 'A100-80GB', 8, 18.0),
+    ('opt-66b', 'A100-80GB', 8, 50.4),
+    ('opt-13b', 'A100-80GB', 64, 1.25),
+    ('opt-30b', 'A100-80GB', 64, 4.0),
+    ('opt-66b', 'A100-80GB', 64, 7.5),
+    ('opt-175b', 'A100-80GB', 64, 20.0),
+]  # hours, DeepSpeed-Chat tables 1 and 2
+
 
 def test_published_ppo_runs():
-    costs = [training_cost('ppo', m, g, n, 135e6/512, 256, 256, critic=.331e9, reward=.331e9) for m, g, n, _ in RUNS]
-    factors = np.array([c.hours.value/h for c, (*_, h) in zip(costs, RUNS)])
-    assert np.sum((1/1.5<=factors) & (factors<=1.5))>=9
-    assert all(c.hours.low<=h<=c.hours.high for c, (*_, h) in zip(costs, RUNS))
+    costs = [
+        training_cost('ppo', m, g, n, 135e6 / 512, 256, 256, critic=0.331e9, reward=0.331e9)
+        for m, g, n, _ in RUNS
+    ]
+    factors = np.array([c.hours.value / h for c, (*_, h) in zip(costs, RUNS)])
+    assert np.sum((1 / 1.5 <= factors) & (factors <= 1.5)) >= 9
+    assert all(c.hours.low <= h <= c.hours.high for c, (*_, h) in zip(costs, RUNS))
+
 
 def test_passes_by_hand():
-    assert forward_flops(1e9, 100)==2e11
-    assert [train_flops(1e9, 100, *f) for f in ((False, False), (True, False), (False, True), (True, True))]==[6e11, 4e11, 8e11, 6e11]
+    assert forward_flops(1e9, 100) == 2e11
+    assert [
+        train_flops(1e9, 100, *f) for f in ((False, False), (True, False), (False, True), (True, True))
+    ] == [6e11, 4e11, 8e11, 6e11]
     a = architecture('smollm2-135m')
-    assert forward_flops(a, 10)==2*a.matmul*10+4*30*576*55                   # 55 pairs of tokens, 30 layers, 9 heads of 64
+    assert (
+        forward_flops(a, 10) == 2 * a.matmul * 10 + 4 * 30 * 576 * 55
+    )  # 55 pairs of tokens, 30 layers, 9 heads of 64
+
 
 def test_roles_by_hand():
-    p = sample_flops('ppo', 1e9, 60, 40, critic=2e8, reward=1e8, epochs=3)    # D = 100 tokens, in units of 1e9 operations
-    assert {k: v/1e9 for k, v in p.items()}==pytest.approx(dict(generate=200, old=200, reference=200, critic=40, train_critic=360, reward=20, train=1800))
+    p = sample_flops(
+        'ppo', 1e9, 60, 40, critic=2e8, reward=1e8, epochs=3
+    )  # D = 100 tokens, in units of 1e9 operations
+    assert {k: v / 1e9 for k, v in p.items()} == pytest.approx(
+        dict(generate=200, old=200, reference=200, critic=40, train_critic=360, reward=20, train=1800)
+    )
     g = sample_flops('grpo', 1e9, 60, 40, reference=False)
-    assert sum(g.values())==pytest.approx(2e11+2e11+6e11)
-    r = sample_flops('rejection', 1e9, 60, 40, reward=5e8, kept=.1)
-    assert r==pytest.approx(dict(generate=2e11, reward=1e11, train=.6e11))
-    assert sample_flops('sft', 1e9, 60, 40, epochs=2, lora=True)==pytest.approx(dict(train=8e11))
+    assert sum(g.values()) == pytest.approx(2e11 + 2e11 + 6e11)
+    r = sample_flops('rejection', 1e9, 60, 40, reward=5e8, kept=0.1)
+    assert r == pytest.approx(dict(generate=2e11, reward=1e11, train=0.6e11))
+    assert sample_flops('sft', 1e9, 60, 40, epochs=2, lora=True) == pytest.approx(dict(train=8e11))
+
 
 def test_memory_by_hand():
     a = architecture('llama-3.1-8b')
-    assert training_bytes('sft', a, gpus=8, tokens=1000, recompute=False)==pytest.approx(2*a.total+34*1000*4096*32)
-    assert training_bytes('grpo', a, tokens=0)==18*a.total
-    assert training_bytes('ppo', a, tokens=0, critic=1e9, reward=1e9)==18*a.total+18e9
-    assert training_bytes('sft', a, tokens=0, lora=.01)==pytest.approx(2.16*a.total)
+    assert training_bytes('sft', a, gpus=8, tokens=1000, recompute=False) == pytest.approx(
+        2 * a.total + 34 * 1000 * 4096 * 32
+    )
+    assert training_bytes('grpo', a, tokens=0) == 18 * a.total
+    assert training_bytes('ppo', a, tokens=0, critic=1e9, reward=1e9) == 18 * a.total + 18e9
+    assert training_bytes('sft', a, tokens=0, lora=0.01) == pytest.approx(2.16 * a.total)
+
 
 def test_cost_by_hand():
-    c = training_cost('sft', 'smollm2-135m', 'H100', 2, 1000, 500, 500, mfu=Range(.5, .4, .6), usd=Range(3., 2., 4.))
-    hours = 3*forward_flops('smollm2-135m', 1000)*1000/(2*989e12*.5)/3600
-    assert c.hours.value==pytest.approx(hours) and c.usd.value==pytest.approx(hours*2*3)
-    assert c.usd.low==pytest.approx(hours*.5/.6*2*2) and c.usd.high==pytest.approx(hours*.5/.4*2*4)
-    assert c.parts=={'train': 1.}
-    same = training_cost('sft', 'smollm2-135m', 'H100', 2, 1000, 500, 500, mfu=.5, usd=3.)          # without ranges
-    assert (same.usd.low, same.usd.value, same.usd.high)==(c.usd.value,)*3
+    c = training_cost(
+        'sft', 'smollm2-135m', 'H100', 2, 1000, 500, 500, mfu=Range(0.5, 0.4, 0.6), usd=Range(3.0, 2.0, 4.0)
+    )
+    hours = 3 * forward_flops('smollm2-135m', 1000) * 1000 / (2 * 989e12 * 0.5) / 3600
+    assert c.hours.value == pytest.approx(hours) and c.usd.value == pytest.approx(hours * 2 * 3)
+    assert c.usd.low == pytest.approx(hours * 0.5 / 0.6 * 2 * 2) and c.usd.high == pytest.approx(
+        hours * 0.5 / 0.4 * 2 * 4
+    )
+    assert c.parts == {'train': 1.0}
+    same = training_cost('sft', 'smollm2-135m', 'H100', 2, 1000, 500, 500, mfu=0.5, usd=3.0)  # without ranges
+    assert (same.usd.low, same.usd.value, same.usd.high) == (c.usd.value,) * 3
+
 
 def test_memory_asks_for_the_same():
     for bad in (dict(method='dpo'), dict(gpus=0), dict(lora=16)):
-        with pytest.raises(ValueError): training_bytes(**{**dict(method='sft', model='qwen3-4b'), **bad})
+        with pytest.raises(ValueError):
+            training_bytes(**{**dict(method='sft', model='qwen3-4b'), **bad})
+
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(['sft', 'ppo', 'grpo', 'rejection']), st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 5), st.integers(1, 64))
+@given(
+    st.sampled_from(['sft', 'ppo', 'grpo', 'rejection']),
+    st.integers(1, 4000),
+    st.integers(1, 4000),
+    st.integers(1, 5),
+    st.integers(1, 64),
+)
 def test_more_work_never_costs_less(method, prompt, response, epochs, gpus):
-    base = lambda **k: training_cost(method, 'qwen3-4b', 'H100', **{**dict(gpus=gpus, samples=100, prompt=prompt, response=response, epochs=epochs), **k})
+    base = lambda **k: training_cost(
+        method,
+        'qwen3-4b',
+        'H100',
+        **{**dict(gpus=gpus, samples=100, prompt=prompt, response=response, epochs=epochs), **k},
+    )
     c = base()
-    for more in (dict(samples=200), dict(prompt=prompt+100), dict(response=response+100), dict(epochs=epochs+1), dict(recompute=True)):
-        assert base(**more).usd.value>=c.usd.value*(1-1e-9)
-    assert base(lora=.01).flops<c.flops and base(gpus=gpus+1).hours.value<c.hours.value
-    assert base(gpus=2*gpus).usd.value==pytest.approx(c.usd.value) and c.hours.low<c.hours.value<c.hours.high
+    for more in (
+        dict(samples=200),
+        dict(prompt=prompt + 100),
+        dict(response=response + 100),
+        dict(epochs=epochs + 1),
+        dict(recompute=True),
+    ):
+        assert base(**more).usd.value >= c.usd.value * (1 - 1e-9)
+    assert base(lora=0.01).flops < c.flops and base(gpus=gpus + 1).hours.value < c.hours.value
+    assert (
+        base(gpus=2 * gpus).usd.value == pytest.approx(c.usd.value)
+        and c.hours.low < c.hours.value < c.hours.high
+    )
 
-@pytest.mark.parametrize('args, text', [
-    (dict(method='dpo'), "method='dpo'"), (dict(gpus=0), 'gpus=0'), (dict(response=0), 'positive numbers'), (dict(machine='abacus'), 'no GPU'),
-    (dict(model='llama-9'), 'no model'), (dict(kept=0), 'a share above 0'), (dict(lora=16), 'lora=16'), (dict(lora=True), 'not True'),
-    (dict(lora=-.1), 'lora=-0.1'), (dict(mfu=40), 'mfu=40'), (dict(mfu=Range(.2, 0., .3)), 'above 0'), (dict(usd=-2.), 'must not be negative')])
+
+@pytest.mark.parametrize(
+    'args, text',
+    [
+        (dict(method='dpo'), "method='dpo'"),
+        (dict(gpus=0), 'gpus=0'),
+        (dict(response=0), 'positive numbers'),
+        (dict(machine='abacus'), 'no GPU'),
+        (dict(model='llama-9'), 'no model'),
+        (dict(kept=0), 'a share above 0'),
+        (dict(lora=16), 'lora=16'),
+        (dict(lora=True), 'not True'),
+        (dict(lora=-0.1), 'lora=-0.1'),
+        (dict(mfu=40), 'mfu=40'),
+        (dict(mfu=Range(0.2, 0.0, 0.3)), 'above 0'),
+        (dict(usd=-2.0), 'must not be negative'),
+    ],
+)
 def test_bad_input_is_named(args, text):
     with pytest.raises(ValueError, match=text):
-        training_cost(**{**dict(method='sft', model='qwen3-4b', machine='H100', gpus=1, samples=1, prompt=10, response=10), **args})
+        training_cost(
+            **{
+                **dict(
+                    method='sft', model='qwen3-4b', machine='H100', gpus=1, samples=1, prompt=10, response=10
+                ),
+                **args,
+            }
+        )
+
 
 def test_the_assumption_is_sourced():
-    assert SYSTEM_MFU.low<SYSTEM_MFU.value<SYSTEM_MFU.high and SYSTEM_MFU.source and SYSTEM_MFU.date and GPUS
+    assert (
+        SYSTEM_MFU.low < SYSTEM_MFU.value < SYSTEM_MFU.high and SYSTEM_MFU.source and SYSTEM_MFU.date and GPUS
+    )
+
 
 def test_no_torch():
     code = "import rlops_lab.tokenomics.training_cost, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, '-c', code]).returncode==0
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0

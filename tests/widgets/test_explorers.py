@@ -1,4 +1,5 @@
 "Explorers without a browser: what a moved slider sends, what a page may contain, what is refused"
+
 import json, re
 import pytest
 from browsing import from_browser
@@ -7,13 +8,25 @@ from rlops_lab.widgets.explorers import EXPLORERS, Control, Explorer, explorer, 
 
 pytestmark = pytest.mark.usefixtures('loud')
 
+
 def move(slider, value):
     "What the kernel receives when a person moves a slider"
-    from_browser(slider, **(dict(index=slider.options.index(value)) if hasattr(slider, 'options') else dict(value=value)))
+    from_browser(
+        slider,
+        **(dict(index=slider.options.index(value)) if hasattr(slider, 'options') else dict(value=value)),
+    )
 
-def ends(control): return (control.options[0], control.options[-1]) if hasattr(control, 'options') else (control.low, control.high)
+
+def ends(control):
+    return (
+        (control.options[0], control.options[-1])
+        if hasattr(control, 'options')
+        else (control.low, control.high)
+    )
+
 
 every = pytest.mark.parametrize('name', EXPLORERS)
+
 
 @every
 def test_a_moved_slider_sends_one_new_picture(name, sent):
@@ -21,11 +34,19 @@ def test_a_moved_slider_sends_one_new_picture(name, sent):
     for key, control in e.controls.items():
         for target in (*ends(control), control.value):
             del sent[:]
-            if e.state[key]==target: continue
+            if e.state[key] == target:
+                continue
             move(e.sliders[key], target)
-            values = [d['state'].get('value') for kind, d in sent if kind=='comm_msg' and d.get('method')=='update']
+            values = [
+                d['state'].get('value')
+                for kind, d in sent
+                if kind == 'comm_msg' and d.get('method') == 'update'
+            ]
             pictures = [v for v in values if isinstance(v, str)]
-            assert pictures==[e.view.value]==[e.render(**e.state)] and e.state[key]==pytest.approx(target)
+            assert pictures == [e.view.value] == [e.render(**e.state)] and e.state[key] == pytest.approx(
+                target
+            )
+
 
 @every
 def test_both_ends_of_all_sliders_draw(name):
@@ -33,70 +54,111 @@ def test_both_ends_of_all_sliders_draw(name):
         e = explorer(name, **{key: ends(c)[end] for key, c in EXPLORERS[name][2].items()})
         assert 'nan' not in re.sub('<[^>]*>', '', e.view.value)
 
+
 @every
 def test_a_page_needs_nothing_beside_itself(name, tmp_path):
     e = explorer(name)
-    page = explorer_report(tmp_path/'page.html', e, title='<costs>').read_text()
+    page = explorer_report(tmp_path / 'page.html', e, title='<costs>').read_text()
     for text in (page, e.static().data, e.view.value):
         assert not re.search(r'<script|<style|<svg|<link|src=|href=|url\(|https?:| id=', text)
-    assert '<costs>' not in page and page.startswith('<!doctype html>') and len(page)<200_000
+    assert '<costs>' not in page and page.startswith('<!doctype html>') and len(page) < 200_000
+
 
 @every
 def test_the_state_goes_out_and_in(name):
     e = explorer(name)
     key = next(iter(e.controls))
-    from_browser(e.sliders[key], value=e.controls[key].low*1.5)
+    from_browser(e.sliders[key], value=e.controls[key].low * 1.5)
     text = e.to_json()
-    assert 'http' not in text and json.loads(text)['state']==e.state
-    assert open_explorer(text).view.value==e.view.value
+    assert 'http' not in text and json.loads(text)['state'] == e.state
+    assert open_explorer(text).view.value == e.view.value
+
 
 @every
 def test_static_shows_every_figure(name):
     e = explorer(name)
-    for key, c in e.controls.items(): assert f'{c.label} <b>{e.state[key]:{c.form}}</b>' in e.static().data
+    for key, c in e.controls.items():
+        assert f'{c.label} <b>{e.state[key]:{c.form}}</b>' in e.static().data
+
 
 def test_an_error_is_shown_and_raised():
-    def render(x): return str(1/x)
+    def render(x):
+        return str(1 / x)
+
     e = Explorer('inverse', dict(x=Control('x', 0, 1, 2)), render)
-    with pytest.raises(ZeroDivisionError): e.sliders['x'].value = 0.
-    from_browser(e.sliders['x'], value=1.)
-    assert e.view.value=='1.0'
-    from_browser(e.sliders['x'], value=0.)      # what a browser's message raises, ipywidgets writes to JupyterLab's log; the picture says it too
+    with pytest.raises(ZeroDivisionError):
+        e.sliders['x'].value = 0.0
+    from_browser(e.sliders['x'], value=1.0)
+    assert e.view.value == '1.0'
+    from_browser(
+        e.sliders['x'], value=0.0
+    )  # what a browser's message raises, ipywidgets writes to JupyterLab's log; the picture says it too
     assert 'ZeroDivisionError' in e.view.value
-    from_browser(e.sliders['x'], value=2.)
-    assert e.view.value=='0.5'
+    from_browser(e.sliders['x'], value=2.0)
+    assert e.view.value == '0.5'
+
 
 def test_a_value_beyond_the_slider_is_clipped_by_the_widget_and_refused_by_us():
     e = explorer('wait or build')
-    from_browser(e.sliders['months_per_tenfold'], value=600.)
-    assert e.state['months_per_tenfold']==60
-    with pytest.raises(ValueError, match='the slider goes from 3 to 60'): explorer('wait or build', months_per_tenfold=600)
+    from_browser(e.sliders['months_per_tenfold'], value=600.0)
+    assert e.state['months_per_tenfold'] == 60
+    with pytest.raises(ValueError, match='the slider goes from 3 to 60'):
+        explorer('wait or build', months_per_tenfold=600)
 
-@pytest.mark.parametrize('call, text', [
-    (lambda: explorer('brake-even'), 'there are break-even'),
-    (lambda: explorer('contact', price=1), 'contact has no slider price; it has cases_per_month'),
-    (lambda: open_explorer('not json'), 'the text that to_json returned'),
-    (lambda: open_explorer('[]'), 'the text that to_json returned'),
-    (lambda: explorer_report('page.html'), 'one or more explorers')])
+
+@pytest.mark.parametrize(
+    'call, text',
+    [
+        (lambda: explorer('brake-even'), 'there are break-even'),
+        (lambda: explorer('contact', price=1), 'contact has no slider price; it has cases_per_month'),
+        (lambda: open_explorer('not json'), 'the text that to_json returned'),
+        (lambda: open_explorer('[]'), 'the text that to_json returned'),
+        (lambda: explorer_report('page.html'), 'one or more explorers'),
+    ],
+)
 def test_bad_input_is_refused(call, text):
-    with pytest.raises(ValueError, match=text): call()
+    with pytest.raises(ValueError, match=text):
+        call()
+
 
 def test_the_picture_agrees_with_the_calculator():
     from rlops_lab.tokenomics.payback import payback
+
     for pace in (7, 15, 60):
         p = payback(50_000, 6_000, 150_000, pace)
-        text = explorers.wait_or_build_html(50_000, 6_000, 150_000, pace, 0., 0.)
-        assert ('never' in text) if p.months==float('inf') else (f'{p.months:.1f} months' in text)
+        text = explorers.wait_or_build_html(50_000, 6_000, 150_000, pace, 0.0, 0.0)
+        assert ('never' in text) if p.months == float('inf') else (f'{p.months:.1f} months' in text)
+
 
 def test_the_frontier_agrees_with_latency():
     from rlops_lab.tokenomics.latency import latency
+
     text = explorers.latency_html(300, 20, 1500, 150, 'llama-3.1-8b', 16, 1)
     for machine in ('H100', 'L40S', 'A100-80GB'):
-        kept = [u for u in explorers._USERS if (x := latency('llama-3.1-8b', machine, 1500, 150, u)).ttft.value<=.3 and x.tpot.value<=.02]
-        row = text[text.index(f'>{machine}</div>'):]
-        assert row[row.index('padding-left'):][:60].split('>')[1].startswith(f'{max(kept)} users' if kept else 'not in time')
+        kept = [
+            u
+            for u in explorers._USERS
+            if (x := latency('llama-3.1-8b', machine, 1500, 150, u)).ttft.value <= 0.3
+            and x.tpot.value <= 0.02
+        ]
+        row = text[text.index(f'>{machine}</div>') :]
+        assert (
+            row[row.index('padding-left') :][:60]
+            .split('>')[1]
+            .startswith(f'{max(kept)} users' if kept else 'not in time')
+        )
+
 
 def test_a_looser_promise_serves_no_fewer():
-    def users(ttft, tpot): return [int(x) for x in re.findall(r'(\d+) users, ', explorers.latency_html(ttft, tpot, 1000, 200, 'qwen3-8b', 8, 1))]
-    assert all(a<=b for a, b in zip(users(200, 15), users(400, 15))) and all(a<=b for a, b in zip(users(400, 15), users(400, 60)))
-    assert explorers._machine_row.cache_info().hits>0
+    def users(ttft, tpot):
+        return [
+            int(x)
+            for x in re.findall(
+                r'(\d+) users, ', explorers.latency_html(ttft, tpot, 1000, 200, 'qwen3-8b', 8, 1)
+            )
+        ]
+
+    assert all(a <= b for a, b in zip(users(200, 15), users(400, 15))) and all(
+        a <= b for a, b in zip(users(400, 15), users(400, 60))
+    )
+    assert explorers._machine_row.cache_info().hits > 0
