@@ -77,4 +77,5 @@ def html_fold(
 ) -> Html:
     "A part of a page that folds"
     state = ' open' if open else ''
-    return Html(f'<details{state}><summary>{escape(summary)}</summary>{escape(content)}</details>')
+    line = f'<summary>{escape(summary)}</summary>' if summary else ''
+    return Html(f'<details{state}>{line}{escape(content)}</details>')

@@ -31,7 +31,8 @@ class Estimate:
 
     def __format__(self, spec: str) -> str:
         if not spec: return repr(self)
-        return f'{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]'
+        ends = f'[{self.low:{spec}}, {self.high:{spec}}]'
+        return f'{self.value:{spec}} {ends}'
 
     def __repr__(self):
         counted = '' if self.n is None else f', n={self.n}'
@@ -47,9 +48,11 @@ def wilson(
     if n <= 0: return 0., 1.
     if not 0 <= k <= n:
         raise ValueError(f'{k} successes in {n} trials: the count must lie between 0 and the number of trials')
-    middle = (k+z*z/2) / (n+z*z)
-    half = z/(n+z*z) * math.sqrt(k*(n-k)/n + z*z/4)
-    return max(0., middle-half), min(1., middle+half)
+    weight = n + z*z
+    middle = (k + z*z/2) / weight
+    half = z/weight * math.sqrt(k*(n-k)/n + z*z/4)
+    low, high = middle - half, middle + half
+    return max(0., low), min(1., high)
 
 # %% ../nbs/01_stats.ipynb #7be1d5c3
 def share(
@@ -68,9 +71,15 @@ def estimate_from_draws(
     n: int,                  # items it was counted from
 ) -> Estimate:               # NaN throughout where the figure itself is not finite
     "A figure with the middle 95% of its posterior"
-    if not np.isfinite(value): return Estimate(math.nan, math.nan, math.nan, int(n))
+    if not np.isfinite(value):
+        return Estimate(math.nan, math.nan, math.nan, int(n))
     low, high = np.nanquantile(draws, (.025, .975))
-    return Estimate(float(value), float(min(low, value)), float(max(high, value)), int(n))
+    return Estimate(
+        float(value),
+        float(min(low, value)),
+        float(max(high, value)),
+        int(n),
+    )
 
 # %% ../nbs/01_stats.ipynb #3ab07c66
 def dirichlet_draws(
@@ -79,16 +88,22 @@ def dirichlet_draws(
     draws: int = 4000,
 ) -> np.ndarray:                       # [draws, ..., cells], each row adding up to 1
     "Posterior shares of cells; counts of many tables at once"
-    x = random.standard_gamma(np.broadcast_to(weights, (draws, *np.shape(weights))))
-    return x / np.maximum(x.sum(-1, keepdims=True), 1e-300)
+    shape = draws, *np.shape(weights)
+    gammas = random.standard_gamma(np.broadcast_to(weights, shape))
+    total = gammas.sum(-1, keepdims=True)
+    return gammas / np.maximum(total, 1e-300)
 
 # %% ../nbs/01_stats.ipynb #59a4feb9
-def discordant(before: Sequence[bool], after: Sequence[bool]) -> tuple[int, int]:
-    "Cases won and cases lost"
+def discordant(
+    before: Sequence[bool],   # [n] was each case resolved?
+    after: Sequence[bool],    # [n] the same cases, later
+) -> tuple[int, int]:         # cases won, cases lost
+    "Cases on which two measurements differ"
     if len(before) != len(after) or not len(before):
         raise ValueError(f'{len(before)} and {len(after)} cases: give both on the same ones, at least one')
-    won = sum(bool(new and not old) for old, new in zip(before, after))
-    lost = sum(bool(old and not new) for old, new in zip(before, after))
+    old, new = np.asarray(before, bool), np.asarray(after, bool)
+    won = int((new & ~old).sum())
+    lost = int((old & ~new).sum())
     return won, lost
 
 def paired_gain(
@@ -98,16 +113,21 @@ def paired_gain(
     "Difference of two shares on the same cases; the interval is normal"
     won, lost = discordant(before, after)
     n = len(before)
-    gain = (won-lost) / n
-    half = 1.96 * math.sqrt(won+lost - (won-lost)**2/n) / n
-    return Estimate(gain, gain-half, gain+half, n)
+    gain = (won - lost) / n
+    variance = won + lost - (won - lost)**2 / n
+    half = 1.96 * math.sqrt(variance) / n
+    return Estimate(gain, gain - half, gain + half, n)
 
 # %% ../nbs/01_stats.ipynb #b07a51d8
-def mcnemar_p(before: Sequence[bool], after: Sequence[bool]) -> float:
-    "p of McNemar's exact two-sided test; 1 where the two never differ"
+def mcnemar_p(
+    before: Sequence[bool],   # [n] was each case resolved?
+    after: Sequence[bool],    # [n] the same cases, later
+) -> float:                   # 1 where the two never differ
+    "p of McNemar's exact two-sided test"
     from scipy.stats import binomtest
     won, lost = discordant(before, after)
-    return float(binomtest(won, won+lost).pvalue) if won+lost else 1.
+    if won + lost == 0: return 1.
+    return float(binomtest(won, won + lost).pvalue)
 
 # %% ../nbs/01_stats.ipynb #01cff063
 def stratified_gain(
@@ -118,30 +138,38 @@ def stratified_gain(
     seed: int = 0,
 ) -> Estimate:
     "Difference of two shares on the same items, weighted back to the pool they were drawn from"
-    a, b = np.asarray(before, bool), np.asarray(after, bool)
-    discordant(a, b)                       # refuses items that don't match
-    names = [None] if strata is None else list(pool or ())
-    key = _stratum_index(strata, names, len(a))
-    sizes = np.array([1.] if strata is None else [pool[name] for name in names], float)
-    cells = 2*a + b                        # 0 neither, 1 after only, 2 before only, 3 both
+    before, after = np.asarray(before, bool), np.asarray(after, bool)
+    discordant(before, after)              # refuses items that don't match
+    if strata is None: strata, pool = [None]*len(before), {None: 1.}
+    names = list(pool or ())
+    key = _stratum_index(strata, names, len(before))
+    cells = 2*before + after               # 0 neither, 1 after only, 2 before only, 3 both
     counts = np.array([np.bincount(cells[key == i], minlength=4) for i in range(len(names))])
-    if empty := [name for name, size, row in zip(names, sizes, counts) if size and not row.any()]:
-        raise ValueError(f'no labelled item among those of {empty[0]!r}: label some of each')
-    gains = (counts[:, 1]-counts[:, 2]) / np.maximum(counts.sum(1), 1)
-    return estimate_from_draws((sizes/sizes.sum() * gains).sum(), _gain_draws(counts, sizes, seed), len(a))
+    sizes = np.array([pool[name] for name in names], float)
+    _check_labelled(names, sizes, counts)
+    gains = (counts[:, 1] - counts[:, 2]) / np.maximum(counts.sum(1), 1)
+    value = (sizes/sizes.sum() * gains).sum()
+    return estimate_from_draws(value, _gain_draws(counts, sizes, seed), len(before))
 
 # %% ../nbs/01_stats.ipynb #c2f7713b
-def _stratum_index(strata: Sequence | None, names: list, n: int) -> np.ndarray:
+def _stratum_index(strata: Sequence, names: list, n: int) -> np.ndarray:
     "[n] place of each item's stratum among the names"
-    if strata is None: return np.zeros(n, int)
     if len(strata) != n or not set(strata) <= set(names):
         raise ValueError('strata need one name an item, and `pool` the number of items behind each name')
     return np.array([names.index(stratum) for stratum in strata])
 
+def _check_labelled(names: list, sizes: np.ndarray, counts: np.ndarray) -> None:
+    "Refuse a stratum of the pool without a labelled item"
+    for name, size, row in zip(names, sizes, counts):
+        if size and not row.any():
+            raise ValueError(f'no labelled item among those of {name!r}: label some of each')
+
 def _gain_draws(counts: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
-    "[4000] draws of the weighted difference; counts [strata, 4 cells]"
+    "[4000] draws of the weighted difference; counts [strata, 4 cells], sizes [strata]"
     random = np.random.default_rng(seed)
     cells = np.array([random.dirichlet(row + .5, 4000) for row in counts])
+    gains = cells[..., 1] - cells[..., 2]
     weights = np.ones((1, 4000))
-    if len(sizes) > 1: weights = random.dirichlet(sizes + 2/len(sizes), 4000).T
-    return (weights * (cells[..., 1]-cells[..., 2])).sum(0)
+    if len(sizes) > 1:
+        weights = random.dirichlet(sizes + 2/len(sizes), 4000).T
+    return (weights * gains).sum(0)
