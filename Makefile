@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SETUP := constraints.txt settings.ini setup.py
 
-.PHONY: help demo test lab bench readme clean
+.PHONY: help demo test lab bench readme release clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ bench: $(VENV)/.dev ## run one benchmark, tests/benchmarks/NAME.py: make bench B
 
 readme: $(VENV)/.dev ## write README.md from nbs/index.ipynb
 	$(PY) .ci/readme.py
+
+release: $(VENV)/.dev ## check what a release needs: version, changelog, tag, a wheel in a clean environment
+	$(PY) .ci/release.py
 
 clean: ## remove what builds and tests leave behind; .venv and runs/ stay
 	rm -rf build dist _docs _proc .pytest_cache .hypothesis

@@ -1,12 +1,24 @@
-"""Do the notebooks, their modules and README.md agree, and do the notebooks run? Each fault is one line: file, cause, cure.
+"""Do notebooks, modules and README.md agree, can the code be read, and do the notebooks run?
 
-`python .ci/check.py [name ...]` in the repository's root; the names are the functions in `checks` below, all of them when none is given."""
+`python .ci/check.py [name ...]` in the repository's root. The names are the functions in `checks` below,
+all of them when none is given. Each fault is one line: file, cause, cure."""
 
-import ast, filecmp, json, os, re, shutil, subprocess, sys, tempfile
+import ast
+import filecmp
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
-from IPython.core.inputtransformer2 import TransformerManager
+
 from execnb.nbio import read_nb
+from IPython.core.inputtransformer2 import TransformerManager
 from nbdev.process import extract_directives
+
+import narrative as reading
 import readme
 
 root = Path.cwd()
@@ -36,15 +48,18 @@ def code_cells(path):
 
 
 def nbdev(command, folder):
-    env = {
-        k: v for k, v in os.environ.items() if k != 'IN_TEST'
-    }  # under IN_TEST nbdev_export does nothing, and says so to nobody
+    # under IN_TEST nbdev_export does nothing, silently
+    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}
     subprocess.run([commands / command], cwd=folder, env=env, check=True)
 
 
 def fresh_copy(folder):
-    "The notebooks and settings alone, in a folder where nbdev can work"
+    "The notebooks, the settings and the package's face, in a folder where nbdev can work"
     shutil.copy(root / 'settings.ini', folder)
+    face = lib / '__init__.py'  # written by hand: the only module without a notebook
+    (folder / lib.name).mkdir()
+    if face.exists():
+        shutil.copy(face, folder / lib.name)
     shutil.copytree(nbs, folder / 'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
     return folder
 
@@ -72,16 +87,31 @@ def paths():
         exporting = [d for d in directives if exports & d.keys()]
         if parts == ('index',) or parts[0] == 'tutorials':
             if module or exporting:
-                yield f'{rel(p)}: exports code, but index and tutorials export nothing. Move it to a numbered notebook'
+                yield (
+                    f'{rel(p)}: exports code, but index and tutorials export nothing. '
+                    'Move it to a numbered notebook'
+                )
             continue
         if module is None:
-            yield f'{rel(p)}: has no `#| default_exp`. Add `#| default_exp {want}`, or move the notebook to nbs/tutorials'
+            yield (
+                f'{rel(p)}: has no `#| default_exp`. '
+                f'Add `#| default_exp {want}`, or move the notebook to nbs/tutorials'
+            )
         elif module in owner:
-            yield f'{rel(p)}: exports {module}, as {owner[module]} does; one would replace the other. Rename one of them'
+            yield (
+                f'{rel(p)}: exports {module}, as {owner[module]} does; one would replace the other. '
+                'Rename one of them'
+            )
         elif module != want:
-            yield f'{rel(p)}: exports {module}, its path says {want}. Rename the notebook or change its `#| default_exp`'
+            yield (
+                f'{rel(p)}: exports {module}, its path says {want}. '
+                'Rename the notebook or change its `#| default_exp`'
+            )
         if any(d[name] for d in exporting for name in exports & d.keys()):
-            yield f'{rel(p)}: an `#| export` names another module. A notebook exports one module, its own: take the name away'
+            yield (
+                f'{rel(p)}: an `#| export` names another module. '
+                'A notebook exports one module, its own: take the name away'
+            )
         owner.setdefault(module, rel(p))
 
 
@@ -113,7 +143,10 @@ def export():
             elif name not in here:
                 yield f'{path}: missing. Run `nbdev_export`, and add the file'
             elif here[name].read_bytes() != made[name].read_bytes():
-                yield f'{path}: differs from its notebook. Run `nbdev_export`; to keep what was edited in the module, `nbdev_update` first'
+                yield (
+                    f'{path}: differs from its notebook. Run `nbdev_export`; '
+                    'to keep what was edited in the module, `nbdev_update` first'
+                )
 
 
 shows_nothing = re.compile(
@@ -147,12 +180,17 @@ def outputs():
         for i, cell, directives in code_cells(p):
             where, kept = f'{rel(p)}: cell {i} ({cell.id})', cell.get('outputs', [])
             if any(o.output_type == 'error' for o in kept):
-                yield f'{where} has stored an error. Mend it or put it under `expect_fail`; run the notebook and save it'
-            silent = directives.keys() & (exports | {'hide', 'default_exp'}) or directives.get('eval:') == [
-                'false'
-            ]
+                yield (
+                    f'{where} has stored an error. Mend it or put it under `expect_fail`; '
+                    'run the notebook and save it'
+                )
+            not_run = directives.get('eval:') == ['false']
+            silent = not_run or directives.keys() & (exports | {'hide', 'default_exp'})
             if not kept and not silent and should_show(cell.source):
-                yield f'{where} has no stored output. Run the notebook and save it; a last line that shows nothing on purpose ends in `;`'
+                yield (
+                    f'{where} has no stored output. Run the notebook and save it; '
+                    'a last line that shows nothing on purpose ends in `;`'
+                )
 
 
 def run():
@@ -177,7 +215,10 @@ def run():
             if listing:
                 failed += [p for p in here if p.name == line.strip()]
     for p in failed:
-        yield f'{rel(p)}: fails, with the traceback above. Mend it; `nbdev_test --path {rel(p)} --do_print` runs it alone'
+        yield (
+            f'{rel(p)}: fails, with the traceback above. Mend it; '
+            f'`nbdev_test --path {rel(p)} --do_print` runs it alone'
+        )
     if tests.returncode and not failed:
         yield 'nbs: nbdev_test broke down, with the message above'
     if done != len(here):
@@ -196,7 +237,20 @@ def readme_fresh():
         yield f'{path}: not what nbs/index.ipynb gives. Run `make readme`'
 
 
-checks = [readable, paths, clean, export, outputs, readme_fresh, run]
+def lint():
+    "What ruff finds in modules, tests and tools, by the rules in pyproject.toml"
+    folders = [name for name in ('rlops_lab', 'tests', '.ci') if (root / name).exists()]
+    command = [commands / 'ruff', 'check', '--quiet', '--output-format', 'concise', *folders]
+    found = subprocess.run(command, cwd=root, text=True, capture_output=True)
+    yield from (found.stdout + found.stderr).splitlines()
+
+
+def narrative():
+    "Can the code be read? The rules are in `.ci/narrative.py`"
+    yield from reading.check(root)
+
+
+checks = [readable, paths, clean, export, outputs, lint, narrative, readme_fresh, run]
 
 
 def main(names):

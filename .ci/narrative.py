@@ -1,7 +1,9 @@
-"""Can the code be read? Lines, tokens, definitions, types and examples of each notebook and test; each fault is one line: file, cause, cure.
+"""Can the code be read? Lines, tokens, definitions, types and examples of each notebook and test.
 
 `python .ci/narrative.py [path ...]` lists the faults of these notebooks and tests, of all of them when none is given.
-`python .ci/narrative.py --table` prints the figures, notebook by notebook; `--update` lowers the baseline to what is left."""
+`python .ci/narrative.py --table` prints the figures, notebook by notebook.
+`python .ci/narrative.py --update` lowers the baseline to what is left.
+Each fault is one line: file, cause, cure."""
 
 import ast
 import io
@@ -266,7 +268,10 @@ def check(root=ROOT):
         counts = Counter(rule for rule, _, _ in found)
         for rule, most in allowed.pop(name, {}).items():
             if counts[rule] < most:
-                yield f'{name}: the baseline allows {most} of {rule}, there are {counts[rule]}. Run `python .ci/narrative.py --update`'
+                yield (
+                    f'{name}: the baseline allows {most} of {rule}, there are {counts[rule]}. '
+                    'Run `python .ci/narrative.py --update`'
+                )
             if counts[rule] <= most:
                 del counts[rule]
         for rule, where, what in found:
@@ -298,7 +303,8 @@ def table(root=ROOT):
 
 def row(found):
     counts, heights = zip(*found)
-    return f'{sum(counts) / sum(heights):11.2f}  {sum(heights):5}  {len(found):5}  {median(counts):6.0f}  {max(counts):7}'
+    density = sum(counts) / sum(heights)
+    return f'{density:11.2f}  {sum(heights):5}  {len(found):5}  {median(counts):6.0f}  {max(counts):7}'
 
 
 def update(root=ROOT):

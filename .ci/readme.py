@@ -1,6 +1,7 @@
-"""README.md from nbs/index.ipynb: its prose, code and stored outputs. Nothing is run, so the same notebook always gives the same bytes.
+"""README.md from nbs/index.ipynb: its prose, code and stored outputs.
 
-`python .ci/readme.py` writes README.md, and the pictures among the outputs to nbs/images/index_*.png (GitHub shows no inline images)."""
+Nothing is run, so the same notebook always gives the same bytes. `python .ci/readme.py` writes README.md, and the
+pictures among the outputs to nbs/images/index_*.png (GitHub shows no inline images)."""
 
 import base64, os, re
 from pathlib import Path

@@ -92,7 +92,7 @@ class Trajectory:
     messages: list[dict]                                      # chat messages, for people and for template checks
     token_ids: list[int]                                      # [T]
     action_mask: list[int]                                    # [T] 1 where the policy sampled the token, EOS included
-    logprobs: list[float]                                     # [T] the sampler's, at its temperature; 0 where the mask is 0
+    logprobs: list[float]                                     # [T] at the sampler's temperature; 0 where the mask is 0
     turn_ids: list[int]                                       # [T] 0, 1, … inside the policy's turns, -1 elsewhere
     turn_rewards: list[float] = field(default_factory=list)   # [turns]
     reply_seconds: list[float] = field(default_factory=list)  # [turns] time from the request to the end of the reply

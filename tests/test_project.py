@@ -1,4 +1,4 @@
-"The project's own promises: imports stay light, what is declared is pinned and packaged, and each check of `.ci/check.py` can fail."
+"The project's own promises: imports stay light, the package is complete, and each check of `.ci/check.py` can fail."
 
 import configparser, json, os, re, shutil, subprocess, sys, zipfile
 from base64 import b64encode
@@ -35,12 +35,13 @@ def sh(*command, cwd=root, **env):
 # ---- imports
 
 
+TORCH_FREE = ('core', 'stats', 'html', 'environments', 'rewards', 'judges', 'observe', 'tokenomics')
+
+
 def torch_free():
     "The modules that promise to import without torch, in the order of their names"
     modules = [p.relative_to(root).with_suffix('').parts for p in lib.rglob('*.py') if p.name[0] != '_']
-    return sorted(
-        '.'.join(m) for m in modules if m[1] in ('core', 'rewards', 'environments', 'judges', 'tokenomics')
-    )
+    return sorted('.'.join(m) for m in modules if m[1] in TORCH_FREE)
 
 
 def loaded_by(*modules):
@@ -113,7 +114,7 @@ def test_wheel_and_sdist_hold_the_package_and_nothing_else(tmp_path):
         entry_points = wheel.read(next(n for n in names if n.endswith('entry_points.txt'))).decode()
     assert {'rlops_lab/core.py', 'rlops_lab/samples/probe.jsonl'} <= set(names)
     assert {n.split('/')[0] for n in names} == {'rlops_lab', f"rlops_lab-{settings()['version']}.dist-info"}
-    assert 'rlops-lab = rlops_lab.recipes.support_desk:main' in entry_points
+    assert 'rlops-lab = rlops_lab.recipes.cli:main' in entry_points
 
 
 # ---- make
@@ -223,7 +224,7 @@ class Project:
         self.sums = [
             code('#| default_exp sums'),
             md('# sums\n> Adds.'),
-            code('#| export\ndef add(a, b): return a+b'),
+            code('#| export\ndef add(\n    a: int,\n    b: int,\n) -> int:\n    return a + b'),
             code('add(1, 2)', value(text_plain=['3'])),
             code('assert add(1, 2)==3'),
         ]
@@ -282,6 +283,8 @@ def test_a_project_in_order_passes_every_check(project):
         'clean',
         'export',
         'outputs',
+        'lint',
+        'narrative',
         'readme_fresh',
         'run',
     ]
@@ -303,9 +306,9 @@ def test_check_sees_a_module_that_is_not_the_path(project):
 
 
 def test_check_takes_the_numbers_off_folders_too(project):
-    project.write('03a_far/01_away', code('#| default_exp far.away'))
+    project.write('03_far/01_away', code('#| default_exp far.away'))
     assert project.check('paths')[0] == 0
-    project.write('03a_far/01_away', code('#| default_exp away'))
+    project.write('03_far/01_away', code('#| default_exp away'))
     project.faults('paths', 'its path says far.away')
 
 
@@ -337,12 +340,12 @@ def test_check_sees_an_unclean_notebook(project):
 
 def test_check_sees_a_hand_edited_module(project):
     path = project.folder / 'rlops_lab' / 'sums.py'
-    path.write_text(path.read_text().replace('a+b', 'a-b'))
+    path.write_text(path.read_text().replace('a + b', 'a - b'))
     project.faults('export', 'rlops_lab/sums.py', 'differs', 'nbdev_update')
 
 
 def test_check_sees_a_notebook_that_was_not_exported(project):
-    project.write('00_sums', *project.sums, code('#| export\ndef double(a): return 2*a'))
+    project.write('00_sums', *project.sums, code('#| export\ndef double(a: int) -> int: return 2 * a'))
     project.faults('export', 'rlops_lab/sums.py', 'nbdev_export')
     project.faults('export', 'rlops_lab/_modidx.py')
 
@@ -362,10 +365,77 @@ def test_check_sees_a_missing_module(project):
     project.faults('export', 'rlops_lab/sums.py', 'missing')
 
 
-def test_check_sees_re_exports_in_a_package(project):
+def test_check_sees_re_exports_in_a_folder(project):
+    project.write('03_far/01_away', code('#| default_exp far.away'), code('#| export\nx = 1'))
+    assert sh(Path(sys.executable).parent / 'nbdev_export', cwd=project.folder)[0] == 0
+    init = project.folder / 'rlops_lab' / 'far' / '__init__.py'
+    init.write_text('from ..sums import add\n')
+    project.faults('export', 'rlops_lab/far/__init__.py', 'differs')
+
+
+def test_check_sees_a_version_that_the_package_does_not_have(project):
     init = project.folder / 'rlops_lab' / '__init__.py'
-    init.write_text(init.read_text() + 'from .sums import add\n')
+    init.write_text('__version__ = "9.9.9"\n')
     project.faults('export', 'rlops_lab/__init__.py', 'differs')
+
+
+# ---- can the code be read?
+
+READABLE = '#| export\ndef total(rows: list) -> int: return sum(rows)'
+
+
+@pytest.mark.parametrize(
+    'source, fault',
+    {
+        READABLE + '  # ' + 'x' * 120: '120',
+        '#| export\nfirst = 1; second = 2': 'two statements on a line',
+        '#| export\ndef total(rows): return sum(rows)': 'no type for rows',
+        '#| export\ndef unseen(rows: list) -> int: return 1': 'in no example',
+        '#| export\n' + '\n'.join(f'def _part{i}(): pass' for i in range(4)): '4 definitions',
+        '#| export\nNUMBERS = [' + '\n'.join(f'{i},' for i in range(210)) + ']': 'tokens: at most 400',
+        '#| export\nNUMBERS = [' + '\n'.join(f'{i},' for i in range(70)) + ']': 'tokens in the middle',
+        '#| export\nNUMBERS = [1, 2, 3, 4, 5, 6, 7, 8, 9]': 'tokens a line',
+        '[a + b for a in range(3) for b in range(3) if a < b];': 'write the loop',
+    }.items(),
+)
+def test_check_sees_what_cannot_be_read(project, source, fault):
+    project.write('01_more', code('#| default_exp more'), code(source), code('total'))
+    project.faults('narrative', 'nbs/01_more.ipynb', fault)
+
+
+def test_check_sees_three_exported_cells_without_prose(project):
+    cells = [code(f'#| export\ndef _part{i}(): pass') for i in range(3)]
+    project.write('01_more', code('#| default_exp more'), *cells)
+    project.faults('narrative', 'nbs/01_more.ipynb', '3 exported cells in a row')
+    project.write('01_more', code('#| default_exp more'), *cells[:2], md('Why.'), cells[2])
+    assert project.check('narrative')[0] == 0
+
+
+def test_check_reads_tests_too(project):
+    (project.folder / 'tests').mkdir()
+    (project.folder / 'tests' / 'test_sums.py').write_text('first = 1; second = 2\n')
+    project.faults('narrative', 'tests/test_sums.py', 'two statements on a line')
+
+
+def test_the_baseline_of_what_cannot_be_read_only_shrinks(project):
+    baseline = project.folder / '.ci' / 'narrative_baseline.json'
+    baseline.parent.mkdir()
+    baseline.write_text('{"nbs/01_more.ipynb": {"semicolon": 2}}')
+    project.write('01_more', code('#| default_exp more'), code('a = 1; b = 2'))
+    project.faults('narrative', 'nbs/01_more.ipynb', 'the baseline allows 2 of semicolon, there are 1')
+    project.write('01_more', code('#| default_exp more'), code('a = 1; b = 2; c = 3'))
+    assert project.check('narrative')[0] == 0
+    status, out = sh(sys.executable, root / '.ci' / 'narrative.py', '--update', cwd=project.folder)
+    assert status == 0 and json.loads(baseline.read_text()) == {'nbs/01_more.ipynb': {'semicolon': 2}}
+    project.write('01_more', code('#| default_exp more'), code('a = 1'))
+    sh(sys.executable, root / '.ci' / 'narrative.py', '--update', cwd=project.folder)
+    assert json.loads(baseline.read_text()) == {}
+
+
+def test_check_sees_an_unused_import(project):
+    (project.folder / 'tests').mkdir()
+    (project.folder / 'tests' / 'test_sums.py').write_text('import os\n')
+    project.faults('lint', 'tests/test_sums.py', 'F401')
 
 
 shows = [
@@ -524,8 +594,9 @@ def test_pre_commit_hooks_call_commands_that_exist():
         for repo in yaml.safe_load((root / '.pre-commit-config.yaml').read_text())['repos']
         for h in repo['hooks']
     ]
-    assert {h['id'] for h in hooks} == {'nbdev_clean', 'nbdev_export'}
+    assert {h['id'] for h in hooks} == {'nbdev_clean', 'nbdev_export', 'ruff', 'narrative'}
     assert all(
-        h['language'] == 'system' and (Path(sys.executable).parent / Path(h['entry']).name).exists()
+        h['language'] == 'system'
+        and (Path(sys.executable).parent / Path(h['entry'].split()[0]).name).exists()
         for h in hooks
     )
