@@ -600,3 +600,15 @@ def test_pre_commit_hooks_call_commands_that_exist():
         and (Path(sys.executable).parent / Path(h['entry'].split()[0]).name).exists()
         for h in hooks
     )
+
+
+# ---- the benchmarks' figures
+
+
+def test_the_table_of_results_is_made_from_the_rows():
+    import _results
+
+    text = _results.RESULTS.read_text()
+    assert text == _results.rendered(text), 'run python tests/benchmarks/_results.py'
+    scripts = {path.stem for path in (root / 'tests' / 'benchmarks').glob('[!_]*.py')}
+    assert scripts == set(_results.goals())
