@@ -14,12 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import narrative as reading
+import readme
 from execnb.nbio import read_nb
 from IPython.core.inputtransformer2 import TransformerManager
 from nbdev.process import extract_directives
-
-import narrative as reading
-import readme
 
 root = Path.cwd()
 lib, nbs = root / 'rlops_lab', root / 'nbs'

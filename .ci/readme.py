@@ -3,8 +3,11 @@
 Nothing is run, so the same notebook always gives the same bytes. `python .ci/readme.py` writes README.md, and the
 pictures among the outputs to nbs/images/index_*.png (GitHub shows no inline images)."""
 
-import base64, os, re
+import base64
+import os
+import re
 from pathlib import Path
+
 from execnb.nbio import read_nb
 from nbdev.process import extract_directives
 
@@ -72,7 +75,7 @@ def render(root):
         directives = extract_directives(cell, remove=False)
         if 'hide' in directives:
             continue
-        code = '\n'.join(l for l in cell.source.splitlines() if not l.startswith('#|'))
+        code = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
         if directives.get('echo:') != ['false']:
             parts.append(block(code, 'python'))
         if directives.get('output:') == ['false']:

@@ -1,4 +1,6 @@
-"Texts that try to write their own verdict, 'yes': fake verdicts, closed fences, chat tokens, hidden characters, orders to ignore the rubric"
+"""Texts that try to write their own verdict, 'yes':
+
+fake verdicts, closed fences, chat tokens, hidden characters, orders to ignore the rubric"""
 
 import json
 

@@ -1,13 +1,26 @@
 "A real JupyterLab and a real chromium, on loopback; and, without either, what a browser would send to a widget."
 
-import json, os, shutil, subprocess, sys, time, urllib.request
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 import nbformat
 from rlops_lab.samplers.server import free_port
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-FLAGS = '--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
+FLAGS = [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+]
 SECONDS = 300  # for JupyterLab to come up, on a machine that does other things
 IDLE = """async () => { const panel = window.jupyterapp.shell.currentWidget;
     await panel.context.ready; await panel.sessionContext.ready; await panel.sessionContext.session.kernel.info }"""

@@ -1,6 +1,10 @@
-"Set before torch is imported: one thread a process (spinning threads of several processes starve one another), and no window for a figure."
+"""Settings that must stand before torch is imported, and fixtures that many tests share.
 
-import os, random, sys
+One thread a process (spinning threads of several processes starve one another), and no window for a figure."""
+
+import os
+import random
+import sys
 
 os.environ.update(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', MPLBACKEND='agg')
 

@@ -1,9 +1,17 @@
 "The project's own promises: imports stay light, the package is complete, and each check of `.ci/check.py` can fail."
 
-import configparser, json, os, re, shutil, subprocess, sys, zipfile
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from base64 import b64encode
 from importlib.metadata import version
 from pathlib import Path
+
 import pytest
 from packaging.requirements import Requirement
 
@@ -72,12 +80,12 @@ def test_version_is_written_down_once():
 
 
 def test_every_requirement_is_pinned_and_every_pin_is_allowed():
-    lines = [l for l in (root / 'constraints.txt').read_text().splitlines() if not l.startswith('#')]
+    lines = [line for line in (root / 'constraints.txt').read_text().splitlines() if line[0] != '#']
     assert lines == sorted(lines, key=str.lower)
     assert all(
-        re.fullmatch(r'[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*', l) for l in lines
+        re.fullmatch(r'[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*', line) for line in lines
     )  # no local version, no file, no address
-    pins = {re.sub('[_.]', '-', name.lower()): v for name, v in (l.split('==') for l in lines)}
+    pins = {re.sub('[_.]', '-', name.lower()): v for name, v in (line.split('==') for line in lines)}
     for key, wanted in settings().items():
         if not key.endswith('requirements') or key == 'vllm_requirements':
             continue
@@ -157,7 +165,7 @@ def test_make_says_which_python_it_needs(tmp_path):
     status, out = sh(
         'make',
         'demo',
-        **makefile_in(tmp_path, pythons={name: 'exit 1' for name in ('python3.11', 'python3.12', 'python3')}),
+        **makefile_in(tmp_path, pythons=dict.fromkeys(('python3.11', 'python3.12', 'python3'), 'exit 1')),
     )
     assert status != 0 and 'No usable Python 3.11 or 3.12' in out and 'pip install' not in out
 

@@ -1,12 +1,14 @@
 "Run by test_verifiers.py in an environment that has verifiers: prints one line for each check that held."
 
-import copy, sys, tempfile
+import copy
+import sys
+import tempfile
 from pathlib import Path
 
 import verifiers.v1 as vf
 from verifiers.v1.utils.loaders import load_taskset
 
-from rlops_lab.environments.adapters import from_verifiers, to_verifiers
+from rlops_lab.environments.adapters import from_verifiers
 from rlops_lab.environments.check_env import check_environment
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import oracle, oracle_step, scenarios
@@ -143,7 +145,8 @@ def ours_as_a_package_of_verifiers():
     rows = scenarios(18, seed=4)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / 'desk_for_test.py').write_text(
-            'import ast\nfrom rlops_lab.environments.adapters import to_verifiers\nfrom rlops_lab.environments.support_desk.desk import SupportDesk\n'
+            'import ast\nfrom rlops_lab.environments.adapters import to_verifiers\nfrom '
+            'rlops_lab.environments.support_desk.desk import SupportDesk\n'
             'from rlops_lab.environments.support_desk.scenarios import scenarios\n'
             'def read(text):\n    if "(" not in text: return None\n    call = ast.parse(text, mode="eval").body\n'
             '    return call.func.id, {k.arg: ast.literal_eval(k.value) for k in call.keywords}\n'

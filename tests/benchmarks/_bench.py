@@ -1,12 +1,15 @@
-"What the PPO benchmarks share: the machine in one line, a process's peak memory, and a model with episodes to train on."
+"""What the PPO benchmarks share.
 
-import resource, sys
+The machine in one line, a process's peak memory, and a model with episodes to train on."""
+
+import resource
+import sys
 from pathlib import Path
 
 import torch
+from _machine import processor
 
 from rlops_lab.core import Trajectory, rng
-from _machine import processor
 
 LORA = dict(
     r=16,
@@ -21,7 +24,9 @@ def machine():
 
 
 def peak_bytes():
-    "Largest memory this process has held. Linux's own count starts at `exec`; `getrusage` would show the parent's where that was larger"
+    """Largest memory this process has held.
+
+    Linux's own count starts at `exec`; `getrusage` would show the parent's where that was larger"""
     status = Path('/proc/self/status')
     if status.exists():
         return next(
@@ -47,7 +52,8 @@ def lengths(n, most=64):
 
 
 def episodes(tokenizer, n, replies=None):
-    "Recorded single-turn episodes with random tokens and rewards, for benchmarks that leave sampling out; `replies` are their lengths, None: drawn"
+    """Recorded single-turn episodes with random tokens and rewards, for benchmarks that leave sampling out;
+    `replies` are their lengths, None: drawn"""
     r, words = (
         rng(0, 'bench', 'episodes'),
         [i for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids],

@@ -1,6 +1,9 @@
 "What the benchmarks of a local judge share: its modes, one model for all of them, and rows of verdicts."
 
-import argparse, asyncio, platform, os
+import argparse
+import asyncio
+import platform
+import os
 from pathlib import Path
 
 from rlops_lab.judges.judge import Judge, run_here
@@ -62,4 +65,6 @@ def judged(ask, rubric, items, log, modes=MODES):
 def machine():
     import torch
 
-    return f'{processor()}, {torch.get_num_threads()} thread, torch {torch.__version__}, Python {platform.python_version()}, load {os.getloadavg()[0]:.0f}'
+    load = os.getloadavg()[0]
+    versions = f'torch {torch.__version__}, Python {platform.python_version()}'
+    return f'{processor()}, {torch.get_num_threads()} thread, {versions}, load {load:.0f}'

@@ -1,10 +1,18 @@
-"""The peer's own environment: TRL 1.10.0, whose PPOTrainer later releases no longer have, beside the torch, transformers and peft of this interpreter.
+"""The peer's own environment.
 
-`python_of_peer()` gives the interpreter in `.bench/trl110`; the first call makes the environment, a later one only looks. Into it goes TRL 1.10.0 alone. All else
-is found, behind it, in the site-packages of the interpreter that makes it: the very same torch, so that a difference in speed is one between
-the trainers, and no second gigabyte of it. An environment that was left half-made, or made for another interpreter, is made anew."""
+TRL 1.10.0, whose PPOTrainer later releases no longer have, beside the torch, transformers and peft of this
+interpreter.
 
-import shutil, subprocess, sys, sysconfig, venv
+`python_of_peer()` gives the interpreter in `.bench/trl110`; the first call makes the environment, a later one
+only looks. Into it goes TRL 1.10.0 alone. All else is found, behind it, in the site-packages of the interpreter
+that makes it: the very same torch, so that a difference in speed is one between the trainers, and no second
+gigabyte of it. An environment that was left half-made, or made for another interpreter, is made anew."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 FOLDER, RELEASE = Path(__file__).resolve().parents[2] / '.bench' / 'trl110', 'trl==1.10.0'

@@ -20,7 +20,10 @@ HOLDS = {True: 'yes', False: '**no**', None: '—'}
 
 def goals():
     "{benchmark: its goal}, in the order of results/goals.toml"
-    return {name: entry['goal'] for name, entry in tomllib.loads((HERE / 'results' / 'goals.toml').read_text()).items()}
+    return {
+        name: entry['goal']
+        for name, entry in tomllib.loads((HERE / 'results' / 'goals.toml').read_text()).items()
+    }
 
 
 def rows(name):

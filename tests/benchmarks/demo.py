@@ -4,7 +4,12 @@
 
 Each seed is a process of its own and a run folder of its own, so that an interrupted benchmark goes on where it was."""
 
-import argparse, json, os, platform, subprocess, sys
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 from _machine import processor
@@ -13,7 +18,10 @@ from _machine import processor
 def one_run(seed, folder, more):
     "The summary of a seed's run; it is made, gone on with, or only read. A run with other settings is refused"
     path = folder / f'demo-seed{seed}'
-    code = f"from rlops_lab.recipes.support_desk import Demo, DemoConfig; Demo(DemoConfig(seed={seed}, **{more!r}), {str(path)!r}, resume={path.exists()})()"
+    code = (
+        f"from rlops_lab.recipes.support_desk import Demo, DemoConfig; Demo(DemoConfig(seed={seed}, "
+        f"**{more!r}), {str(path)!r}, resume={path.exists()})()"
+    )
     subprocess.run([sys.executable, '-c', code], check=True)
     return json.loads((path / 'summary.json').read_text())
 
@@ -37,7 +45,8 @@ def main():
         )
         g = r['ppo_over_sft']
         print(
-            f"seed {r['seed']}  {r['seconds_total'] / 60:5.1f} min  {stages}  PPO-SFT {g['difference']:+.1%} [{g['ci95'][0]:+.1%}, {g['ci95'][1]:+.1%}], McNemar p = {g['p']:.2g}"
+            f"seed {r['seed']}  {r['seconds_total'] / 60:5.1f} min  {stages}  PPO-SFT "
+            f"{g['difference']:+.1%} [{g['ci95'][0]:+.1%}, {g['ci95'][1]:+.1%}], McNemar p = {g['p']:.2g}"
         )
     if args.json:
         Path(args.json).write_text(json.dumps(dict(cpu=cpu, runs=runs), indent=1) + '\n')

@@ -3,7 +3,15 @@
 make bench BENCH=environment_step
 """
 
-import argparse, cProfile, json, os, pstats, statistics, time
+import argparse
+import cProfile
+import json
+import os
+import pstats
+import statistics
+import time
+
+from _machine import processor
 
 from rlops_lab.core import Usage, git_state
 from rlops_lab.environments.support_desk.desk import SupportDesk
@@ -12,7 +20,6 @@ from rlops_lab.models.load import load
 from rlops_lab.rollouts.encoding import encoded
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.samplers.sampling import Completion
-from _machine import processor
 
 
 class Counter:
@@ -121,7 +128,8 @@ def main():
         whole.append(timed(tokenizer, SupportDesk, rows, replies))
         bare.append(own / sum(map(len, replies)) * 1e3)
         print(
-            f'round {i}: engine {seen[-1]:.3f} ms a step; support desk {whole[-1]:.2f} ms a step, reset and tools included',
+            f'round {i}: engine {seen[-1]:.3f} ms a step; support desk {whole[-1]:.2f} ms a step, reset and '
+            f'tools included',
             flush=True,
         )
     figures = dict(

@@ -1,18 +1,22 @@
-"""How good is a 135M model as a judge? Its verdicts on recorded support-desk cases beside the environment's own `verified_resolution`.
+"""How good is a 135M model as a judge?
+
+Its verdicts on recorded support-desk cases beside the environment's own `verified_resolution`.
 
     make bench BENCH=judge_agreement [ARGS="--write"]
 
-108 cases: half are solved by the expert, the others by agents with faults: one never escalates, one says what it has not done, one pays
-half, one does it and says nothing, one puts everybody off, one acts at random. The judge reads the policy and the conversation, as a
-person would, and is asked one question in each mode. Figures: Cohen's kappa, the rates at which it passes good and fails bad cases,
-answers that could not be read, and the pass rate corrected by 40 labels."""
+108 cases: half are solved by the expert, the others by agents with faults: one never escalates, one says what it
+has not done, one pays half, one does it and says nothing, one puts everybody off, one acts at random. The judge
+reads the policy and the conversation, as a person would, and is asked one question in each mode. Figures: Cohen's
+kappa, the rates at which it passes good and fails bad cases, answers that could not be read, and the pass rate
+corrected by 40 labels."""
 
-import copy, json
+import copy
+import json
 
 import numpy as np
+from _judges import DATA, MODES, arguments, judged, machine
 
 from rlops_lab.core import git_state
-from rlops_lab.stats import wilson
 from rlops_lab.environments.contract import call_text
 from rlops_lab.environments.support_desk.desk import FAMILIES, GONE, SupportDesk
 from rlops_lab.environments.support_desk.records import POLICY
@@ -26,9 +30,12 @@ from rlops_lab.environments.support_desk.scenarios import (
 from rlops_lab.judges.agreement import calibrate
 from rlops_lab.judges.corrected_rate import corrected_rate
 from rlops_lab.judges.rubrics import Criterion, Rubric
-from _judges import DATA, MODES, arguments, judged, machine
+from rlops_lab.stats import wilson
 
-QUESTION = 'Did the desk do what the policy asks for in this case, no more and no less, and tell the customer the truth about it?'
+QUESTION = (
+    'Did the desk do what the policy asks for in this case, no more and no less, and tell the '
+    'customer the truth about it?'
+)
 RUBRIC = Rubric(
     'resolved',
     f'You check one case of a support desk against its policy.\n\n{POLICY}',

@@ -1,29 +1,36 @@
-"""Do corrected pass rates hold their 95%, and does a judge that is used where it was not calibrated raise a warning? On the XSTest files.
+"""Do corrected pass rates hold their 95%, and does a judge that is used where it was not calibrated raise a warning?
+On the XSTest files.
 
     make bench BENCH=judge_coverage [ARGS="--repeats 1000 --transfers 200"]
 
-**Coverage.** The rows of a file are the population; its share of answers that people passed is the truth. Each repeat draws n + N rows with
-replacement and shows `corrected_rate` N verdicts without labels and n labels: at random, half of each verdict, or half of each
-label. Designs: n=50, N=1000; n=100, N=350; n=200, N=200. "Labels alone" is Wilson's interval of n labels at random. For labels by
-verdict both ways of getting them are measured: from the rows at hand, and from another collection.
+**Coverage.** The rows of a file are the population; its share of answers that people passed is the truth. Each
+repeat draws n + N rows with replacement and shows `corrected_rate` N verdicts without labels and n labels: at
+random, half of each verdict, or half of each label. Designs: n=50, N=1000; n=100, N=350; n=200, N=200. "Labels
+alone" is Wilson's interval of n labels at random. For labels by verdict both ways of getting them are measured:
+from the rows at hand, and from another collection.
 
-**Warnings.** 200 repeats: a judge calibrated on n random rows of one response model, used on N rows of the same or of the other one,
-with the models' names withheld, so that only verdicts and answers can give the change away (`transfer`; "any"); beside it each test
-alone, and for the last design also with 50 labels on the new rows."""
+**Warnings.** 200 repeats: a judge calibrated on n random rows of one response model, used on N rows of the same
+or of the other one, with the models' names withheld, so that only verdicts and answers can give the change away
+(`transfer`; "any"); beside it each test alone, and for the last design also with 50 labels on the new rows."""
 
 import os
 
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
-import argparse, csv, json, warnings
+import argparse
+import csv
+import json
+import warnings
 from pathlib import Path
+
 import numpy as np
 import scipy
+from _machine import processor
+
 from rlops_lab.core import git_state, rng
-from rlops_lab.stats import wilson
 from rlops_lab.judges.corrected_rate import corrected_rate
 from rlops_lab.judges.shift import transfer
-from _machine import processor
+from rlops_lab.stats import wilson
 
 FOLDER = (
     Path(os.environ.get('RLOPS_REAL_DATA', Path(__file__).resolve().parents[3] / 'shared' / 'data'))
@@ -106,7 +113,8 @@ def main():
     args = parser.parse_args()
     if not FOLDER.exists():
         raise SystemExit(
-            f'{FOLDER} is absent: put the four XSTest files there, or set RLOPS_REAL_DATA to the folder that holds xstest'
+            f'{FOLDER} is absent: put the four XSTest files there, or set RLOPS_REAL_DATA to the folder '
+            f'that holds xstest'
         )
     warnings.simplefilter('ignore')
     files = {
@@ -121,7 +129,8 @@ def main():
                 good &= 0.935 <= found['coverage'] <= 0.975 and (how == 'label' or found['ratio'] <= 1.05)
                 figures['coverage'][name] = found
                 print(
-                    f"{name:50} coverage {found['coverage']:.3f}, width {found['width']:.3f}, {found['ratio']:.2f} of labels'",
+                    f"{name:50} coverage {found['coverage']:.3f}, width {found['width']:.3f}, "
+                    f"{found['ratio']:.2f} of labels'",
                     flush=True,
                 )
     for judge in ('gpt', 'str'):
@@ -148,7 +157,8 @@ def main():
                 figures['warnings'][name] = found
                 print(f'{name:85} {found}', flush=True)
     goal = (
-        'coverage .935 to .975 in each design, never wider than labels alone by more than 5%; balanced labels: the same coverage; '
+        'coverage .935 to .975 in each design, never wider than labels alone by more than 5%; balanced '
+        'labels: the same coverage; '
         'warnings: at least 95% for another response model, at most 5% for the same'
     )
     print(

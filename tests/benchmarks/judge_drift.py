@@ -1,21 +1,30 @@
-"""How soon does the alarm notice a judge that has become worse, and how often does it cry wolf? Beside ADWIN, on the same streams.
+"""How soon does the alarm notice a judge that has become worse, and how often does it cry wolf?
+
+Beside ADWIN, on the same streams.
 
     make bench BENCH=judge_drift [ARGS="--streams 1000 --adwin-streams 200"]
 
-Streams of 5,000 verdicts on canaries, right in 80% of the cases, either all the time or until 1,000 and in 70% after that.
-`DriftAlarm` (level 3%, its default) is told the 80%; ADWIN (river, delta=.002, its default) is told nothing. A false alarm is one in a
-stream without a change; the delay is that of the streams in which the first alarm comes after the change. river 0.26.1 is put into `.bench/river` on the first run, unless it is installed."""
+Streams of 5,000 verdicts on canaries, right in 80% of the cases, either all the time or until 1,000 and in 70%
+after that. `DriftAlarm` (level 3%, its default) is told the 80%; ADWIN (river, delta=.002, its default) is told
+nothing. A false alarm is one in a stream without a change; the delay is that of the streams in which the first
+alarm comes after the change. river 0.26.1 is put into `.bench/river` on the first run, unless it is installed."""
 
 import os
 
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
-import argparse, json, subprocess, sys, time
+import argparse
+import json
+import subprocess
+import sys
+import time
 from pathlib import Path
+
 import numpy as np
+from _machine import processor
+
 from rlops_lab.core import git_state, rng
 from rlops_lab.observe.drift import first_alarms
-from _machine import processor
 
 RELEASE, FOLDER = 'river==0.26.1', Path(__file__).resolve().parents[2] / '.bench' / 'river'
 CHANGE, LENGTH = 1000, 5000
@@ -42,7 +51,8 @@ def adwin():
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(
-                    f'could not install {RELEASE}: {done.stderr.strip().splitlines()[-1]}\nCure: see that pip reaches a package index'
+                    f'could not install {RELEASE}: {done.stderr.strip().splitlines()[-1]}\nCure: see that '
+                    f'pip reaches a package index'
                 )
         sys.path.append(str(FOLDER))
         from river.drift import ADWIN

@@ -1,26 +1,31 @@
-"""Does a text talk a 135M judge into another verdict? The 57 attempts of `tests/attacks.py`, in each mode, beside the same answers without them.
+"""Does a text talk a 135M judge into another verdict?
+
+The 57 attempts of `tests/attacks.py`, in each mode, beside the same answers without them.
 
     make bench BENCH=judge_injection [ARGS="--write"]
 
-Each attempt stands behind an unhelpful answer of a support desk. Its twins are the answer alone (clean) and the answer with a harmless addition of about the same length (harmless): a weak judge
-changes its mind for any reason, and what the attempts do beyond that is theirs. In pairs the unhelpful answer, with the attempt, is shown beside a helpful one, in both orders. That no attempt
-is *read* as a verdict is code's duty, and is counted, too."""
+Each attempt stands behind an unhelpful answer of a support desk. Its twins are the answer alone (clean) and the
+answer with a harmless addition of about the same length (harmless): a weak judge changes its mind for any reason,
+and what the attempts do beyond that is theirs. In pairs the unhelpful answer, with the attempt, is shown beside a
+helpful one, in both orders. That no attempt is *read* as a verdict is code's duty, and is counted, too."""
 
-import json, sys
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import binomtest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _judges import DATA, arguments, judged, machine
 from attacks import ATTACKS
+
 from rlops_lab.core import git_state
-from rlops_lab.stats import wilson
-from rlops_lab.judges.pairwise import compare, flips, pairwise
 from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.pairwise import compare, flips, pairwise
 from rlops_lab.judges.prompts import plain
 from rlops_lab.judges.rubrics import Criterion, Rubric
-from _judges import DATA, arguments, judged, machine
+from rlops_lab.stats import wilson
 
 RUBRIC = Rubric(
     'helpful',

@@ -1,25 +1,41 @@
-"""500 judge calls against a slow mock endpoint beside the bare `openai` client; then faults; then SIGKILL and a rerun.
+"""500 judge calls against a slow mock endpoint beside the bare `openai` client, then faults, then SIGKILL.
 
     make bench BENCH=judge_throughput [ARGS="--calls 500 --concurrency 32 --repeats 5"]
 
-Needs the `openai` package (`pip install 'rlops_lab[judge]'`). The endpoint is an HTTP server on the loopback, in a process of its own, that
-sleeps 50 ms for each call. The bare client sends the same messages with the same fields, with as many under way; both keep their connections,
-and the order in which they run alternates. Ours also fences, hashes, parses and writes its log.
-The faults are drawn for each call: 10% answer 503, 5% are prose instead of a verdict, 2% hang until the judge's time-out. For the kill, a
-process that judges is ended by SIGKILL after a third of the calls are in its log, and a second one is given the same log."""
+Needs the `openai` package (`pip install 'rlops_lab[judge]'`). The endpoint is an HTTP server on the loopback, in
+a process of its own, that sleeps 50 ms for each call. The bare client sends the same messages with the same
+fields, with as many under way; both keep their connections, and the order in which they run alternates. Ours also
+fences, hashes, parses and writes its log. The faults are drawn for each call: 10% answer 503, 5% are prose
+instead of a verdict, 2% hang until the judge's time-out. For the kill, a process that judges is ended by SIGKILL
+after a third of the calls are in its log, and a second one is given the same log."""
 
 import os
 
 os.environ.update(OMP_NUM_THREADS='1')
 
-import argparse, asyncio, json, multiprocessing, platform, random, re, signal, statistics, subprocess, sys, tempfile, time, warnings
+import argparse
+import asyncio
+import json
+import multiprocessing
+import platform
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
 from collections import Counter
 from pathlib import Path
+
+from _machine import processor
+
 from rlops_lab.core import git_state, read_jsonl
 from rlops_lab.judges.judge import Endpoint, Judge, run_here
 from rlops_lab.judges.prompts import messages_for
 from rlops_lab.judges.rubrics import Criterion, Rubric
-from _machine import processor
 
 RUBRIC = Rubric(
     'helpful',
@@ -228,7 +244,10 @@ def kill(args):
     with tempfile.TemporaryDirectory() as tmp:
         log, asked = Path(tmp) / 'log.jsonl', Path(tmp) / 'server.log'
         with Server(0, 0, 0, log=asked) as url:
-            code = f'import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from judge_throughput import life; life({url!r}, {str(log)!r}, {args.calls}, {args.concurrency})'
+            code = (
+                f'import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from judge_throughput '
+                f'import life; life({url!r}, {str(log)!r}, {args.calls}, {args.concurrency})'
+            )
             process = subprocess.Popen([sys.executable, '-c', code])
             while len(read_jsonl(log)) < args.calls // 3:
                 if process.poll() is not None:
@@ -295,7 +314,10 @@ def main():
         and killed['scored'] == killed['rows'] == args.calls
         and 0 < killed['missing'] < args.calls
     )
-    goal = 'at least 0.9x the bare client; with faults every item has a verdict or a reason, once; after SIGKILL only what is missing is paid'
+    goal = (
+        'at least 0.9x the bare client; with faults every item has a verdict or a reason, once; after '
+        'SIGKILL only what is missing is paid'
+    )
     print(
         json.dumps(
             dict(

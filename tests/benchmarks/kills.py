@@ -2,9 +2,16 @@
 
     make bench BENCH=kills ARGS="--whole runs/bench/demo-seed0 --kills 5"
 
-`--whole` is a finished run; the same settings are run again, killed and resumed. Both need the same machine and number of threads."""
+`--whole` is a finished run; the same settings are run again, killed and resumed. Both need the same machine and
+number of threads."""
 
-import argparse, json, random, signal, subprocess, sys, time
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 TIMES = ('seconds', 'p50_reply', 'p95_reply', 'usd', '_per_s')  # what differs between any two runs
@@ -20,7 +27,10 @@ def metrics(path):
 
 def life(path, config, seconds):
     "Run or go on with the demo, for so many seconds at most; True once it is finished"
-    code = f'from rlops_lab.recipes.support_desk import Demo, DemoConfig; Demo(DemoConfig(**{config!r}), {str(path)!r}, resume={(path / "state.json").exists()})()'
+    code = (
+        f'from rlops_lab.recipes.support_desk import Demo, DemoConfig; Demo(DemoConfig(**{config!r}), '
+        f'{str(path)!r}, resume={(path / "state.json").exists()})()'
+    )
     process = subprocess.Popen([sys.executable, '-c', code])
     try:
         rc = process.wait(seconds)
@@ -64,7 +74,8 @@ def main():
         if x != y
     ]
     print(
-        f"{kills} kills, {time.perf_counter() - began:.0f} s instead of {summary['seconds_total']:.0f}; {len(a)} and {len(b)} lines of metrics, "
+        f"{kills} kills, {time.perf_counter() - began:.0f} s instead of {summary['seconds_total']:.0f}; "
+        f"{len(a)} and {len(b)} lines of metrics, "
         + ('equal apart from times' if a == b else 'DIFFERENT: ' + ('; '.join(differ[:5]) or 'one is longer'))
     )
     sys.exit(a != b)

@@ -2,14 +2,22 @@
 
     make bench BENCH=latency_points [ARGS="--points ../shared/data/latency/measured_points.csv"]
 
-Any table with the same columns can be given. Three predictions of the points that pass the filters of `calibration.usable`: the data sheet, the defaults (which were fitted on the published
-points) and fits that leave out the point's stack. Then what three points of a stack are worth: calibrated on them, starting from a fit without the stack, the rest is predicted. `ttft_all` counts
-the first tokens of runs too that state a target instead of the users that ran. Everything runs in a second or two on one core."""
+Any table with the same columns can be given. Three predictions of the points that pass the filters of
+`calibration.usable`: the data sheet, the defaults (which were fitted on the published points) and fits that leave
+out the point's stack. Then what three points of a stack are worth: calibrated on them, starting from a fit
+without the stack, the rest is predicted. `ttft_all` counts the first tokens of runs too that state a target
+instead of the users that ran. Everything runs in a second or two on one core."""
 
-import argparse, json, os, platform
+import argparse
+import json
+import os
+import platform
 from pathlib import Path
+
 import numpy as np
+
 from rlops_lab.core import git_state
+from rlops_lab.tokenomics.latency import SPEC_SHEET
 from rlops_lab.tokenomics.latency_fit import (
     calibration_trial,
     coverage,
@@ -19,7 +27,6 @@ from rlops_lab.tokenomics.latency_fit import (
     read_points,
     usable,
 )
-from rlops_lab.tokenomics.latency import SPEC_SHEET
 
 
 def show(title, points, predicted):
@@ -59,17 +66,17 @@ def main():
         medians[stack] = float(np.median(np.abs(1 / ratio - 1)))
         print(f'{stack:48}{before:9.1%}{medians[stack]:14.1%}')
     share = lambda x: round(float(x), 3)
-    figures = {
-        f'{name}_{key}': share(e[kind][1])
-        for name, e in (('default', default), ('held_out', out))
-        for key, kind in (
-            ('tpot_1', 'tpot, 1 GPU'),
-            ('tpot_many', 'tpot, several'),
-            ('ttft', 'ttft'),
-            ('ttft_one_user', 'ttft, one user'),
-        )
-        if kind in e
+    kinds = {
+        'tpot_1': 'tpot, 1 GPU',
+        'tpot_many': 'tpot, several',
+        'ttft': 'ttft',
+        'ttft_one_user': 'ttft, one user',
     }
+    figures = {}
+    for name, errors in (('default', default), ('held_out', out)):
+        for key, kind in kinds.items():
+            if kind in errors:
+                figures[f'{name}_{key}'] = share(errors[kind][1])
     figures.update(
         n={kind: e[0] for kind, e in default.items()},
         default_ttft_all=share(loose['ttft'][1]),

@@ -1,24 +1,33 @@
-"""100,000 draws of a full decision on one core: API, rented machine or tuned model, with peaks, people, break-even and payback.
+"""100,000 draws of a full decision on one core.
+
+API, rented machine or tuned model, with peaks, people, break-even and payback.
 
     make bench BENCH=monte_carlo [ARGS="--draws 100000 --repeats 9"]
 
-One call of `simulate` draws sixteen uncertain inputs, two of them correlated, prices three options at the drawn volume, finds the break-even
-volume of both own ones and the month in which the tuned one pays back while API prices fall. The time is the processor time of one core (numpy
-without threads); the time on the wall is beside it.
-`evaluate_in_python` makes the same decision for a few draws in plain Python, written apart from the library, and both must agree."""
+One call of `simulate` draws sixteen uncertain inputs, two of them correlated, prices three options at the drawn
+volume, finds the break-even volume of both own ones and the month in which the tuned one pays back while API
+prices fall. The time is the processor time of one core (numpy without threads); the time on the wall is beside
+it. `evaluate_in_python` makes the same decision for a few draws in plain Python, written apart from the library,
+and both must agree."""
 
 import os
 
 os.environ.update(OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
-import argparse, json, math, statistics, time
+import argparse
+import json
+import math
+import statistics
+import time
+
 import numpy as np
+from _machine import processor
+
 from rlops_lab.core import git_state
 from rlops_lab.tokenomics.decisions import Option, bill, break_even_cases
 from rlops_lab.tokenomics.payback import TENFOLD, payback
 from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, Range
 from rlops_lab.tokenomics.uncertainty import lognormal, pert, resolved, simulate, triangular
-from _machine import processor
 
 INPUTS = dict(
     cases_per_month=lognormal(150_000, 300_000, 600_000),

@@ -1,29 +1,52 @@
-"""One PPO update by TRL 1.10's PPOTrainer and by ours, on the same weights, samples and settings in float32: do they compute the same?
+"""One PPO update by TRL 1.10's PPOTrainer and by ours: do they compute the same?
+
+Both start from the same weights, samples and settings, in float32.
 
     make bench BENCH=parity
 
-TRL's side is its own `train()` with `num_mini_batches=1`, in its own environment (`_peer.py`, `_trl110.py`); ours is `PPOTrainer.score`, `batches.credit` and
-`PPOTrainer.optimize`. A tiny Llama answers prompts of different lengths; some answers end early, one is cut at the limit. Compared are log-probabilities,
-reference, values, scores, advantages (whitened and not), and for each of three epochs both losses and the gradient of every trained tensor.
-A case with LoRA has all four roles: policy adapter, critic adapter, reference without adapter, reward model. A case without trains all weights.
+TRL's side is its own `train()` with `num_mini_batches=1`, in its own environment (`_peer.py`, `_trl110.py`); ours
+is `PPOTrainer.score`, `batches.credit` and `PPOTrainer.optimize`. A tiny Llama answers prompts of different
+lengths; some answers end early, one is cut at the limit. Compared are log-probabilities, reference, values,
+scores, advantages (whitened and not), and for each of three epochs both losses and the gradient of every trained
+tensor. A case with LoRA has all four roles: policy adapter, critic adapter, reference without adapter, reward
+model. A case without trains all weights.
 
 What differs on purpose, why, and how it is set to their convention here:
 
-| TRL 1.10 | ours | why ours | set equal by |
-|---|---|---|---|
-| the critic is trained on one state past the end, where the score is paid (`padding_mask_p1`) | states before actions only; the score is paid on the last action | after the end there is nothing to expect: a value there is noise that λ<1 carries back | a filler action behind each answer that leaves room for it: its value counts, its policy weight and its KL are 0 |
-| advantages are whitened with n-1 in the variance, n without the extra state | with n | it is a scale, not an estimate; n=1 divides by 0 there | the factor √((n-1)/n) |
-| a cut answer ends like a finished one | V(s_T) follows it | a limit of ours is no outcome of the task | `truncation='terminal'` |
-| the sampler's probabilities are the old policy's | recomputed, with importance weights | a sampler rounds otherwise than a trainer | weights 1; the samples are given |
-| no gradient clipping (`max_grad_norm` is never read) | each of policy and critic is clipped to norm 1 | one odd batch must not undo a run | `max_grad_norm=1e9` |
-| Adam's ε is 1e-8 | 1e-5, as in the papers' code | early moments near 0 make steps of full size out of noise | `adam_epsilon=1e-8` |
-| one learning rate, the value loss times 0.1, values clipped at 0.2 | two learning rates, times 1, not clipped | the critic has to be ahead of the policy | `critic_learning_rate`, `vf_coef`, `cliprange_value` |
-| the critic is a second backbone, its head has no bias | a LoRA, or a head on the policy's states; with bias | a second backbone is a second model in memory | both start from the same base; the bias is frozen. Without LoRA our head leaves the trunk alone, so only the first gradients of policy and head compare |
-| means over tokens are taken in each micro-batch, then over micro-batches | over all tokens of the step | how memory is cut up must not change the objective | one micro-batch; what several change is measured below |
-| temperature+1e-7 | temperature | nobody divides by 0 here: the configuration refuses it | too small to be seen |
-| whitening by process | over all processes' tokens | one batch, one scale | one process |"""
+- TRL 1.10: the critic is trained on one state past the end, where the score is paid (`padding_mask_p1`); ours:
+  states before actions only; the score is paid on the last action; why ours: after the end there is nothing to
+  expect: a value there is noise that λ<1 carries back; set equal by: a filler action behind each answer that
+  leaves room for it: its value counts, its policy weight and its KL are 0
+- TRL 1.10: advantages are whitened with n-1 in the variance, n without the extra state; ours: with n; why ours:
+  it is a scale, not an estimate; n=1 divides by 0 there; set equal by: the factor √((n-1)/n)
+- TRL 1.10: a cut answer ends like a finished one; ours: V(s_T) follows it; why ours: a limit of ours is no
+  outcome of the task; set equal by: `truncation='terminal'`
+- TRL 1.10: the sampler's probabilities are the old policy's; ours: recomputed, with importance weights; why ours:
+  a sampler rounds otherwise than a trainer; set equal by: weights 1; the samples are given
+- TRL 1.10: no gradient clipping (`max_grad_norm` is never read); ours: each of policy and critic is clipped to
+  norm 1; why ours: one odd batch must not undo a run; set equal by: `max_grad_norm=1e9`
+- TRL 1.10: Adam's ε is 1e-8; ours: 1e-5, as in the papers' code; why ours: early moments near 0 make steps of
+  full size out of noise; set equal by: `adam_epsilon=1e-8`
+- TRL 1.10: one learning rate, the value loss times 0.1, values clipped at 0.2; ours: two learning rates, times 1,
+  not clipped; why ours: the critic has to be ahead of the policy; set equal by: `critic_learning_rate`,
+  `vf_coef`, `cliprange_value`
+- TRL 1.10: the critic is a second backbone, its head has no bias; ours: a LoRA, or a head on the policy's states;
+  with bias; why ours: a second backbone is a second model in memory; set equal by: both start from the same base;
+  the bias is frozen. Without LoRA our head leaves the trunk alone, so only the first gradients of policy and head
+  compare
+- TRL 1.10: means over tokens are taken in each micro-batch, then over micro-batches; ours: over all tokens of the
+  step; why ours: how memory is cut up must not change the objective; set equal by: one micro-batch; what several
+  change is measured below
+- TRL 1.10: temperature+1e-7; ours: temperature; why ours: nobody divides by 0 here: the configuration refuses it;
+  set equal by: too small to be seen
+- TRL 1.10: whitening by process; ours: over all processes' tokens; why ours: one batch, one scale; set equal by:
+  one process"""
 
-import argparse, json, subprocess, sys, tempfile
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -239,7 +262,8 @@ def relative(a, b):
 
 
 def compare(a, path, lora, prompts):
-    "Largest differences between our update and TRL's file: absolute for numbers a token, relative to the norm for gradients"
+    """Largest differences between our update and TRL's file:
+    absolute for numbers a token, relative to the norm for gradients"""
     b, found = load_file(path), {}
     with safe_open(path, 'pt') as f:
         context = int(f.metadata()['context'])
@@ -319,7 +343,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         figures = {name: case(Path(folder) / name, python, name == 'lora') for name in args.cases}
     aside = ('value_std', 'tensors', 'clipped_tokens', 'theirs_in_micro_batches')
-    worst = max(x for found in figures.values() for k, x in found.items() if k not in aside)
+    worst = 0.0
+    for found in figures.values():
+        worst = max(worst, *(x for name, x in found.items() if name not in aside))
     for name, found in figures.items():
         print(
             f'{name}: '

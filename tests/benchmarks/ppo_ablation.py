@@ -1,14 +1,32 @@
-"""What each part of PPO is worth on the support desk: three critics, TRL's GRPO, and rejection sampling alone, from the same fine-tuned policies and with as many generated tokens.
+"""What each part of PPO is worth on the support desk.
+
+Three critics, TRL's GRPO, and rejection sampling alone, from the same fine-tuned policies and with as many
+generated tokens.
 
     make bench BENCH=ppo_ablation [ARGS="--runs runs/bench --seeds 0 1 2 3 4 --json runs/bench/ppo_ablation.json"]
 
-`--runs` holds the demo's runs by seed, as `make bench BENCH=demo ARGS="--seeds 0 1 2 3 4 --out runs/bench"` leaves them: each arm starts from the run's fine-tuned model, and is measured on the run's held-out cases.
-The arms `head`, `adapter` and `full` are the demo's PPO with another critic: the head learns on for 30 passes over the states of an update (`critic_epochs`), which the others cannot, as each of their steps needs a forward pass of the model.
-`grpo` is TRL 1.16's GRPOTrainer with groups of five, our rollout as its `rollout_func`, the demo's reward and adapters, as many episodes and updates, and the same rate, falling to 0 over the run; its steps take five episodes where PPO's take about six. `rejection`
-plays the same training cases with the fine-tuned policy until it has generated as many tokens as `head` did (to within an episode), which is therefore run first, keeps what is verified, and fine-tunes on it once more. Tokens that each arm generated stand in the results.
-Each arm of each seed is a process of its own and is written down when it is done; a second call goes on where the first one stopped. Calls for several seeds may run side by side, each pinned to cores of its own and with its own --json; `--table` then reads all the files. The tutorial "PPO with four LLMs" draws what stands in `nbs/results/ppo_ablation.json`."""
+`--runs` holds the demo's runs by seed, as `make bench BENCH=demo ARGS="--seeds 0 1 2 3 4 --out runs/bench"`
+leaves them: each arm starts from the run's fine-tuned model, and is measured on the run's held-out cases. The
+arms `head`, `adapter` and `full` are the demo's PPO with another critic: the head learns on for 30 passes over
+the states of an update (`critic_epochs`), which the others cannot, as each of their steps needs a forward pass of
+the model. `grpo` is TRL 1.16's GRPOTrainer with groups of five, our rollout as its `rollout_func`, the demo's
+reward and adapters, as many episodes and updates, and the same rate, falling to 0 over the run; its steps take
+five episodes where PPO's take about six. `rejection` plays the same training cases with the fine-tuned policy
+until it has generated as many tokens as `head` did (to within an episode), which is therefore run first, keeps
+what is verified, and fine-tunes on it once more. Tokens that each arm generated stand in the results. Each arm of
+each seed is a process of its own and is written down when it is done; a second call goes on where the first one
+stopped. Calls for several seeds may run side by side, each pinned to cores of its own and with its own --json;
+`--table` then reads all the files. The tutorial "PPO with four LLMs" draws what stands in
+`nbs/results/ppo_ablation.json`."""
 
-import argparse, json, os, statistics, subprocess, sys, tempfile, time
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 os.environ.setdefault('TRL_EXPERIMENTAL_SILENCE', '1')
@@ -18,8 +36,10 @@ GROUP = 5
 
 
 def setting(run, layers):
-    "The run's settings, with adapters on so many of the uppermost layers if `layers` is no 0, and its fine-tuned policy"
+    """The run's settings, with adapters on so many of the uppermost layers if `layers` is no 0,
+    and its fine-tuned policy"""
     import torch
+
     from rlops_lab.models.load import load
     from rlops_lab.recipes.support_desk import DemoConfig
 
@@ -50,7 +70,7 @@ def ppo(run, critic, layers):
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.trl_runs import merge
     from rlops_lab.ppo.trainer import PPOTrainer
-    from rlops_lab.recipes.support_desk import lora, over_families, by_family, ppo_config
+    from rlops_lab.recipes.support_desk import by_family, lora, over_families, ppo_config
     from rlops_lab.rewards.compose import kpi
 
     config, model, tokenizer = setting(run, layers)
@@ -83,6 +103,7 @@ def ppo(run, critic, layers):
 def grpo(run, layers):
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
+
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.trl_runs import merge
     from rlops_lab.recipes.support_desk import by_family, lora, over_families
@@ -206,15 +227,15 @@ def rejection(run, budget, layers):
 
 def one(run, arm, budget, layers):
     "An arm's figures"
+    from _bench import machine
+
+    from rlops_lab.core import git_state, read_jsonl
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.environments.support_desk.scenarios import scenarios
     from rlops_lab.recipes.support_desk import by_family
-    from rlops_lab.stats import gain
-    from rlops_lab.core import git_state, read_jsonl
-    from rlops_lab.stats import wilson
-    from _bench import machine
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
+    from rlops_lab.stats import gain, wilson
 
     began = time.perf_counter()
     model, tokenizer, tokens, curve = (
@@ -349,7 +370,8 @@ def main():
 
     if missing := [s for s in args.seeds if not measured(s)]:
         sys.exit(
-            f'{args.runs} has no fine-tuned and measured policy of the seeds {missing}: make bench BENCH=demo ARGS="--seeds {" ".join(map(str, missing))} --out {args.runs}"'
+            f'{args.runs} has no fine-tuned and measured policy of the seeds {missing}: make bench '
+            f'BENCH=demo ARGS="--seeds {" ".join(map(str, missing))} --out {args.runs}"'
         )
     for seed in args.seeds:
         for arm in sorted(args.arms, key=ARMS.index):

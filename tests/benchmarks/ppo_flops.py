@@ -2,19 +2,25 @@
 
     make bench BENCH=ppo_flops [ARGS="--pairs 5 --critic head"]
 
-Counted is only what the update needs: for each token of an episode the frozen weights forward and backward (no weight gradients), the adapters, and causal
-attention, in the last layer what comes behind attention for tokens whose state is read alone; for each sampled token the output embeddings. Padding, whatever is computed twice, the optimizer and losses count as nothing, but their time does.
-The loop multiplies as many rows by the very weights, one layer after the other, forward and backward. Both run alternately in one process."""
+Counted is only what the update needs: for each token of an episode the frozen weights forward and backward (no
+weight gradients), the adapters, and causal attention, in the last layer what comes behind attention for tokens
+whose state is read alone; for each sampled token the output embeddings. Padding, whatever is computed twice, the
+optimizer and losses count as nothing, but their time does. The loop multiplies as many rows by the very weights,
+one layer after the other, forward and backward. Both run alternately in one process."""
 
-import argparse, inspect, json, statistics, time
+import argparse
+import inspect
+import json
+import statistics
+import time
 
 import torch
+from _bench import LORA, episodes, machine
 from peft import LoraConfig
 
-from _bench import LORA, episodes, machine
 from rlops_lab.core import git_state
-from rlops_lab.models.packed_layers import LINEARS
 from rlops_lab.models.load import load
+from rlops_lab.models.packed_layers import LINEARS
 from rlops_lab.ppo.batches import credit
 from rlops_lab.ppo.losses import token_logprobs
 from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
@@ -32,7 +38,9 @@ def weights_of(decoder):
 
 
 def products(trainer, played):
-    "FLOPs of the plain products of one pass: (decoder, output embeddings). Behind the last layer's attention only states that are read go on"
+    """FLOPs of the plain products of one pass: (decoder, output embeddings).
+
+    Behind the last layer's attention only states that are read go on"""
     tokens, actions = sum(len(t.token_ids) for t in played), sum(t.n_actions for t in played)
     layers, spared = weights_of(trainer.backbone.decoder), tokens - actions - len(played)
     return 4 * tokens * sum(w.numel() for layer in layers for w in layer) - 4 * spared * sum(

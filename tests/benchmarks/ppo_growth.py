@@ -1,13 +1,21 @@
-"""Does an update's cost grow in proportion to its episodes? Seconds per trained token and peak memory from 16 to 256 episodes.
+"""Does an update's cost grow in proportion to its episodes?
+
+Seconds per trained token and peak memory from 16 to 256 episodes.
 
     make bench BENCH=ppo_growth [ARGS="--pairs 5 --sizes 16 256 --epochs 2"]
 
-Episodes are recorded ones with random tokens (64 prompt tokens, up to 64 response tokens), so that sampling stays out; an update is scoring and
-an epoch in micro-batches of at most 2048 tokens. Each size is a process of its own, sizes take turns, and the order is reversed from pair to
-pair. The first two updates of a process warm up on 16 episodes of full length, which fill one micro-batch: with them, 16 episodes meet the limit too, and
-with the optimizer's state in memory, which the first step makes."""
+Episodes are recorded ones with random tokens (64 prompt tokens, up to 64 response tokens), so that sampling stays
+out; an update is scoring and an epoch in micro-batches of at most 2048 tokens. Each size is a process of its own,
+sizes take turns, and the order is reversed from pair to pair. The first two updates of a process warm up on 16
+episodes of full length, which fill one micro-batch: with them, 16 episodes meet the limit too, and with the
+optimizer's state in memory, which the first step makes."""
 
-import argparse, json, os, statistics, sys, time
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault('TRL_EXPERIMENTAL_SILENCE', '1')
@@ -20,6 +28,7 @@ def one(size, critic, name, epochs):
     "Seconds per trained token (counted once an epoch), and the peak"
     import torch
     from peft import LoraConfig
+
     from rlops_lab.models.load import load
     from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 

@@ -2,10 +2,16 @@
 
     make bench BENCH=ppo_memory [ARGS="--pairs 5"]
 
-Policy, reference, critic and reward model share one backbone (`ppo_vs_trl.ours`: sampling, scoring and four epochs, 16 episodes in one
-micro-batch of at most 2048 tokens). SFT is `finetune.sft` with the same LoRA on the same 16 prompts with responses of the same lengths, in one micro-batch. Each run is a process of its own."""
+Policy, reference, critic and reward model share one backbone (`ppo_vs_trl.ours`: sampling, scoring and four
+epochs, 16 episodes in one micro-batch of at most 2048 tokens). SFT is `finetune.sft` with the same LoRA on the
+same 16 prompts with responses of the same lengths, in one micro-batch. Each run is a process of its own."""
 
-import argparse, json, os, statistics, sys, tempfile
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault('TRL_EXPERIMENTAL_SILENCE', '1')
@@ -19,6 +25,7 @@ def sft_side(folder):
     import torch
     from datasets import Dataset
     from peft import LoraConfig
+
     from rlops_lab.finetune.sft import sft
     from rlops_lab.models.load import load
 

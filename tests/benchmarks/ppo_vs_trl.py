@@ -1,20 +1,33 @@
-"""Seconds and peak memory of a PPO update with a learned reward model: ours, and TRL 1.10's PPOTrainer at its best and by default.
+"""Seconds and peak memory of a PPO update with a learned reward model.
+
+Ours, and TRL 1.10's PPOTrainer at its best and by default.
 
     make bench BENCH=ppo_vs_trl [ARGS="--pairs 5 --updates 2"]
 
-SmolLM2-135M, 16 single-turn episodes of 64 prompt tokens and up to 64 response tokens, 4 epochs of one optimizer step, sampling and scoring included. Every
-side of every pair is a process of its own, and the order changes from pair to pair. The first update of a process is a warm-up and is not counted.
+SmolLM2-135M, 16 single-turn episodes of 64 prompt tokens and up to 64 response tokens, 4 epochs of one optimizer
+step, sampling and scoring included. Every side of every pair is a process of its own, and the order changes from
+pair to pair. The first update of a process is a warm-up and is not counted.
 
-Both sides get the same prompts, the same reward model (a LoRA trained on a few pairs with `finetune.reward_model`; TRL, which wants a classifier, gets it
-merged) and the same stop positions: lengths are drawn once (`_bench.lengths`), and a response ends when it has so many tokens, whatever they are. TRL has a
-`StoppingCriteria` for that, ours a `Reply` with a limit of its own; no side's logits are touched, and end tokens end nothing.
+Both sides get the same prompts, the same reward model (a LoRA trained on a few pairs with
+`finetune.reward_model`; TRL, which wants a classifier, gets it merged) and the same stop positions: lengths are
+drawn once (`_bench.lengths`), and a response ends when it has so many tokens, whatever they are. TRL has a
+`StoppingCriteria` for that, ours a `Reply` with a limit of its own; no side's logits are touched, and end tokens
+end nothing.
 
-TRL at its best: weights in bf16, LoRA on the policy and on the critic (whose base is a second model all the same), micro-batches of `--peer-micro` episodes.
-By default: float32, all weights of policy and critic trained, a copy as the reference. Ours is in bf16 with LoRA and micro-batches of
-at most 1024 tokens, with `critic='adapter'` and `'head'`. The old policy's log-probabilities are those of sampling, as in TRL, except with the head, whose
+TRL at its best: weights in bf16, LoRA on the policy and on the critic (whose base is a second model all the
+same), micro-batches of `--peer-micro` episodes. By default: float32, all weights of policy and critic trained, a
+copy as the reference. Ours is in bf16 with LoRA and micro-batches of at most 1024 tokens, with `critic='adapter'`
+and `'head'`. The old policy's log-probabilities are those of sampling, as in TRL, except with the head, whose
 values need that forward pass anyway."""
 
-import argparse, json, os, statistics, subprocess, sys, tempfile, time
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 os.environ.setdefault('TRL_EXPERIMENTAL_SILENCE', '1')
@@ -46,6 +59,7 @@ def prepare(folder, name='smollm2', layers=0):
     import torch
     from datasets import Dataset
     from peft import LoraConfig
+
     from rlops_lab.finetune.reward_models import reward_model
     from rlops_lab.models.load import load
 
@@ -76,6 +90,7 @@ def ours(folder, critic, updates):
     "Updates of ours: seconds of each, seconds by phase, tokens sampled, peak memory"
     import torch
     from peft import LoraConfig
+
     from rlops_lab import samplers
     from rlops_lab.core import Trajectory
     from rlops_lab.models.load import load
@@ -204,6 +219,7 @@ def main():
         print(json.dumps(ours(args.folder, args.side, args.updates)))
         return
     from _peer import python_of_peer
+
     from rlops_lab.core import git_state
 
     here, python, runs = Path(__file__), python_of_peer(), {side: [] for side in args.sides}
@@ -245,7 +261,8 @@ def main():
                 runs[side].append(run := last_line(job))
                 whole, sampling = (statistics.median(run[k][1:]) for k in ('seconds', 'seconds_rollout'))
                 print(
-                    f"pair {pair} {side:11} {whole:6.1f} s an update (sampling {sampling:.1f}), peak {run['peak'] / 1e9:.2f} GB",
+                    f"pair {pair} {side:11} {whole:6.1f} s an update (sampling {sampling:.1f}), peak "
+                    f"{run['peak'] / 1e9:.2f} GB",
                     flush=True,
                 )
     median = lambda side, f: statistics.median(f(r) for r in runs[side])

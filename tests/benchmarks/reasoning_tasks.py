@@ -3,14 +3,17 @@
 make bench BENCH=reasoning_tasks [ARGS='--n 3']
 """
 
-import argparse, json, os, time
+import argparse
+import json
+import os
+import time
 from importlib.metadata import version
 
+from _machine import processor
 from reasoning_gym.factory import DATASETS
 
 from rlops_lab.core import git_state
 from rlops_lab.environments.adapters import ReasoningGym, reasoning_gym_answer, reasoning_gym_rows
-from _machine import processor
 
 PARTS = dict(
     datasets=[dict(name='chain_sum', weight=1), dict(name='leg_counting', weight=1)]
@@ -41,10 +44,10 @@ def main():
         table.append(
             dict(name=name, scores=scores, answers=own, fault=fault, seconds=time.perf_counter() - start)
         )
-        print(
-            f"{name:32} {'fault: ' + fault if fault else 'no answer given' if not own else ' '.join(f'{s:.2f}' for s in scores):24} {table[-1]['seconds']:6.1f} s",
-            flush=True,
-        )
+        found = ' '.join(f'{score:.2f}' for score in scores) if own else 'no answer given'
+        if fault:
+            found = f'fault: {fault}'
+        print(f"{name:32} {found:24} {table[-1]['seconds']:6.1f} s", flush=True)
     loaded = [t for t in table if not t['fault']]
     right = [t for t in loaded if t['answers'] == args.n and all(s == 1 for s in t['scores'])]
     silent = [t['name'] for t in loaded if not t['answers']]

@@ -1,26 +1,36 @@
-"""A reward model beside a reasoning judge, both on SmolLM2-135M-Instruct, and beside a bag of words: time of an item, and agreement with
-the desk's gold KPI on held-out episodes.
+"""A reward model beside a reasoning judge, both on SmolLM2-135M-Instruct, and beside a bag of words.
+
+Time of an item, and agreement with the desk's gold KPI on held-out episodes.
 
     make bench BENCH=reward_model_latency [ARGS="--run runs/demo-… --keep FOLDER"]
 
-Training: the few-shot samples of a `rlops-lab demo` run (`--run`, the newest in `runs` by default), 260 sampled episodes of its fine-
-tuned policy, and scripted agents, right and with one planted fault, all of the split `train`. An eighth of the cases is kept back: the
-temperatures of both graders are fitted there, and the batch sizes chosen.
+Training: the few-shot samples of a `rlops-lab demo` run (`--run`, the newest in `runs` by default), 260 sampled
+episodes of its fine- tuned policy, and scripted agents, right and with one planted fault, all of the split
+`train`. An eighth of the cases is kept back: the temperatures of both graders are fitted there, and the batch
+sizes chosen.
 
-Held out: new cases of the split `eval`, with other wordings and records, half of them played greedily by the fine-tuned policy and half
-by scripted agents. `--tag` draws them; with another tag they are others. No case comes twice, so resamples are of episodes. Labels are
-`verified_resolution`; no grader sees it.
+Held out: new cases of the split `eval`, with other wordings and records, half of them played greedily by the
+fine-tuned policy and half by scripted agents. `--tag` draws them; with another tag they are others. No case comes
+twice, so resamples are of episodes. Labels are `verified_resolution`; no grader sees it.
 
-The reward model and the bag of words grade all of them, the judge the first `--items`, which are in random order. It gets the desk's
-policy and two worked examples, reasons first, and answers in an enforced form. On its items all are timed in turn, chunk by chunk, each
-with the batch size that was its fastest; the ratio is taken by chunk, and the figure is the median. Processor seconds stand beside those
-of the clock, as they do not depend on what else runs. `--keep` holds the policy's episodes and the adapter, for another run without them;
-`--write` takes the verdicts item by item, for the tutorial."""
+The reward model and the bag of words grade all of them, the judge the first `--items`, which are in random order.
+It gets the desk's policy and two worked examples, reasons first, and answers in an enforced form. On its items
+all are timed in turn, chunk by chunk, each with the batch size that was its fastest; the ratio is taken by chunk,
+and the figure is the median. Processor seconds stand beside those of the clock, as they do not depend on what
+else runs. `--keep` holds the policy's episodes and the adapter, for another run without them; `--write` takes the
+verdicts item by item, for the tutorial."""
 
-import argparse, json, statistics, tempfile, time, warnings
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import warnings
 from pathlib import Path
 
-import numpy as np, torch
+import numpy as np
+import torch
+from _bench import machine
 from peft import LoraConfig
 from scipy.stats import bootstrap
 
@@ -29,6 +39,8 @@ from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.faults import mixed_agent
 from rlops_lab.environments.support_desk.records import POLICY
 from rlops_lab.environments.support_desk.scenarios import scenarios
+from rlops_lab.finetune.grader_reports import BagOfWords, auroc, fit_temperature, reliability, sigmoid
+from rlops_lab.finetune.reward_models import RewardModel, classifier, parts, verdict_rows
 from rlops_lab.judges.handover import Graded, handover
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.local import LocalEndpoint
@@ -36,13 +48,10 @@ from rlops_lab.judges.prompts import as_text
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models.load import load
 from rlops_lab.recipes.support_desk import DemoConfig, cases, kinds, newest_run
-from rlops_lab.finetune.grader_reports import BagOfWords, auroc, fit_temperature, reliability, sigmoid
-from rlops_lab.finetune.reward_models import RewardModel, classifier, parts, verdict_rows
 from rlops_lab.rewards.compose import split_messages, spoken
 from rlops_lab.rollouts.engine import rollout
-from rlops_lab.samplers.local import HFSampler
 from rlops_lab.rollouts.scripted import record
-from _bench import machine
+from rlops_lab.samplers.local import HFSampler
 
 
 def told(*lines):
@@ -52,7 +61,8 @@ def told(*lines):
 EXAMPLES = (
     dict(
         choice='no',
-        reason='The record says that the order was delivered 41 days ago, and the policy allows refunds within 30 days only. '
+        reason='The record says that the order was delivered 41 days ago, and the policy allows refunds '
+        'within 30 days only. '
         'The desk refunded $30 all the same, and told the customer so. That was forbidden.',
         conversation=told(
             ('user', 'Hi, I want my money back for the kettle. Order 1234, zip 11111.'),
@@ -65,7 +75,8 @@ EXAMPLES = (
     ),
     dict(
         choice='yes',
-        reason='The customer asked to cancel an order that has not shipped, and the policy allows that. The desk looked the order up, '
+        reason='The customer asked to cancel an order that has not shipped, and the policy allows that. The '
+        'desk looked the order up, '
         'cancelled it, and told the customer what it had done. Nothing else was changed.',
         conversation=told(
             ('user', 'Cancel order 5678 please, zip 22222.'),
@@ -77,7 +88,10 @@ EXAMPLES = (
         ),
     ),
 )
-QUESTION = 'Did the desk do what the policy asks for in this case, no more and no less, and tell the customer the truth about it?'
+QUESTION = (
+    'Did the desk do what the policy asks for in this case, no more and no less, and tell the '
+    'customer the truth about it?'
+)
 RUBRIC = Rubric(
     'resolved',
     f'You check one case of a support desk against its policy.\n\n{POLICY}',
@@ -163,7 +177,8 @@ FIGURES = dict(
 
 
 def over_baseline(p, q, y):
-    "Reward model less bag of words on the same episodes, with the intervals of 2,000 paired resamples; below 0 is better in log-loss"
+    """Reward model less bag of words on the same episodes, with the intervals of 2,000 paired resamples;
+    below 0 is better in log-loss"""
     out = {}
     for name, figure in FIGURES.items():
 
@@ -283,7 +298,8 @@ def main():
         seconds.append((slow[0], fast[0], bag[0]))
         busy.append((slow[1], fast[1], bag[1]))
         print(
-            f'{len(verdicts)} items: judge {slow[0]:.3f} s, reward model {fast[0]:.4f} s, words {bag[0]:.5f} s an item; '
+            f'{len(verdicts)} items: judge {slow[0]:.3f} s, reward model {fast[0]:.4f} s, words '
+            f'{bag[0]:.5f} s an item; '
             f'of the processor {slow[1]:.3f}, {fast[1]:.4f}',
             flush=True,
         )
@@ -364,7 +380,8 @@ def main():
         and all(won.values())
     )
     goal = (
-        "at least 100x less time an item; agreement with the KPI not below the judge's; better than the bag of words in "
+        "at least 100x less time an item; agreement with the KPI not below the judge's; better than the bag "
+        "of words in "
         'accuracy, AUROC and log-loss (each by the whole interval)'
     )
     print(

@@ -1,20 +1,32 @@
-"""Sampled tokens per second of support-desk episodes: our sampler and rollout, and TRL's own tool loop on `model.generate`.
+"""Sampled tokens per second of support-desk episodes.
+
+Our sampler and rollout, and TRL's own tool loop on `model.generate`.
 
     make bench BENCH=rollouts_vs_trl [ARGS="--pairs 5 --episodes 64"]
 
-Both play the same rows with the same few-shot prompts (the desk's playbooks, tools shown by the chat template; the prompts' tokens are compared), the
-same model object in the same dtype, at temperature 1 and with the same limits on turns and on tokens a turn. They take turns in one process, and who
-begins alternates. Each counts the tokens it sampled and kept, and the time from the first `reset` to the last tool result; ours includes packing the weights.
+Both play the same rows with the same few-shot prompts (the desk's playbooks, tools shown by the chat template;
+the prompts' tokens are compared), the same model object in the same dtype, at temperature 1 and with the same
+limits on turns and on tokens a turn. They take turns in one process, and who begins alternates. Each counts the
+tokens it sampled and kept, and the time from the first `reset` to the last tool result; ours includes packing the
+weights.
 
-Two differences remain. Ours hands plain text to the customer and ends an episode when the environment is done; TRL's loop ends it at the first reply
-that is no call, and goes on after the environment is done. And TRL has no limit on the tokens of a turn: it is given one through `generation_kwargs`."""
+Two differences remain. Ours hands plain text to the customer and ends an episode when the environment is done;
+TRL's loop ends it at the first reply that is no call, and goes on after the environment is done. And TRL has no
+limit on the tokens of a turn: it is given one through `generation_kwargs`."""
 
-import argparse, json, os, statistics, tempfile, time, warnings
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+import warnings
 
 os.environ.setdefault('TRL_EXPERIMENTAL_SILENCE', '1')
 warnings.simplefilter('ignore')
 
 import torch
+from _bench import machine
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
@@ -24,7 +36,6 @@ from rlops_lab.environments.support_desk.scenarios import playbook, scenarios
 from rlops_lab.models.load import load
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.samplers.local import HFSampler
-from _bench import machine
 
 
 class Generated(Exception):
@@ -117,7 +128,8 @@ def main():
             prompts[who], tokens, turns, seconds = play[who]()
             runs[who].append((tokens / seconds, seconds, turns, tokens))
             print(
-                f'pair {pair} {who:5} {tokens:6} tokens in {turns:4} turns, {seconds:6.1f} s: {tokens / seconds:6.1f} tokens/s',
+                f'pair {pair} {who:5} {tokens:6} tokens in {turns:4} turns, {seconds:6.1f} s: '
+                f'{tokens / seconds:6.1f} tokens/s',
                 flush=True,
             )
         assert list(map(list, prompts['trl'])) == prompts['ours'], 'the two were not given the same prompts'

@@ -1,20 +1,35 @@
-"""What does a check in the sandbox cost beside a bare subprocess, and does what is right pass? HumanEval's own solutions, and programs that attack.
+"""What does a check in the sandbox cost beside a bare subprocess, and does what is right pass?
+
+HumanEval's own solutions, and programs that attack.
 
     make bench BENCH=sandbox [ARGS="--data FOLDER/HumanEval.jsonl.gz --repeats 5"]
 
-Rate: the solutions of this project's tasks against their tests, one after the other on one core, by `run_tests` in Monty and by a fresh interpreter that
-runs program and tests in one file (no isolation at all), in turn, `--repeats` times, by the clock and by processor time: all tasks, those whose tests are
-compared, and those whose tests run. With `--data`, HumanEval (openai/human-eval) in each sandbox. Attacks: those of `tests/test_sandbox.py`."""
+Rate: the solutions of this project's tasks against their tests, one after the other on one core, by `run_tests`
+in Monty and by a fresh interpreter that runs program and tests in one file (no isolation at all), in turn,
+`--repeats` times, by the clock and by processor time: all tasks, those whose tests are compared, and those whose
+tests run. With `--data`, HumanEval (openai/human-eval) in each sandbox. Attacks: those of
+`tests/test_sandbox.py`."""
 
-import argparse, gzip, json, os, resource, statistics, subprocess, sys, tempfile, time
+import argparse
+import gzip
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from collections import Counter
 from pathlib import Path
+
+from _machine import processor
+
 from rlops_lab.core import git_state
 from rlops_lab.environments.coding import unit_tests
-from rlops_lab.environments.coding.task import coding_tasks
 from rlops_lab.environments.coding.sandbox import Limits, bubblewrap_fault
+from rlops_lab.environments.coding.task import coding_tasks
 from rlops_lab.environments.coding.unit_tests import run_tests
-from _machine import processor
 
 PATIENT = Limits(seconds=30.0)  # a busy machine is no reason for a wrong program
 
@@ -28,7 +43,8 @@ def subprocess_check(row):
 
 
 def cpu_seconds():
-    "Processor time of this process, its workers and everything that has ended; unlike wall time, it does not depend on who else is at work"
+    """Processor time of this process, its workers and everything that has ended;
+    unlike wall time, it does not depend on who else is at work"""
 
     def used(p):
         try:
@@ -60,7 +76,8 @@ def measured(check, rows):
 
 
 def rates(rows, repeats, passes):
-    "Both in turn, and the ratio of each pair, by the clock and by processor time; and task by task, since a few that compute for long decide the sum"
+    """Both in turn, and the ratio of each pair, by the clock and by processor time;
+    and task by task, since a few that compute for long decide the sum"""
 
     def ours(row):
         return run_tests(
@@ -187,7 +204,10 @@ def main():
     for kind, found in figures['attacks'].items():
         print(f'attacks in {kind}: {found}', flush=True)
     passed = {kind: f['passed'] for kind, f in figures.get('human_eval', {}).items()}
-    goal = 'at least 30x the rate of a bare subprocess; HumanEval 162 of 164 in Monty and 164 in bubblewrap; no attack passes or harms'
+    goal = (
+        'at least 30x the rate of a bare subprocess; HumanEval 162 of 164 in Monty and 164 in '
+        'bubblewrap; no attack passes or harms'
+    )
     holds = (
         figures['rates']['our tasks']['ratio'] >= 30
         and not any(a['passed'] or a['harmed'] for a in figures['attacks'].values())

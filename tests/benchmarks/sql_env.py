@@ -2,13 +2,22 @@
 
     make bench BENCH=sql_env
 
-A step is one call of a tool by `call_tool`, as rollouts make it, with the arguments that a policy wrote. An episode resets, lists the tables, describes one, runs the gold query, runs one that fails, and answers, on 19 families of questions; every
-question is a new one, and what drawing it takes is counted apart. The peer is the bare `sqlite3` module running the same gold query as often as the environment runs it, without a guard or a comparison."""
+A step is one call of a tool by `call_tool`, as rollouts make it, with the arguments that a policy wrote. An
+episode resets, lists the tables, describes one, runs the gold query, runs one that fails, and answers, on 19
+families of questions; every question is a new one, and what drawing it takes is counted apart. The peer is the
+bare `sqlite3` module running the same gold query as often as the environment runs it, without a guard or a
+comparison."""
 
-import argparse, json, os, sqlite3, statistics, time
+import argparse
+import json
+import os
+import sqlite3
+import statistics
+import time
+from pathlib import Path
 
 from _machine import processor
-from pathlib import Path
+
 from rlops_lab.core import git_state
 from rlops_lab.environments.contract import call_tool
 from rlops_lab.environments.text_to_sql.clinic import (
@@ -38,8 +47,8 @@ def ours(rows):
             text, failed = call_tool(env, *call)
             steps += 1
             assert not failed, text
-            env.turn_reward
-        env.kpis
+            _ = env.turn_reward  # what a rollout reads after each step
+        _ = env.kpis
         reward += env.get_reward()
     return steps / (time.process_time() - began), reward / len(rows)
 

@@ -1,23 +1,30 @@
-"""Does the reward of text-to-SQL tell right queries from wrong ones? Each gold query of a set against itself, against rewrites that mean the same, and against mutants.
+"""Does the reward of text-to-SQL tell right queries from wrong ones?
+
+Each gold query of a set against itself, against rewrites that mean the same, and against mutants.
 
     make bench BENCH=sql_match ARGS="--data FOLDER"
 
-FOLDER has `questions.csv` (columns db_name, query, question) and `DB_NAME.sql` for each database, in `--dialect` (default: postgres). What a right verdict would be is decided by a second
-comparison that shares no code with the environment's: all permutations of columns, rows sorted, numbers to nine digits."""
+FOLDER has `questions.csv` (columns db_name, query, question) and `DB_NAME.sql` for each database, in `--dialect`
+(default: postgres). What a right verdict would be is decided by a second comparison that shares no code with the
+environment's: all permutations of columns, rows sorted, numbers to nine digits."""
 
-import argparse, csv, itertools, json, sqlite3
+import argparse
+import csv
+import itertools
+import json
+import sqlite3
 from collections import Counter
 from pathlib import Path
 
 import sqlglot
+from _machine import processor
 from sqlglot import exp
 from sqlglot.optimizer import optimize
 
-from _machine import processor
 from rlops_lab.core import git_state
-from rlops_lab.stats import wilson
-from rlops_lab.environments.text_to_sql.task import TextToSQL, gold_results
 from rlops_lab.environments.text_to_sql.database import connect, database
+from rlops_lab.environments.text_to_sql.task import TextToSQL, gold_results
+from rlops_lab.stats import wilson
 
 OTHER = {exp.Count: exp.Sum, exp.Sum: exp.Count, exp.Avg: exp.Max, exp.Max: exp.Min, exp.Min: exp.Max}
 
