@@ -73,10 +73,10 @@ def main():
         'ttft_one_user': 'ttft, one user',
     }
     figures = {}
-    for name, errors in (('default', default), ('held_out', out)):
+    for name, found in (('default', default), ('held_out', out)):
         for key, kind in kinds.items():
-            if kind in errors:
-                figures[f'{name}_{key}'] = share(errors[kind][1])
+            if kind in found:
+                figures[f'{name}_{key}'] = share(found[kind][1])
     figures.update(
         n={kind: e[0] for kind, e in default.items()},
         default_ttft_all=share(loose['ttft'][1]),
