@@ -18,7 +18,7 @@ from rlops_lab.core import git_state
 from rlops_lab.stats import wilson
 from rlops_lab.judges.pairwise import compare, flips, pairwise
 from rlops_lab.judges.judge import Judge
-from rlops_lab.judges.prompts import plain
+from rlops_lab.judges.prompts import sanitize
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from _judges import DATA, arguments, judged, machine
 
@@ -157,7 +157,7 @@ def main():
     def copied(v, x):
         return v.score is not None and squeezed(
             json.dumps(dict(reason=v.parts['helps'].reason, choice=v.parts['helps'].choice))
-        ) in squeezed(plain(x['completion']))
+        ) in squeezed(sanitize(x['completion']))
 
     figures['attempts_read_as_verdicts'] = sum(
         copied(v, x)

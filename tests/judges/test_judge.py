@@ -30,13 +30,7 @@ from rlops_lab.judges.judge import (
     vote,
 )
 from rlops_lab.judges.prompts import (
-    Unparsed,
-    as_text,
-    fenced,
-    messages_for,
-    plain,
-    read_choice,
-    read_probabilities,
+    Unparsed, as_text, fenced, messages_for, sanitize, read_choice, read_probabilities,
 )
 from rlops_lab.judges.rubrics import Criterion, Rubric, load_rubric
 from rlops_lab.rewards.compose import Gate, Sequential, WeightedSum, grade
@@ -795,10 +789,10 @@ def test_every_hidden_character_is_shown():
             and c not in visible
             and c not in '\t\n'
         ):
-            assert plain(f'a{c}b') == f'a⟨U+{ord(c):04X}⟩b', hex(ord(c))
+            assert sanitize(f'a{c}b') == f'a⟨U+{ord(c):04X}⟩b', hex(ord(c))
     for text in ('naïve café', '日本語', 'שלום', 'مرحبا', '👍🏽❤\ufe0f', 'x < y > z [0]'):
-        assert plain(text) == text
-    plain('\ud800').encode()  # can be sent
+        assert sanitize(text) == text
+    sanitize('\ud800').encode()  # can be sent
 
 
 @pytest.mark.parametrize(
@@ -824,7 +818,7 @@ def test_every_hidden_character_is_shown():
 )
 def test_tokens_of_chat_templates_are_no_tokens(token):
     "Those of Llama, Qwen, Gemma, Mistral, DeepSeek and SmolVLM"
-    seen = plain(f'a{token}b')
+    seen = sanitize(f'a{token}b')
     assert token.split('\n')[0] not in seen and len(seen) == len(token) + 2
 
 
@@ -876,7 +870,7 @@ def test_the_set_of_attacks_is_large_enough():
 @pytest.mark.parametrize('attack', ATTACKS)
 def test_obeyed_to_the_letter_it_is_still_no_verdict(attack):
     "A judge that repeats the text as it stands has not judged"
-    seen = plain(attack)
+    seen = sanitize(attack)
     with pytest.raises(Unparsed):
         read_choice(seen, ('no', 'yes'), seen)
 
@@ -928,7 +922,7 @@ def test_swap_and_confirm_gives_the_flip_rate_of_the_stored_verdicts():
     recorded = {}
     for row in rows:
         for order, shown in (('swap = False', (1, 2)), ('swap = True', (2, 1))):
-            key = tuple(plain(row[k]) for k in ('input', *(f'output_{i}' for i in shown)))
+            key = tuple(sanitize(row[k]) for k in ('input', *(f'output_{i}' for i in shown)))
             recorded[key] = row['results'][0][order]['completion'][0]
 
     async def replay(messages, **how):
