@@ -3,7 +3,8 @@
 import argparse, asyncio, platform, os
 from pathlib import Path
 
-from rlops_lab.judges.judge import Judge, run_here
+from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.grading import run_in_background
 from _machine import processor
 
 BENCH = Path(__file__).resolve().parents[2] / '.bench'
@@ -56,7 +57,7 @@ def judged(ask, rubric, items, log, modes=MODES):
     async def all_modes():
         return await asyncio.gather(*(j._grade_all(j._checked(items)) for j in judges.values()))
 
-    return dict(zip(judges, run_here(all_modes())))
+    return dict(zip(judges, run_in_background(all_modes())))
 
 
 def machine():

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from attacks import ATTACKS
 from rlops_lab.core import git_state
 from rlops_lab.stats import wilson
-from rlops_lab.judges.pairwise import compare, flips, pairwise
+from rlops_lab.judges.pairwise import compare_pairs, flips, pairwise
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.prompts import sanitize
 from rlops_lab.judges.rubrics import Criterion, Rubric
@@ -137,7 +137,7 @@ def main():
         timeout=7200.0,
         log=Path(args.log).with_suffix('.pairs.jsonl'),
     )
-    found['pairs'] = three(compare(judge, [p for g in groups for p in pairs(g, 'answer_1')]))
+    found['pairs'] = three(compare_pairs(judge, [p for g in groups for p in pairs(g, 'answer_1')]))
     scores = {m: {k: [v.score for v in vs] for k, vs in groups3.items()} for m, groups3 in found.items()}
 
     def even(score):

@@ -16,7 +16,9 @@ import argparse, asyncio, json, multiprocessing, platform, random, re, signal, s
 from collections import Counter
 from pathlib import Path
 from rlops_lab.core import git_state, read_jsonl
-from rlops_lab.judges.judge import Endpoint, Judge, run_here
+from rlops_lab.judges.endpoints import Endpoint
+from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.grading import run_in_background
 from rlops_lab.judges.prompts import messages_for
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from _machine import processor
@@ -156,7 +158,7 @@ def rates(args):
             assert all(v.score == 1 for v in judges[i].grade(xs))
 
         def peer(i):
-            assert len(run_here(bare(client, conversations, args.concurrency))) == args.calls
+            assert len(run_in_background(bare(client, conversations, args.concurrency))) == args.calls
 
         for i in range(args.repeats + 1):  # the first round opens the connections and is left out
             for name, call in [('ours', ours), ('bare', peer)][:: 1 if i % 2 else -1]:
