@@ -5,7 +5,8 @@ from .finetune.preferences import preference as preference
 from .finetune.reward_models import RewardModel as RewardModel
 from .finetune.sft import sft as sft
 from .judges.corrected_rate import corrected_rate as corrected_rate
-from .judges.judge import Endpoint as Endpoint, Judge as Judge
+from .judges.endpoints import Endpoint as Endpoint
+from .judges.judge import Judge as Judge
 from .judges.rubrics import Rubric as Rubric
 from .models.load import load as load
 from .ppo.config import PPOConfig as PPOConfig

@@ -16,7 +16,7 @@ from ..core import Trajectory, digest, rng
 from ..judges.agreement import BINARY, DRAWN, calibrate, codes
 from ..stats import Estimate
 from ..judges.consistency import rater_alpha
-from ..judges.judge import vote
+from ..judges.verdicts import vote
 from ..judges.label_budget import next_labels
 from ..judges.rubrics import Criterion, Rubric, load_rubric
 

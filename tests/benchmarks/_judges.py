@@ -6,7 +6,8 @@ import platform
 import os
 from pathlib import Path
 
-from rlops_lab.judges.judge import Judge, run_here
+from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.grading import run_in_background
 from _machine import processor
 
 BENCH = Path(__file__).resolve().parents[2] / '.bench'
@@ -59,7 +60,7 @@ def judged(ask, rubric, items, log, modes=MODES):
     async def all_modes():
         return await asyncio.gather(*(j._grade_all(j._checked(items)) for j in judges.values()))
 
-    return dict(zip(judges, run_here(all_modes())))
+    return dict(zip(judges, run_in_background(all_modes())))
 
 
 def machine():

@@ -22,8 +22,8 @@ from attacks import ATTACKS
 
 from rlops_lab.core import git_state
 from rlops_lab.judges.judge import Judge
-from rlops_lab.judges.pairwise import compare, flips, pairwise
-from rlops_lab.judges.prompts import plain
+from rlops_lab.judges.pairwise import compare_pairs, flips, pairwise
+from rlops_lab.judges.prompts import sanitize
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.stats import wilson
 
@@ -142,7 +142,7 @@ def main():
         timeout=7200.0,
         log=Path(args.log).with_suffix('.pairs.jsonl'),
     )
-    found['pairs'] = three(compare(judge, [p for g in groups for p in pairs(g, 'answer_1')]))
+    found['pairs'] = three(compare_pairs(judge, [p for g in groups for p in pairs(g, 'answer_1')]))
     scores = {m: {k: [v.score for v in vs] for k, vs in groups3.items()} for m, groups3 in found.items()}
 
     def even(score):
@@ -162,7 +162,7 @@ def main():
     def copied(v, x):
         return v.score is not None and squeezed(
             json.dumps(dict(reason=v.parts['helps'].reason, choice=v.parts['helps'].choice))
-        ) in squeezed(plain(x['completion']))
+        ) in squeezed(sanitize(x['completion']))
 
     figures['attempts_read_as_verdicts'] = sum(
         copied(v, x)

@@ -33,7 +33,9 @@ from pathlib import Path
 from _machine import processor
 
 from rlops_lab.core import git_state, read_jsonl
-from rlops_lab.judges.judge import Endpoint, Judge, run_here
+from rlops_lab.judges.endpoints import Endpoint
+from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.grading import run_in_background
 from rlops_lab.judges.prompts import messages_for
 from rlops_lab.judges.rubrics import Criterion, Rubric
 
@@ -172,7 +174,7 @@ def rates(args):
             assert all(v.score == 1 for v in judges[i].grade(xs))
 
         def peer(i):
-            assert len(run_here(bare(client, conversations, args.concurrency))) == args.calls
+            assert len(run_in_background(bare(client, conversations, args.concurrency))) == args.calls
 
         for i in range(args.repeats + 1):  # the first round opens the connections and is left out
             for name, call in [('ours', ours), ('bare', peer)][:: 1 if i % 2 else -1]:

@@ -18,7 +18,7 @@ from rlops_lab.judges.agreement import (
     krippendorff_alpha,
 )
 from rlops_lab.judges.corrected_rate import corrected_rate, inverted_interval, rate_interval, same_shares
-from rlops_lab.judges.judge import Verdict
+from rlops_lab.judges.verdicts import Verdict
 from rlops_lab.judges.consistency import position_bias, rater_alpha, self_consistency
 
 verdict = st.sampled_from(['pass', 'fail', None])

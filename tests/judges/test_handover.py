@@ -70,7 +70,7 @@ def test_nothing_is_asked_twice_and_failures_are_named():
         __name__ = 'remembering'
 
         def grade(self, items):
-            from rlops_lab.judges.judge import Verdict
+            from rlops_lab.judges.verdicts import Verdict
 
             return [Verdict('pass', 1.0, cached=True) for _ in items]
 

@@ -7,8 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from rlops_lab.judges.pairwise import Panel, compare, pairwise
-from rlops_lab.judges.judge import Endpoint, Judge, background, run_here
+from rlops_lab.judges.pairwise import Panel, compare_pairs, pairwise
+from rlops_lab.judges.endpoints import Endpoint
+from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.grading import _background_loop
+from rlops_lab.judges.grading import run_in_background
 from rlops_lab.judges.local import Form, LocalEndpoint, Refused, form_parts, text_tokens, unread, weights_hash
 from rlops_lab.judges.prompts import messages_for
 from rlops_lab.judges.rubrics import Criterion, Rubric
@@ -45,9 +48,9 @@ def test_calls_of_every_kind_share_a_loop_and_each_gets_its_own_answer(ask):
     async def together():
         return await asyncio.gather(*(ask(**c) for c in calls))
 
-    many, ran = run_here(together()), list(ask.batches)
+    many, ran = run_in_background(together()), list(ask.batches)
     assert sum(ran) == 15 and len(ran) == 2  # two settings, two batches
-    alone = [run_here(ask(**c)) for c in calls]
+    alone = [run_in_background(ask(**c)) for c in calls]
     assert [r.text for r in many] == [r.text for r in alone]
     assert all(
         r.usage.prompt_tokens > r.usage.cached_tokens >= 0 and r.usage.calls == 1 and r.usage.seconds > 0
@@ -70,7 +73,7 @@ def test_equal_calls_of_two_judges_are_one_row(ask):
     async def both():
         return await asyncio.gather(*(j._grade_all(items(3)) for j in judges))
 
-    first, second = run_here(both())
+    first, second = run_in_background(both())
     assert [v.score for v in first] == [v.score for v in second] and ask.batches == [3]
 
 
@@ -106,7 +109,7 @@ def test_a_batch_that_nobody_waits_for_is_dropped(tiny):
     time.sleep(0.5)
     assert len(steps) < 100 and not ask.waiting  # not all of its 400 tokens
     ask.sampler.pick = pick
-    assert run_here(ask(HELLO, max_tokens=2)).text is not None  # and the next one is answered
+    assert run_in_background(ask(HELLO, max_tokens=2)).text is not None  # and the next one is answered
 
 
 def test_an_error_of_the_model_is_a_reason_and_not_a_hang(ask):
@@ -117,14 +120,14 @@ def test_an_error_of_the_model_is_a_reason_and_not_a_hang(ask):
     with pytest.warns(UserWarning, match='RuntimeError: out of memory'):
         assert [v.score for v in Judge(ask, RUBRIC, pause=0.0).grade(items(2))] == [None] * 2
     ask.sync()
-    assert run_here(ask(HELLO, max_tokens=2)) and not ask.sampler.ids
+    assert run_in_background(ask(HELLO, max_tokens=2)) and not ask.sampler.ids
 
 
 def test_what_cannot_be_asked_is_refused_once(ask):
     with pytest.raises(Refused, match='more than the context of 8192'):
-        run_here(ask([dict(role='user', content='word ' * 9000)]))
+        run_in_background(ask([dict(role='user', content='word ' * 9000)]))
     with pytest.raises(Refused, match='raise max_tokens'):
-        run_here(
+        run_in_background(
             ask(HELLO, schema=dict(type='object', properties=dict(reason=dict(type='string'))), max_tokens=3)
         )
     for schema in (
@@ -133,7 +136,7 @@ def test_what_cannot_be_asked_is_refused_once(ask):
         dict(type='object', properties=dict(a=dict(type='number'))),
     ):
         with pytest.raises(Refused, match='keeps to an object whose properties are strings'):
-            run_here(ask(HELLO, schema=schema))
+            run_in_background(ask(HELLO, schema=schema))
     assert not ask.batches and not ask.waiting
 
 
@@ -160,14 +163,14 @@ def test_the_version_follows_weights_and_adapters():
         off = weights_hash(tuned)
     assert len({base, on, off}) == 3
     ask = LocalEndpoint(tuned, tokenizer)
-    before = run_here(ask(HELLO, top=5, max_tokens=1)).top
+    before = run_in_background(ask(HELLO, top=5, max_tokens=1)).top
     with torch.no_grad():
         next(p for n, p in tuned.named_parameters() if 'lora_B' in n).add_(0.5)
     assert (
-        run_here(ask(HELLO, top=5, max_tokens=1)).top == before and ask.revision == on
+        run_in_background(ask(HELLO, top=5, max_tokens=1)).top == before and ask.revision == on
     )  # the sampler holds merged weights until it is told
     ask.sync()
-    assert ask.revision != on and run_here(ask(HELLO, top=5, max_tokens=1)).top != before
+    assert ask.revision != on and run_in_background(ask(HELLO, top=5, max_tokens=1)).top != before
 
 
 # ---- forms
@@ -209,7 +212,7 @@ def test_structured_verdicts_always_parse_and_free_ones_are_counted(ask):
         free = Judge(ask, RUBRIC, max_tokens=20, attempts=1).grade(items(4))
     assert unread(free) == (4, 4) and unread(verdicts) == (0, 4)
     pairs = [dict(prompt='?', a='It is here.', b='No idea.')]
-    assert unread(compare(Judge(ask, pairwise(RUBRIC), mode='logprobs', structured=True), pairs)) == (0, 2)
+    assert unread(compare_pairs(Judge(ask, pairwise(RUBRIC), mode='logprobs', structured=True), pairs)) == (0, 2)
 
 
 # ---- before a vLLM server

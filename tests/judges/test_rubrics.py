@@ -1,4 +1,4 @@
-"Rubric files that are wrong in every way a person might write them: refused with line, field and cure, before anything is paid"
+"Rubric files wrong in every way a person might write them: refused with line, field and cure, before anything is paid"
 
 from dataclasses import replace
 import pytest

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from rlops_lab.observe.drift import DriftAlarm, first_alarms, watch
-from rlops_lab.judges.judge import Verdict
+from rlops_lab.judges.verdicts import Verdict
 
 
 @settings(deadline=None)

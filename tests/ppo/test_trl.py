@@ -9,7 +9,8 @@ from datasets import Dataset
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
 from rlops_lab.environments.text_to_sql.clinic import ClinicSQL, draw_question, questions
-from rlops_lab.judges.judge import Judge, Reply
+from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.endpoints import JudgeReply
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models.load import load
 from rlops_lab.rollouts.encoding import encoded
@@ -108,7 +109,7 @@ def test_a_judge_pays_under_grpo_as_it_is(tmp_path):
 
     async def ask(messages, **how):
         read.append(messages[-1]['content'])
-        return Reply(
+        return JudgeReply(
             'hm'
             if len(read) == 1
             else json.dumps(dict(reason='By count.', choice=('no', 'yes')[len(read) % 2]))

@@ -11,7 +11,7 @@ from rlops_lab.core import Trajectory
 from rlops_lab.judges.agreement import calibrate
 from rlops_lab.judges.corrected_rate import corrected_rate
 from rlops_lab.judges.consistency import rater_alpha
-from rlops_lab.judges.judge import Verdict
+from rlops_lab.judges.verdicts import Verdict
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.widgets import tokens
 from rlops_lab.observe.annotations import (

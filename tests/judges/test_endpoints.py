@@ -1,0 +1,123 @@
+"An endpoint in front of a real HTTP server: what is sent, what it costs, and which errors are repeated"
+
+import asyncio
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from fake_judges import RUBRIC, items, verdict
+
+from rlops_lab.judges.endpoints import Endpoint, JudgeReply
+from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.rubrics import Criterion
+
+
+def test_what_is_sent_and_what_it_costs(server):
+    judge = Judge(Endpoint(server.url, 'm', usd_per_million=(1.0, 0.1, 10.0)), RUBRIC, structured=True)
+    v = judge.grade(items(1))[0]
+    assert (v.choice, v.score, v.unscored, v.model, v.rubric) == ('pass', 1.0, '', 'm-0611', RUBRIC.version)
+    part = v.parts['helps']
+    assert (part.choice, part.reason, part.lineage.revision, part.lineage.model) == (
+        'yes',
+        'It does.',
+        'fp1',
+        'm',
+    )
+    u = part.usage
+    assert (u.prompt_tokens, u.cached_tokens, u.completion_tokens, u.calls) == (
+        100,
+        40,
+        10,
+        1,
+    ) and u.seconds > 0
+    assert u.usd == pytest.approx((60 * 1 + 40 * 0.1 + 10 * 10) / 1e6) and judge.usage == u
+    sent = server.asked[0]
+    assert (
+        sent['temperature'] == 0
+        and sent['max_tokens'] == 512
+        and 'logprobs' not in sent
+        and 'seed' not in sent
+    )
+    schema = sent['response_format']['json_schema']['schema']
+    assert list(schema['properties']) == ['reason', 'choice'] and schema['properties']['choice']['enum'] == [
+        'no',
+        'yes',
+    ]
+
+
+def test_fields_of_the_request_can_be_added_and_taken_out(server):
+    Judge(Endpoint(server.url, 'm', max_tokens=None, max_completion_tokens=900), RUBRIC).grade(items(1))
+    assert 'max_tokens' not in server.asked[0] and server.asked[0]['max_completion_tokens'] == 900
+
+
+@pytest.mark.filterwarnings('ignore:rubric .helpful. passes items at a score of 1')
+def test_probabilities(server):
+    server.answer = staticmethod(lambda body: {'A': -1.6094379, ' B': -0.3566749, 'x': -5.0})
+    v = Judge(Endpoint(server.url, 'm'), RUBRIC, mode='logprobs').grade(items(1))[0]
+    assert (
+        server.asked[0]['max_tokens'] == 1
+        and server.asked[0]['logprobs']
+        and server.asked[0]['top_logprobs'] == 20
+    )
+    assert (
+        v.parts['helps'].choice == 'yes' and v.score == pytest.approx(0.7 / 0.9) and v.choice == 'fail'
+    )  # pass_at is 1
+    server.answer = staticmethod(lambda body: verdict())
+    with pytest.warns(UserWarning, match='this server does not give them'):
+        assert Judge(Endpoint(server.url, 'm'), RUBRIC, mode='logprobs').grade(items(1))[0].score is None
+
+
+def test_a_wrong_key_is_not_tried_again(server):
+    server.answer = staticmethod(lambda body: (401, {}))
+    with pytest.warns(UserWarning, match='3 of 3 items are unscored, most often: AuthenticationError'):
+        assert [v.score for v in Judge(Endpoint(server.url, 'm'), RUBRIC).grade(items(3))] == [None] * 3
+    assert len(server.asked) == 3
+
+
+def test_the_servers_own_pause_is_kept(server):
+    answers = iter([(429, {'retry-after': '0.6'}), verdict()])
+    server.answer = staticmethod(lambda body: next(answers))
+    began = time.perf_counter()
+    assert Judge(Endpoint(server.url, 'm'), RUBRIC, pause=0.0).grade(items(1))[0].score == 1
+    assert 0.6 <= time.perf_counter() - began
+
+
+def test_nobody_there():
+    pytest.importorskip('openai')
+    with pytest.warns(UserWarning, match='APIConnectionError'):
+        v = Judge(Endpoint('http://127.0.0.1:9/v1', 'm'), RUBRIC, pause=0.01).grade(items(1))[0]
+    assert v.score is None and v.usage.calls == 3
+
+
+def test_the_client_is_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'openai', None)
+    with pytest.raises(ImportError, match=r"pip install 'rlops_lab\[judge\]'"):
+        Endpoint('http://127.0.0.1:9/v1', 'm')
+
+
+def test_a_reply_without_an_answer_says_what_it_is(server):
+    server.answer = staticmethod(lambda body: None)
+    with pytest.warns(UserWarning, match='a reply without an answer: .*quota'):
+        Judge(Endpoint(server.url, 'm'), RUBRIC, attempts=1).grade(items(1))
+
+
+def test_waiting_for_ones_turn_is_not_the_calls_time():
+    async def down(messages, **how):
+        await asyncio.sleep(0.05)
+        raise ConnectionError('down')
+
+    rubric = replace(
+        RUBRIC, criteria=tuple(Criterion(f'c{i}', f'Is it {i}?', ('no', 'yes')) for i in range(8))
+    )
+    with pytest.warns(UserWarning, match='unscored'):
+        v = Judge(down, rubric, attempts=1, concurrency=1).grade(items(1))[0]
+    assert all(0.05 <= part.usage.seconds < 0.2 for part in v.parts.values())
+
+
+def test_cut_replies_are_not_read():
+    async def cut(messages, **how):
+        return JudgeReply(verdict(), finish='length')
+
+    with pytest.warns(UserWarning, match='cut after 512 tokens; raise max_tokens'):
+        assert Judge(cut, RUBRIC, pause=0.0).grade(items(1))[0].score is None
