@@ -14,7 +14,7 @@ TOKENIZER = load('tiny')[1]
 
 
 class Scripted:
-    "A sampler that says what it is told: {row: replies}"
+    "A sampler that replays {row: replies}"
 
     context = 2048
 
