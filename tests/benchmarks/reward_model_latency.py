@@ -50,7 +50,7 @@ from rlops_lab.models.load import load
 from rlops_lab.recipes.support_desk import DemoConfig, cases, kinds, newest_run
 from rlops_lab.rewards.compose import split_messages, spoken
 from rlops_lab.rollouts.engine import rollout
-from rlops_lab.rollouts.scripted import record
+from rlops_lab.rollouts.scripted import record_script
 from rlops_lab.samplers.local import HFSampler
 
 
@@ -140,7 +140,7 @@ def episodes(run, keep, tokenizer, n, tag):
     families, agent = DemoConfig().all_families, mixed_agent(0.45)
 
     def scripted(rows):
-        return record(agent, SupportDesk, rows, tokenizer)
+        return record_script(agent, SupportDesk, rows, tokenizer)
 
     train = [Trajectory.from_dict(x) for x in read_jsonl(run / 'samples.jsonl')]
     train += scripted(scenarios(900, 'train', 'graded', families=families))

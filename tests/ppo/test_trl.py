@@ -15,7 +15,7 @@ from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models.load import load
 from rlops_lab.rollouts.encoding import encoded
 from rlops_lab.rollouts.engine import rollout
-from test_engine import Scripted
+from scripted_rollouts import Scripted
 
 
 pytestmark = pytest.mark.filterwarnings('ignore::FutureWarning')  # of transformers, about TRL's own settings

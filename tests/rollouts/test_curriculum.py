@@ -1,6 +1,8 @@
 "Curriculum: shares, forgetting, draws that repeat, and what a resumed run needs"
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from types import SimpleNamespace
 
@@ -78,7 +80,7 @@ def test_what_is_solved_or_hopeless_is_left_and_found_again_when_it_changes():
     assert c.shares[1] > 0.5 and c.shares[[0, 2, 3]].max() < 0.2
     run([1, 1, 0.5, 0], 25, c, 15)
     assert c.shares[2] > 0.5 and c.shares[1] < 0.25
-    assert {r['level'] for r in c.learnable()} >= {2} and [r['group'] for r in c.report()][0] == 3
+    assert {r['level'] for r in c.learnable()} >= {2} and c.report()[0].group == 3
 
 
 def test_verdicts_that_abstain_are_left_out():
@@ -104,13 +106,14 @@ def test_what_cannot_work_says_why(make, cause):
 
 
 def test_no_torch():
-    import subprocess, sys
-
-    modules = 'curriculum, rlops_lab.environments.extraction, rlops_lab.environments.simulators, rlops_lab.environments.replay'
-    code = f'import sys, rlops_lab.{modules}; print("torch" in sys.modules)'
-    assert (
-        subprocess.run(
-            [sys.executable, '-c', code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == 'False'
-    )
+    "Nor do cases load it, which a data set is checked by before a model is there"
+    modules = [
+        'rlops_lab.rollouts.curriculum',
+        'rlops_lab.rollouts.cases',
+        'rlops_lab.environments.extraction',
+        'rlops_lab.environments.simulators',
+        'rlops_lab.environments.replay',
+    ]
+    code = f'import sys, {", ".join(modules)}; print("torch" in sys.modules)'
+    ran = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == 'False'

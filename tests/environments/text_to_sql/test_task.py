@@ -426,7 +426,7 @@ def test_gold_queries_that_sqlglot_cannot_read_still_count_in_order():
 
 
 def test_plain_text_and_calls_reach_the_same_answer():
-    from rlops_lab.rollouts.episodes import hear, read_reply
+    from rlops_lab.rollouts.episodes import step_environment, read_action
 
     for reply, says in (
         ("SELECT name FROM product", None),
@@ -436,8 +436,7 @@ def test_plain_text_and_calls_reach_the_same_answer():
     ):
         env = TextToSQL()
         env.reset('?', SHOP, 'SELECT name FROM product')
-        _, call, fault = read_reply(reply)
-        message, failed = hear(env, reply, call, fault)
+        message, failed = step_environment(env, read_action(reply))
         assert (message and message['content'], failed) == (says, False)
         assert env.done == (says in (None, '(over)')) and env.get_reward() == env.done
 
