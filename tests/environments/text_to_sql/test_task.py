@@ -60,10 +60,11 @@ def shop_file(here):
 
 WORDS = st.sampled_from(
     '''SELECT FROM WHERE GROUP BY ORDER LIMIT UNION ALL WITH RECURSIVE AS JOIN ON IN NOT EXISTS INSERT INTO VALUES
-    UPDATE SET DELETE DROP TABLE CREATE TEMP VIEW TRIGGER INDEX ALTER RENAME ATTACH DETACH DATABASE PRAGMA VACUUM ANALYZE
-    REINDEX BEGIN COMMIT SAVEPOINT REPLACE EXPLAIN product sale cheap name price pieces city main temp sqlite_master x y 'x.sqlite'
-    'lamp' 1 1000000000 * ( ) , ; = < + || -- count(*) sum(pieces) printf('%99999d',1) zeroblob(1e9) load_extension('x') writefile('x','y')
-    query_only journal_mode pragma_table_info('sale') json_each('[1]') NULL CASE WHEN THEN END'''.split()
+    UPDATE SET DELETE DROP TABLE CREATE TEMP VIEW TRIGGER INDEX ALTER RENAME ATTACH DETACH DATABASE PRAGMA
+    VACUUM ANALYZE REINDEX BEGIN COMMIT SAVEPOINT REPLACE EXPLAIN product sale cheap name price pieces city
+    main temp sqlite_master x y 'x.sqlite' 'lamp' 1 1000000000 * ( ) , ; = < + || -- count(*) sum(pieces)
+    printf('%99999d',1) zeroblob(1e9) load_extension('x') writefile('x','y') query_only journal_mode
+    pragma_table_info('sale') json_each('[1]') NULL CASE WHEN THEN END'''.split()
 )
 STARTS = st.sampled_from(
     [
