@@ -21,12 +21,7 @@ from _machine import processor
 from rlops_lab.core import git_state
 from rlops_lab.environments.contract import call_tool
 from rlops_lab.environments.text_to_sql.clinic import (
-    FAMILIES,
-    VARIANTS,
-    ClinicSQL,
-    clinic,
-    draw_question,
-    questions,
+    QUERY_FAMILIES, VARIANTS, ClinicSQL, clinic, draw_question, questions,
 )
 
 
@@ -75,7 +70,7 @@ def main():
         worlds.append(sqlite3.connect(':memory:'))
         worlds[-1].executescript(clinic('train', v))
     a, b, drawing = [], [], []
-    ours(questions(len(FAMILIES), 'train', 'warm'))  # imports, and the databases opened
+    ours(questions(len(QUERY_FAMILIES), 'train', 'warm'))  # imports, and the databases opened
     for i in range(args.repeats):
         rows = questions(args.episodes, 'train', f'bench {i}')
         began = time.process_time()

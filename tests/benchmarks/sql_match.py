@@ -22,8 +22,10 @@ from sqlglot import exp
 from sqlglot.optimizer import optimize
 
 from rlops_lab.core import git_state
-from rlops_lab.environments.text_to_sql.database import connect, database
-from rlops_lab.environments.text_to_sql.task import TextToSQL, gold_results
+from rlops_lab.environments.text_to_sql.sources import connect
+from rlops_lab.environments.text_to_sql.database import database
+from rlops_lab.environments.text_to_sql.task import TextToSQL
+from rlops_lab.environments.text_to_sql.results import gold_results
 from rlops_lab.stats import wilson
 
 OTHER = {exp.Count: exp.Sum, exp.Sum: exp.Count, exp.Avg: exp.Max, exp.Max: exp.Min, exp.Min: exp.Max}

@@ -1,28 +1,45 @@
 "Text-to-SQL: what no query may do, whatever it is; and results compared with a second, slow comparison."
 
-import itertools, os, random, sqlite3, threading, time, warnings
+import itertools
+import os
+import random
+import sqlite3
+import threading
+import time
+import warnings
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.environments.contract import call_tool
-from rlops_lab.environments.text_to_sql.task import TextToSQL, same_result, schema, statements, tables_in
+from rlops_lab.environments.text_to_sql.clinic import (
+    ClinicSQL,
+    clinic,
+    draw_question,
+    questions,
+)
 from rlops_lab.environments.text_to_sql.database import (
     FUNCTIONS,
     Database,
-    Limits,
-    connect,
+    QueryLimits,
     copies,
     database,
-    to_sqlite,
 )
-from rlops_lab.environments.text_to_sql.clinic import ClinicSQL, clinic, draw_question, questions
+from rlops_lab.environments.text_to_sql.results import (
+    same_result,
+    sql_statements,
+    tables_in,
+)
+from rlops_lab.environments.text_to_sql.sources import connect, to_sqlite
+from rlops_lab.environments.text_to_sql.task import TextToSQL, schema
 
-SHOP = """CREATE TABLE product(id INTEGER PRIMARY KEY, name TEXT, price REAL); CREATE TABLE sale(product_id, city, pieces);
+SHOP = """CREATE TABLE product(id INTEGER PRIMARY KEY, name TEXT, price REAL);
+CREATE TABLE sale(product_id, city, pieces);
 CREATE VIEW cheap AS SELECT * FROM product WHERE price<5;
 INSERT INTO product VALUES (1, 'lamp', 4.5), (2, 'rug', 7.25), (3, 'it''s; a bowl', NULL);
 INSERT INTO sale VALUES (1, 'Dover', 2), (2, 'Leeds', 1), (1, 'Leeds', 5);"""
-SMALL = Limits(instructions=200_000, seconds=0.5, memory=2**26)
+SMALL = QueryLimits(instructions=200_000, seconds=0.5, memory=2**26)
 
 
 @pytest.fixture
@@ -43,10 +60,11 @@ def shop_file(here):
 
 WORDS = st.sampled_from(
     '''SELECT FROM WHERE GROUP BY ORDER LIMIT UNION ALL WITH RECURSIVE AS JOIN ON IN NOT EXISTS INSERT INTO VALUES
-    UPDATE SET DELETE DROP TABLE CREATE TEMP VIEW TRIGGER INDEX ALTER RENAME ATTACH DETACH DATABASE PRAGMA VACUUM ANALYZE REINDEX BEGIN
-    COMMIT SAVEPOINT REPLACE EXPLAIN product sale cheap name price pieces city main temp sqlite_master x y 'x.sqlite' 'lamp' 1 1000000000
-    * ( ) , ; = < + || -- count(*) sum(pieces) printf('%99999d',1) zeroblob(1e9) load_extension('x') writefile('x','y') query_only
-    journal_mode pragma_table_info('sale') json_each('[1]') NULL CASE WHEN THEN END'''.split()
+    UPDATE SET DELETE DROP TABLE CREATE TEMP VIEW TRIGGER INDEX ALTER RENAME ATTACH DETACH DATABASE PRAGMA
+    VACUUM ANALYZE REINDEX BEGIN COMMIT SAVEPOINT REPLACE EXPLAIN product sale cheap name price pieces city
+    main temp sqlite_master x y 'x.sqlite' 'lamp' 1 1000000000 * ( ) , ; = < + || -- count(*) sum(pieces)
+    printf('%99999d',1) zeroblob(1e9) load_extension('x') writefile('x','y') query_only journal_mode
+    pragma_table_info('sale') json_each('[1]') NULL CASE WHEN THEN END'''.split()
 )
 STARTS = st.sampled_from(
     [
@@ -78,7 +96,10 @@ def test_any_query_gives_a_result_and_leaves_all_as_it_was(here, start, words):
     r = guarded.run(query)
     assert bool(r.error) == (not r.columns), (query, r)
     assert not os.listdir(here), query
-    counts = 'SELECT (SELECT count(*) FROM product), (SELECT sum(pieces) FROM sale), (SELECT count(*) FROM sqlite_master)'
+    counts = (
+        'SELECT (SELECT count(*) FROM product), (SELECT sum(pieces) FROM sale), (SELECT count(*) FROM '
+        'sqlite_master)'
+    )
     assert guarded.run(counts).rows == [(3, 8, 3)], query
 
 
@@ -175,7 +196,8 @@ BOMBS = [
     "SELECT '" + 'x' * 20_000 + "'",
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) "
     "SELECT length(printf('%19000d', i)||printf('%900d', i)), printf('%15000d', i) FROM n ORDER BY 2",
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT 100000000) SELECT a.i FROM n a, n b, n c WHERE a.i+b.i+c.i=0",
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT 100000000) SELECT a.i FROM n a, n "
+    "b, n c WHERE a.i+b.i+c.i=0",
 ]
 
 
@@ -218,7 +240,7 @@ def test_parts_that_multiply_while_compiling_are_refused(form):
 def test_parts_named_by_strings_cannot_slip_through():
     "SQLite takes a string for a name; whoever counts copies must not miss it"
     parts = ''.join(f", 'c{i}' AS (SELECT a.x FROM 'c{i - 1}' a, 'c{i - 1}' b)" for i in range(1, 26))
-    assert copies(f"WITH 'c0' AS (SELECT 1 AS x){parts} SELECT * FROM 'c25'") > Limits().copies
+    assert copies(f"WITH 'c0' AS (SELECT 1 AS x){parts} SELECT * FROM 'c25'") > QueryLimits().copies
 
 
 def test_every_allowed_function_gives_the_same_twice():
@@ -341,7 +363,7 @@ def test_text_that_is_not_utf8_and_values_that_are_too_long(here):
         env.reset('?', 'odd.sqlite', 'SELECT a FROM "odd name"')
     assert 'A' in env.run('SELECT a FROM "odd name"')
     assert 'more than 20,000 bytes' in env.run('SELECT "select" FROM "odd name"')
-    env = TextToSQL(Limits(value=100_000))
+    env = TextToSQL(QueryLimits(value=100_000))
     env.reset('?', 'odd.sqlite', 'SELECT a FROM "odd name"')
     assert '…' in env.describe('ODD NAME')
 
@@ -388,7 +410,7 @@ def test_bad_rows_are_refused_before_anything_is_asked():
 
 
 def test_statements_and_tables():
-    assert statements("SELECT ';' -- a;b\n; SELECT 2;;") == ["SELECT ';' -- a;b", 'SELECT 2']
+    assert sql_statements("SELECT ';' -- a;b\n; SELECT 2;;") == ["SELECT ';' -- a;b", 'SELECT 2']
     assert tables_in(
         'SELECT * FROM a UNION SELECT * FROM (SELECT * FROM b) WHERE EXISTS (SELECT 1 FROM c)'
     ) == {'a', 'b', 'c'}
@@ -446,7 +468,8 @@ def odd_file(here):
     "Names that must be quoted, a blob, NULLs, rows that are there twice, computed columns, full-text search"
     with sqlite3.connect('odd.sqlite') as db:
         db.executescript('''
-        CREATE TABLE "order lines"("order date" TEXT, "select" INTEGER, "a""b" REAL, "c,d" BLOB, größe TEXT, twice AS ("select"*2));
+        CREATE TABLE "order lines"("order date" TEXT, "select" INTEGER, "a""b" REAL, "c,d" BLOB, größe TEXT,
+            twice AS ("select"*2));
         INSERT INTO "order lines" VALUES ('2026-01-01', 1, .1, x'00ff', 'groß'), ('2026-01-01', 1, .1, x'00ff', 'groß'),
             ('2026-01-02', 2, .1+.2, NULL, NULL), (NULL, NULL, NULL, NULL, NULL);
         CREATE VIRTUAL TABLE note USING fts5(body); INSERT INTO note VALUES ('hello world');''')
