@@ -113,7 +113,7 @@ def test_wheel_and_sdist_hold_the_package_and_nothing_else(tmp_path):
         entry_points = wheel.read(next(n for n in names if n.endswith('entry_points.txt'))).decode()
     assert {'rlops_lab/core.py', 'rlops_lab/samples/probe.jsonl'} <= set(names)
     assert {n.split('/')[0] for n in names} == {'rlops_lab', f"rlops_lab-{settings()['version']}.dist-info"}
-    assert 'rlops-lab = rlops_lab.recipes.support_desk:main' in entry_points
+    assert 'rlops-lab = rlops_lab.recipes.cli:main' in entry_points
 
 
 # ---- make

@@ -20,7 +20,7 @@ def metrics(path):
 
 def life(path, config, seconds):
     "Run or go on with the demo, for so many seconds at most; True once it is finished"
-    code = f'from rlops_lab.recipes.support_desk import Demo, DemoConfig; Demo(DemoConfig(**{config!r}), {str(path)!r}, resume={(path / "state.json").exists()})()'
+    code = f'from rlops_lab.recipes.support_desk import Demo; from rlops_lab.recipes.demo_config import DemoConfig; Demo(DemoConfig(**{config!r}), {str(path)!r}, resume={(path / "state.json").exists()})()'
     process = subprocess.Popen([sys.executable, '-c', code])
     try:
         rc = process.wait(seconds)

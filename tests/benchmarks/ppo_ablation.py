@@ -21,7 +21,7 @@ def setting(run, layers):
     "The run's settings, with adapters on so many of the uppermost layers if `layers` is no 0, and its fine-tuned policy"
     import torch
     from rlops_lab.models.load import load
-    from rlops_lab.recipes.support_desk import DemoConfig
+    from rlops_lab.recipes.demo_config import DemoConfig
 
     saved = json.loads((run / 'state.json').read_text())['config'] | (
         dict(ppo_lora_layers=layers) if layers else {}
@@ -34,7 +34,8 @@ def setting(run, layers):
 
 def new_cases(config, update, n=None):
     "The demo's training cases of an update"
-    from rlops_lab.recipes.support_desk import cases, ppo_kinds
+    from rlops_lab.recipes.training_cases import cases
+    from rlops_lab.recipes.demo_config import ppo_kinds
 
     return cases(n or config.ppo_episodes, f'ppo {config.seed} {update}', ppo_kinds(config))
 
@@ -50,7 +51,10 @@ def ppo(run, critic, layers):
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.trl_runs import merge
     from rlops_lab.ppo.trainer import PPOTrainer
-    from rlops_lab.recipes.support_desk import lora, over_families, by_family, ppo_config
+    from rlops_lab.recipes.demo_config import lora
+    from rlops_lab.recipes.stage_figures import over_families
+    from rlops_lab.recipes.stage_figures import by_family
+    from rlops_lab.recipes.demo_config import ppo_config
     from rlops_lab.rewards.compose import kpi
 
     config, model, tokenizer = setting(run, layers)
@@ -85,7 +89,9 @@ def grpo(run, layers):
     from trl import GRPOConfig, GRPOTrainer
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.trl_runs import merge
-    from rlops_lab.recipes.support_desk import by_family, lora, over_families
+    from rlops_lab.recipes.stage_figures import by_family
+    from rlops_lab.recipes.stage_figures import over_families
+    from rlops_lab.recipes.demo_config import lora
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
 
@@ -162,7 +168,9 @@ def rejection(run, budget, layers):
     from rlops_lab.core import rng
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.sft import sft
-    from rlops_lab.recipes.support_desk import by_family, lora, over_families
+    from rlops_lab.recipes.stage_figures import by_family
+    from rlops_lab.recipes.stage_figures import over_families
+    from rlops_lab.recipes.demo_config import lora
     from rlops_lab.rejection import select, to_dataset
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
@@ -208,7 +216,7 @@ def one(run, arm, budget, layers):
     "An arm's figures"
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.environments.support_desk.scenarios import scenarios
-    from rlops_lab.recipes.support_desk import by_family
+    from rlops_lab.recipes.stage_figures import by_family
     from rlops_lab.stats import gain
     from rlops_lab.core import git_state, read_jsonl
     from rlops_lab.stats import wilson
