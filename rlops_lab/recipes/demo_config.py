@@ -96,7 +96,7 @@ def _one_a_family(config: DemoConfig) -> int: return len(config.all_families)
 
 def _one_a_kind(config: DemoConfig) -> int: return len(ppo_kinds(config))
 
-# %% ../../nbs/15_recipes/03_demo_config.ipynb #e48ba603
+# %% ../../nbs/15_recipes/03_demo_config.ipynb #3d008954
 _COUNTS = (
     'n_rejection',
     'rejection_batch',
@@ -111,6 +111,8 @@ _COUNTS = (
     'ppo_lora_layers',
     'batch_size',
 )
+
+# %% ../../nbs/15_recipes/03_demo_config.ipynb #82bd383b
 _RULES = [
     *(_Rule(name, _one, 'because 0 leaves nothing to do') for name in _COUNTS),
     _Rule('n_prompted', _one_a_family, 'one case a family'),
@@ -118,7 +120,7 @@ _RULES = [
     _Rule('ppo_episodes', _one_a_kind, 'one episode a kind, two where no demonstration shows it'),
 ]
 
-# %% ../../nbs/15_recipes/03_demo_config.ipynb #e43ac62c
+# %% ../../nbs/15_recipes/03_demo_config.ipynb #f718ebf5
 def lora(
     rank: int,
     layers: int,       # uppermost layers that get an adapter
@@ -135,7 +137,7 @@ def lora(
         target_modules=['q_proj', 'v_proj', 'o_proj', 'down_proj'],
     )
 
-# %% ../../nbs/15_recipes/03_demo_config.ipynb #ff83e18c
+# %% ../../nbs/15_recipes/03_demo_config.ipynb #cdd9a864
 def ppo_config(config: DemoConfig) -> 'PPOConfig':
     "PPO settings of the demo"
     from rlops_lab.ppo.trainer import PPOConfig

@@ -140,7 +140,7 @@ def _plot_stages(ax: 'Axes', figures: dict[str, dict]):
     ax.bar(list(figures), shares, yerr=errors, color=colors, capsize=4)
     ax.set(title='verified resolution, held out', ylim=(0, 1.02))
 
-# %% ../../nbs/15_recipes/04_report.ipynb #209d8800
+# %% ../../nbs/15_recipes/04_report.ipynb #62aeb01a
 def learning_curves(
     metrics: list[dict],        # rows of metrics.jsonl
     figures: dict[str, dict],   # {stage: its `stage_figures`}
@@ -158,17 +158,18 @@ def learning_curves(
     for ax, (plot, rows) in zip(axes, panels): plot(ax, rows)
     return figure
 
+# %% ../../nbs/15_recipes/04_report.ipynb #9bc1dd94
 def _rows(metrics: list[dict], stage: str, having: str) -> list[dict]:
     "A stage's rows that have a figure: its steps, not its measurement"
     return [row for row in metrics if row['stage'] == stage and having in row]
 
-# %% ../../nbs/15_recipes/04_report.ipynb #5c5956e5
+# %% ../../nbs/15_recipes/04_report.ipynb #089001c5
 def _template(name: str) -> Template:
     "Markup with blanks, from the package's samples"
     path = files('rlops_lab')/'samples'/'recipes'/f'{name}.html'
     return Template(path.read_text(encoding='utf-8'))
 
-# %% ../../nbs/15_recipes/04_report.ipynb #6d4541f0
+# %% ../../nbs/15_recipes/04_report.ipynb #a2c9dbad
 def _transcript(episode: dict) -> Html:
     "The conversation of an episode, without the examples of its prompt"
     messages = episode['messages']
@@ -178,7 +179,7 @@ def _transcript(episode: dict) -> Html:
     outcome = 'resolved' if episode['kpis']['verified_resolution'] else 'not resolved'
     return Html(transcript_html(messages[first:], f"{episode['stage']}: {outcome}"))
 
-# %% ../../nbs/15_recipes/04_report.ipynb #fa46c600
+# %% ../../nbs/15_recipes/04_report.ipynb #4c442310
 def before_and_after(
     trajectories: list[dict],   # rows of trajectories.jsonl
     n: int = 10,
@@ -194,6 +195,7 @@ def before_and_after(
     parts = [_case_html(family, chosen[family]) for family in list(chosen)[:n]]
     return Html(''.join(parts))
 
+# %% ../../nbs/15_recipes/04_report.ipynb #d5429373
 def _case_html(family: str, stages: dict[str, dict]) -> str:
     return _template('case').substitute(
         family=escape(family),
@@ -220,7 +222,7 @@ def _resolved(trajectories: list[dict], stage: str) -> list[bool]:
         if t['stage'] == stage
     ]
 
-# %% ../../nbs/15_recipes/04_report.ipynb #39d05abb
+# %% ../../nbs/15_recipes/04_report.ipynb #82d1208e
 _STAGE_KEYS = (
     'verified_resolution',
     'ci95',
@@ -237,7 +239,7 @@ _UPDATE_KEYS = ('families', 'reward', 'kl_k3', 'explained_variance')
 
 def _pick(row: dict, keys: Iterable[str]) -> dict: return {key: row[key] for key in keys}
 
-# %% ../../nbs/15_recipes/04_report.ipynb #6b3a95f6
+# %% ../../nbs/15_recipes/04_report.ipynb #9fd014b6
 def _summary(run: Run, config: DemoConfig, trajectories: list[dict], metrics: list[dict]) -> dict:
     "What summary.json holds, but for the costs"
     state = run.state
@@ -260,7 +262,7 @@ def _summary(run: Run, config: DemoConfig, trajectories: list[dict], metrics: li
         config=asdict(config),
     )
 
-# %% ../../nbs/15_recipes/04_report.ipynb #6a6716b0
+# %% ../../nbs/15_recipes/04_report.ipynb #61f6c068
 def _text(value: object) -> str:
     "A table's cell"
     if value is None: return ''
@@ -288,7 +290,7 @@ def _family_row(family: str, figures: dict[str, dict]) -> dict:
         row[stage] = f'{resolved}/{cases}'
     return row
 
-# %% ../../nbs/15_recipes/04_report.ipynb #7c4fb004
+# %% ../../nbs/15_recipes/04_report.ipynb #20d09c75
 def _about(summary: dict) -> str:
     changed = ' (changed)' if summary['git_dirty'] else ''
     parts = [
@@ -306,7 +308,7 @@ def _gain_text(gain: dict) -> str:
     estimate = f"{gain['difference']:+.1%} [{low:+.1%}, {high:+.1%}]"
     return f"{cases}: {estimate}, McNemar's exact test p = {gain['p']:.2g}."
 
-# %% ../../nbs/15_recipes/04_report.ipynb #c7f4a7b0
+# %% ../../nbs/15_recipes/04_report.ipynb #15c7636f
 def _page(
     summary: dict,
     figures: dict[str, dict],
