@@ -195,7 +195,7 @@ def before_and_after(
     parts = [_case_html(family, chosen[family]) for family in list(chosen)[:n]]
     return Html(''.join(parts))
 
-# %% ../../nbs/15_recipes/04_report.ipynb #d5429373
+# %% ../../nbs/15_recipes/04_report.ipynb #9e6f9d1a
 def _case_html(family: str, stages: dict[str, dict]) -> str:
     return _template('case').substitute(
         family=escape(family),
@@ -222,7 +222,7 @@ def _resolved(trajectories: list[dict], stage: str) -> list[bool]:
         if t['stage'] == stage
     ]
 
-# %% ../../nbs/15_recipes/04_report.ipynb #82d1208e
+# %% ../../nbs/15_recipes/04_report.ipynb #17a1f6c3
 _STAGE_KEYS = (
     'verified_resolution',
     'ci95',
@@ -239,7 +239,7 @@ _UPDATE_KEYS = ('families', 'reward', 'kl_k3', 'explained_variance')
 
 def _pick(row: dict, keys: Iterable[str]) -> dict: return {key: row[key] for key in keys}
 
-# %% ../../nbs/15_recipes/04_report.ipynb #9fd014b6
+# %% ../../nbs/15_recipes/04_report.ipynb #3a16a15f
 def _summary(run: Run, config: DemoConfig, trajectories: list[dict], metrics: list[dict]) -> dict:
     "What summary.json holds, but for the costs"
     state = run.state
@@ -262,7 +262,7 @@ def _summary(run: Run, config: DemoConfig, trajectories: list[dict], metrics: li
         config=asdict(config),
     )
 
-# %% ../../nbs/15_recipes/04_report.ipynb #61f6c068
+# %% ../../nbs/15_recipes/04_report.ipynb #1972adb1
 def _text(value: object) -> str:
     "A table's cell"
     if value is None: return ''
@@ -290,7 +290,7 @@ def _family_row(family: str, figures: dict[str, dict]) -> dict:
         row[stage] = f'{resolved}/{cases}'
     return row
 
-# %% ../../nbs/15_recipes/04_report.ipynb #20d09c75
+# %% ../../nbs/15_recipes/04_report.ipynb #28c97fdb
 def _about(summary: dict) -> str:
     changed = ' (changed)' if summary['git_dirty'] else ''
     parts = [
@@ -308,7 +308,7 @@ def _gain_text(gain: dict) -> str:
     estimate = f"{gain['difference']:+.1%} [{low:+.1%}, {high:+.1%}]"
     return f"{cases}: {estimate}, McNemar's exact test p = {gain['p']:.2g}."
 
-# %% ../../nbs/15_recipes/04_report.ipynb #15c7636f
+# %% ../../nbs/15_recipes/04_report.ipynb #965bb76a
 def _page(
     summary: dict,
     figures: dict[str, dict],
