@@ -9,7 +9,7 @@ from rlops_lab.rollouts.engine import rollout
 
 
 class Untouched:
-    "A sampler that must not be asked"
+    "A sampler that must not be called"
 
     context = 2048
 
@@ -27,8 +27,8 @@ class NoDocstring(SupportDesk):
         pass
 
 
-def refused(*says, environment=SupportDesk, rows=None, tokenizer=None, **options):
-    "Start a rollout; the error must say all of `says`"
+def refused(*parts, environment=SupportDesk, rows=None, tokenizer=None, **options):
+    "Start a rollout; its error must contain all of `parts`"
     with pytest.raises(ValueError) as caught:
         rollout(
             Untouched(),
@@ -37,7 +37,7 @@ def refused(*says, environment=SupportDesk, rows=None, tokenizer=None, **options
             scenarios(4) if rows is None else rows,
             **options,
         )
-    missing = [s for s in says if s not in str(caught.value)]
+    missing = [part for part in parts if part not in str(caught.value)]
     assert not missing, f'{missing} not in: {caught.value}'
 
 
@@ -56,9 +56,9 @@ def test_unknown_model(tmp_path):
     for name in (str(tmp_path / 'nowhere'), 'tiny-ish'):
         with pytest.raises(ValueError) as caught:
             load(name)
-        assert f'no model {name!r}' in str(
-            caught.value
-        ) and "use 'tiny', 'smollm2', a folder with config.json, or a hub id" in str(caught.value)
+        message = str(caught.value)
+        assert f'no model {name!r}' in message
+        assert "use 'tiny', 'smollm2', a folder with config.json, or a hub id" in message
 
 
 def test_tool_without_docstring():
@@ -110,7 +110,7 @@ def test_one_row_without_a_column_is_enough():
 
 
 @pytest.mark.parametrize(
-    'options, says',
+    'options, parts',
     [
         (dict(rows=[]), ('rows is empty', 'give at least one')),
         (dict(batch_size=0), ('batch_size=0', 'at least 1')),
@@ -123,5 +123,5 @@ def test_one_row_without_a_column_is_enough():
         ),
     ],
 )
-def test_settings_that_cannot_work(options, says):
-    refused(*says, **options)
+def test_settings_that_cannot_work(options, parts):
+    refused(*parts, **options)

@@ -41,7 +41,7 @@ def setting(run, layers):
     import torch
 
     from rlops_lab.models.load import load
-    from rlops_lab.recipes.support_desk import DemoConfig
+    from rlops_lab.recipes.demo_config import DemoConfig
 
     saved = json.loads((run / 'state.json').read_text())['config'] | (
         dict(ppo_lora_layers=layers) if layers else {}
@@ -54,7 +54,8 @@ def setting(run, layers):
 
 def new_cases(config, update, n=None):
     "The demo's training cases of an update"
-    from rlops_lab.recipes.support_desk import cases, ppo_kinds
+    from rlops_lab.recipes.training_cases import cases
+    from rlops_lab.recipes.demo_config import ppo_kinds
 
     return cases(n or config.ppo_episodes, f'ppo {config.seed} {update}', ppo_kinds(config))
 
@@ -70,7 +71,8 @@ def ppo(run, critic, layers):
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.trl_runs import merge
     from rlops_lab.ppo.trainer import PPOTrainer
-    from rlops_lab.recipes.support_desk import by_family, lora, over_families, ppo_config
+    from rlops_lab.recipes.stage_figures import by_family, over_families
+    from rlops_lab.recipes.demo_config import lora, ppo_config
     from rlops_lab.rewards.compose import kpi
 
     config, model, tokenizer = setting(run, layers)
@@ -106,7 +108,8 @@ def grpo(run, layers):
 
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.trl_runs import merge
-    from rlops_lab.recipes.support_desk import by_family, lora, over_families
+    from rlops_lab.recipes.stage_figures import by_family, over_families
+    from rlops_lab.recipes.demo_config import lora
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
 
@@ -183,7 +186,8 @@ def rejection(run, budget, layers):
     from rlops_lab.core import rng
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.sft import sft
-    from rlops_lab.recipes.support_desk import by_family, lora, over_families
+    from rlops_lab.recipes.stage_figures import by_family, over_families
+    from rlops_lab.recipes.demo_config import lora
     from rlops_lab.rejection import select, to_dataset
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
@@ -232,7 +236,7 @@ def one(run, arm, budget, layers):
     from rlops_lab.core import git_state, read_jsonl
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.environments.support_desk.scenarios import scenarios
-    from rlops_lab.recipes.support_desk import by_family
+    from rlops_lab.recipes.stage_figures import by_family
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
     from rlops_lab.stats import gain, wilson

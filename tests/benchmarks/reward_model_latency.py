@@ -47,7 +47,9 @@ from rlops_lab.judges.local import LocalEndpoint
 from rlops_lab.judges.prompts import as_text
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models.load import load
-from rlops_lab.recipes.support_desk import DemoConfig, cases, kinds, newest_run
+from rlops_lab.recipes.demo_config import DemoConfig
+from rlops_lab.recipes.training_cases import cases, kinds
+from rlops_lab.recipes.staged_run import newest_run
 from rlops_lab.rewards.compose import split_messages, spoken
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.rollouts.scripted import record_script
