@@ -36,8 +36,14 @@ from rlops_lab.judges.prompts import as_text
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models.load import load
 from rlops_lab.recipes.support_desk import DemoConfig, cases, kinds, newest_run
-from rlops_lab.finetune.grader_reports import BagOfWords, auroc, fit_temperature, reliability, sigmoid
-from rlops_lab.finetune.reward_models import RewardModel, classifier, parts, verdict_rows
+from rlops_lab.finetune.verdict_data import BagOfWords
+from rlops_lab.finetune.grader_reports import auroc, reliability
+from rlops_lab.finetune.calibration import fit_temperature
+from rlops_lab.finetune.calibration import sigmoid
+from rlops_lab.finetune.reward_models import RewardModel
+from rlops_lab.finetune.reward_training import classifier
+from rlops_lab.finetune.verdict_data import verdict_rows
+from rlops_lab.finetune.verdict_data import split_by_case
 from rlops_lab.rewards.compose import split_messages, spoken
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.samplers.local import HFSampler
@@ -225,7 +231,7 @@ def main():
     keep.mkdir(parents=True, exist_ok=True)
     train, held = episodes(run, keep, tokenizer, a.held, a.tag)
     rows, tested = verdict_rows(train, tokenizer), verdict_rows(held, tokenizer)
-    fit, tune = parts([f"{t.task['family']}/{t.task['seed']}" for t in train], (0.88, 0.12))
+    fit, tune = split_by_case([f"{t.task['family']}/{t.task['seed']}" for t in train], (0.88, 0.12))
     kept_back, of_tune = rows.select(tune), [train[i] for i in tune]
     began = time.process_time()
     if not (keep / 'adapter/base.json').exists():

@@ -12,16 +12,16 @@ from sklearn.metrics import brier_score_loss, log_loss as their_log_loss, roc_au
 from rlops_lab.core import rng
 from rlops_lab.models.backbone import Backbone, fingerprint
 from rlops_lab.models.load import load
-from rlops_lab.finetune.grader_reports import (
-    BagOfWords,
-    fit_temperature,
-    length_bias,
-    log_loss,
-    reliability,
-    separates,
-    sigmoid,
-)
-from rlops_lab.finetune.reward_models import RewardModel, classifier, lower_layers, parts, verdict_rows
+from rlops_lab.finetune.verdict_data import BagOfWords
+from rlops_lab.finetune.calibration import fit_temperature
+from rlops_lab.finetune.grader_reports import length_bias, reliability, separates
+from rlops_lab.finetune.calibration import log_loss
+from rlops_lab.finetune.calibration import sigmoid
+from rlops_lab.finetune.reward_models import RewardModel
+from rlops_lab.finetune.reward_training import lower_layers
+from rlops_lab.finetune.reward_training import classifier
+from rlops_lab.finetune.verdict_data import verdict_rows
+from rlops_lab.finetune.verdict_data import split_by_case
 from rlops_lab.rollouts.encoding import encoded, rendered
 
 TARGETS = ['q_proj', 'v_proj', 'down_proj']
@@ -153,7 +153,7 @@ def test_misuse_is_named(model, tmp_path):
     with pytest.raises(ValueError, match='at least two'):
         separates([1.0], [1.0, 2.0])
     with pytest.raises(ValueError, match='add up to'):
-        parts([1, 2, 3], (0.5, 0.2))
+        split_by_case([1, 2, 3], (0.5, 0.2))
 
 
 def test_members_share_what_lies_below_their_adapters(model, tmp_path):
@@ -247,9 +247,9 @@ def test_gaps_are_refused():
     with pytest.raises(ValueError, match='9 accepted and 0 rejected'):
         BagOfWords(['a b'] * 10, [1] * 9 + [None])
     with pytest.raises(ValueError, match='a part would be empty'):
-        parts([1, 2, 3])
+        split_by_case([1, 2, 3])
     with pytest.raises(ValueError, match='above 0'):
-        parts(range(20), (1.2, -0.2))
+        split_by_case(range(20), (1.2, -0.2))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rlops_lab.core import rng
 from rlops_lab.finetune.sft import _sft_classes, labels_html, sft
 from rlops_lab.finetune.trl_runs import batch_order, last_checkpoint, merge, run_trainer
 from rlops_lab.finetune.preferences import preference
-from rlops_lab.finetune.reward_models import reward_model
+from rlops_lab.finetune.reward_training import reward_model
 from rlops_lab.models.load import load
 
 pytestmark = pytest.mark.filterwarnings('ignore')
