@@ -277,7 +277,7 @@ def fingerprint(
     return sha.hexdigest()[:16]
 
 def add_reward(self,
-    folder,      # that `finetune.reward_model` wrote, or `reward_models.classifier` at full depth
+    folder,      # that `finetune.reward_model` wrote, or `reward_training.classifier` at full depth
 ):
     "Take in a reward model: one more LoRA, frozen, and its head"
     from peft import PeftConfig, load_peft_weights, set_peft_model_state_dict

@@ -60,7 +60,7 @@ def prepare(folder, name='smollm2', layers=0):
     from datasets import Dataset
     from peft import LoraConfig
 
-    from rlops_lab.finetune.reward_models import reward_model
+    from rlops_lab.finetune.reward_training import reward_model
     from rlops_lab.models.load import load
 
     model, tokenizer = load(name, device='cpu', dtype=torch.bfloat16)

@@ -39,8 +39,12 @@ from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.faults import mixed_agent
 from rlops_lab.environments.support_desk.records import POLICY
 from rlops_lab.environments.support_desk.scenarios import scenarios
-from rlops_lab.finetune.grader_reports import BagOfWords, auroc, fit_temperature, reliability, sigmoid
-from rlops_lab.finetune.reward_models import RewardModel, classifier, parts, verdict_rows
+from rlops_lab.finetune.verdict_data import BagOfWords
+from rlops_lab.finetune.grader_reports import auroc, reliability
+from rlops_lab.finetune.calibration import fit_temperature, sigmoid
+from rlops_lab.finetune.reward_models import RewardModel
+from rlops_lab.finetune.reward_training import classifier
+from rlops_lab.finetune.verdict_data import split_by_case, verdict_rows
 from rlops_lab.judges.handover import Graded, handover
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.local import LocalEndpoint
@@ -242,7 +246,7 @@ def main():
     keep.mkdir(parents=True, exist_ok=True)
     train, held = episodes(run, keep, tokenizer, a.held, a.tag)
     rows, tested = verdict_rows(train, tokenizer), verdict_rows(held, tokenizer)
-    fit, tune = parts([f"{t.task['family']}/{t.task['seed']}" for t in train], (0.88, 0.12))
+    fit, tune = split_by_case([f"{t.task['family']}/{t.task['seed']}" for t in train], (0.88, 0.12))
     kept_back, of_tune = rows.select(tune), [train[i] for i in tune]
     began = time.process_time()
     if not (keep / 'adapter/base.json').exists():
