@@ -31,7 +31,7 @@ from torch import nn
 from ..core import rng
 from ..models.packed_layers import hidden_states, unsupported
 from ..models.backbone import fingerprint
-from ..samplers.kv_cache import merged
+from ..models.lora import merged
 from .preferences import _PAIR
 from .grader_reports import fit_temperature, sigmoid
 from .trl_runs import merge, padded_rows, run_trainer, token_trainer

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from ..core import rng
-from ..samplers.kv_cache import merged
+from ..models.lora import merged
 
 # %% ../../nbs/09_finetune/00_trl_runs.ipynb #30dfd7bb
 def batch_order(
