@@ -18,7 +18,7 @@ from .trl_runs import merge, padded_rows, run_trainer, token_trainer
 from ..judges.agreement import BINARY, codes
 from ..models.packed_layers import hidden_states, unsupported
 from ..models.load import file_sha256
-from ..models.backbone import fingerprint
+from ..models.lora import fingerprint
 from ..rejection import distilled, family, verified
 from ..rollouts.encoding import decoded, encoded, rendered
 
@@ -30,7 +30,7 @@ import torch
 from torch import nn
 from ..core import rng
 from ..models.packed_layers import hidden_states, unsupported
-from ..models.backbone import fingerprint
+from ..models.lora import fingerprint
 from ..models.lora import merged
 from .preferences import _PAIR
 from .grader_reports import fit_temperature, sigmoid

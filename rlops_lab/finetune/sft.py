@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import nn
 from ..models.packed_layers import hidden_states, unsupported
-from ..models.backbone import written_out_attention
+from ..models.padded_batches import eager_attention
 from .trl_runs import _check_output_layer, run_trainer
 
 # %% ../../nbs/09_finetune/01_sft.ipynb #e5ea043d
@@ -43,7 +43,7 @@ def _sft_classes():
             learnt = labels!=-100
             if self.packs: states = hidden_states(base.get_decoder(), inputs['input_ids'][real], real.sum(1).tolist(), 'default', wanted=learnt[real].nonzero()[:, 0])
             else:
-                with torch.autocast('cpu', torch.bfloat16, enabled=base.dtype==torch.bfloat16), written_out_attention(base):
+                with torch.autocast('cpu', torch.bfloat16, enabled=base.dtype==torch.bfloat16), eager_attention(base):
                     states = base.get_decoder()(input_ids=inputs['input_ids'], use_cache=False).last_hidden_state[learnt]
             logits, wanted = base.get_output_embeddings()(states), labels[learnt]
             mode = 'train' if self.model.training else 'eval'

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PLAIN_LORA', 'check_plain_lora', 'adapter_parameters', 'adapter_is_zero', 'layers_below_adapters', 'load_adapter',
-           'fingerprint', 'LinearWeights', 'merged']
+           'fingerprint', 'RewardAdapter', 'read_reward_adapter', 'LinearWeights', 'merged']
 
 # %% ../../nbs/02_models/04_lora.ipynb #4ef71e65
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -100,6 +101,43 @@ def fingerprint(
         weight = getattr(projection, 'base_layer', projection).weight.detach()
         sha.update(weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()[:16]
+
+# %% ../../nbs/02_models/04_lora.ipynb #abde5450
+class RewardAdapter(NamedTuple):
+    "A reward model without its base"
+    config: 'LoraConfig'
+    weights: dict[str, Tensor]    # of the adapter, by PEFT's names
+    head: Tensor                  # [1, H] float32
+
+def read_reward_adapter(
+    folder: str | Path,              # that `finetune.reward_model` wrote, or `reward_models.classifier` at full depth
+    model: 'PreTrainedModel',        # whose base the adapter will join
+) -> RewardAdapter:
+    "A reward model's adapter; ValueError where it belongs to another base or to a part of it"
+    from peft import PeftConfig, load_peft_weights
+    folder = Path(folder)
+    _check_base(folder, model)
+    config = PeftConfig.from_pretrained(folder)
+    config.task_type, config.modules_to_save = 'CAUSAL_LM', None
+    weights = load_peft_weights(folder, device=str(model.get_output_embeddings().weight.device))
+    head = next(name for name in weights if name.endswith('score.weight'))
+    return RewardAdapter(config, weights, weights.pop(head).float())
+
+# %% ../../nbs/02_models/04_lora.ipynb #2f9f08ab
+def _check_base(folder: Path, model: 'PreTrainedModel') -> None:
+    if not (folder/'base.json').exists():
+        raise FileNotFoundError(f'{folder} has no base.json: give the `adapter_dir` of finetune.reward_model')
+    note = json.loads((folder/'base.json').read_text())
+    if note['fingerprint'] != fingerprint(model):
+        raise ValueError(
+            f"the reward model in {folder} was trained on another base ({note['fingerprint']}): "
+            'train it on the model that PPO starts from'
+        )
+    if depth := note.get('depth'):
+        raise ValueError(
+            f'the reward model in {folder} reads its score after {depth} layers, and this base goes on: '
+            'make it a reward function, with reward_models.RewardModel'
+        )
 
 # %% ../../nbs/02_models/04_lora.ipynb #c8aa50a6
 class LinearWeights(NamedTuple):

@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss, log_loss as their_log_loss, roc_auc_score
 
 from rlops_lab.core import rng
-from rlops_lab.models.backbone import Backbone, fingerprint
+from rlops_lab.models.backbone import Backbone
+from rlops_lab.models.lora import fingerprint
 from rlops_lab.models.load import load
 from rlops_lab.finetune.grader_reports import (
     BagOfWords,
