@@ -21,7 +21,7 @@ from ..core import Trajectory
 from .calibration import fit_temperature, sigmoid
 from .reward_training import lower_layers, with_score_head
 from .trl_runs import merge, padded_rows
-from ..models.backbone import fingerprint
+from ..models.lora import fingerprint
 from ..models.load import file_sha256
 from ..models.packed_layers import hidden_states, unsupported
 from ..rejection import distilled

@@ -18,7 +18,7 @@ from torch import nn
 
 from .preferences import PAIR_IDS
 from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token_trainer
-from ..models.backbone import fingerprint
+from ..models.lora import fingerprint
 from ..models.packed_layers import hidden_states, unsupported
 
 if TYPE_CHECKING:

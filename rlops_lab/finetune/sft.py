@@ -16,7 +16,7 @@ from torch import nn
 
 from .trl_runs import RunOptions, check_columns, run_trainer
 from ..html import Html, escape
-from ..models.backbone import written_out_attention
+from ..models.padded_batches import eager_attention
 from ..models.packed_layers import hidden_states, unsupported
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _states_at(
         places = picked[real].nonzero()[:, 0]
         return hidden_states(decoder, ids[real], real.sum(1).tolist(), 'default', wanted=places)
     in_bfloat16 = base.dtype == torch.bfloat16
-    with torch.autocast('cpu', torch.bfloat16, enabled=in_bfloat16), written_out_attention(base):
+    with torch.autocast('cpu', torch.bfloat16, enabled=in_bfloat16), eager_attention(base):
         return decoder(input_ids=ids, use_cache=False).last_hidden_state[picked]
 
 # %% ../../nbs/09_finetune/01_sft.ipynb #639c064a

@@ -19,7 +19,7 @@ from fastcore.meta import delegates
 from torch import nn
 
 from ..core import rng
-from ..samplers.kv_cache import merged
+from ..models.lora import merged
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -19,7 +19,8 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from ..core import Trajectory, append_jsonl, digest, read_jsonl, rng, seed_everything
 from ..environments.contract import validate_rows
-from ..models.backbone import Backbone, whole_tensor
+from ..models.backbone import Backbone
+from ..models.shards import full_tensor
 from ..models.load import file_sha256, load
 from .advantages import explained_variance, explained_variance_by_turn, masked_mean
 from .alarms import diverges, drivers, suspicious
@@ -131,7 +132,7 @@ def play(self:PPOTrainer, rows: list[dict], training=False, **options) -> list[T
     "Episodes of the current policy, graded; `options` are `rollouts.rollout`'s"
     self._push()
     limits = {k: getattr(self.args, k) for k in ('max_turns', 'max_tokens_per_turn', 'max_total_tokens')}
-    with self.backbone.whole() if self.sampler is None or self.backbone.reward_head is not None else nullcontext():
+    with self.backbone.gathered() if self.sampler is None or self.backbone.reward_head is not None else nullcontext():
         if not rows and rank_and_world()[1]>1: return []          # more processes than rows: this one only helps the others to their weights
         sampler = self.sampler or HFSampler(self.backbone.base, self.tokenizer)
         played = rollout(sampler, self.tokenizer, self.environment_factory, rows, **limits, **dict(keep_environments=bool(self.reward_funcs)) | options | self.rollout_options)
@@ -164,7 +165,7 @@ def _judge(self:PPOTrainer, trajectories, training):
     b, played, self.trunks = self.backbone, [i for i,t in enumerate(trajectories) if t.n_actions], {}
     for rows in micro_batches([len(t.token_ids) for t in trajectories], played, self.args.micro_batch_tokens):
         micro = MicroBatch.of(trajectories, rows, b.device)
-        micro.trunk = b.trunk(micro.input_ids, micro.lengths)
+        micro.trunk = b.shared_hidden(micro.input_ids, micro.lengths)
         if training and micro.trunk is not None and rank_and_world()[1]==1:      # processes plan in step, each for its own share, and compute it again
             self.trunks |= {id(t := trajectories[i]): (t, list(t.token_ids), states[:n]) for i,states,n in zip(rows, micro.trunk, micro.lengths)}
         for i,x in zip(rows, b.rewards(micro.input_ids, micro.lengths, micro.trunk).tolist()):
@@ -209,7 +210,7 @@ def plan(self:PPOTrainer,
         for micro,_ in in_step(micros):
             here = [trajectories[i] for i in micro.rows]
             known = all(map(self._known, here))
-            micro.trunk = pad_sequence([self.trunks[id(t)][2] for t in here], batch_first=True) if known else self.backbone.trunk(micro.input_ids, micro.lengths)
+            micro.trunk = pad_sequence([self.trunks[id(t)][2] for t in here], batch_first=True) if known else self.backbone.shared_hidden(micro.input_ids, micro.lengths)
             for t in here: self.trunks.pop(id(t), None)
         return micros
     return [ready(part) for part in parts]
@@ -395,8 +396,8 @@ def _speed(self:PPOTrainer, trajectories, s, log):
     if 'reference' in s and not torch.equal(s['reference'], s['old']): scored = scored | {'reference': actions}
     wanted = actions+len(lengths)
     updating = [b.flops(lengths, n, role, True, wanted) for role,n in trained.items()]
-    if self.n_updates<=a.critic_warmup_updates: updating = updating[1:] or [b.flops(lengths, wanted=wanted)]      # the policy was left alone; a head reads its states
-    work = dict(score=[b.flops(lengths, n, role, wanted=wanted) for role,n in scored.items()]+[b.flops(log['fresh'], 0, 'trunk')], update=updating)
+    if self.n_updates<=a.critic_warmup_updates: updating = updating[1:] or [b.flops(lengths, n_positions=wanted)]      # the policy was left alone; a head reads its states
+    work = dict(score=[b.flops(lengths, n, role, n_positions=wanted) for role,n in scored.items()]+[b.flops(log['fresh'], 0, 'shared')], update=updating)
     often = dict(score=1, update=log['episodes']/len(lengths))
     r = {f'tokens_per_s_{phase}': sum(lengths)*often[phase]/log[f'seconds_{phase}'] for phase in work}
     return r if None in work['score'] else r | {f'flops_per_s_{phase}': sum(w)*often[phase]/log[f'seconds_{phase}'] for phase,w in work.items()}
@@ -452,7 +453,7 @@ def step(self:PPOTrainer,
     if 'flops_per_s_score' in record and self.sampler is None:
         b, encoded = self.backbone, [t.usage.prompt_tokens-t.usage.cached_tokens+t.usage.completion_tokens for t in self.trajectories]
         judged = [len(t.token_ids) for t in self.trajectories if t.n_actions] if b.reward_head is not None else []
-        record['flops_per_s_rollout'] = (b.flops(encoded, sum(t.n_actions for t in self.trajectories), 'reference')+b.flops(encoded, 0, 'trunk')+b.flops(judged, 0, 'reward', wanted=len(judged))+b.flops(judged, 0, 'trunk'))/seconds
+        record['flops_per_s_rollout'] = (b.flops(encoded, sum(t.n_actions for t in self.trajectories), 'reference')+b.flops(encoded, 0, 'shared')+b.flops(judged, 0, 'reward', n_positions=len(judged))+b.flops(judged, 0, 'shared'))/seconds
     if a.usd_per_hour: record['usd'] = record['seconds']/3600*a.usd_per_hour
     if a.eval_every and (self.n_updates%a.eval_every==0 or self.n_updates==a.num_updates): record |= self.watch(record)
     if a.stop_kl and record.get('kl_k3', 0)>a.stop_kl: self.stopped = f"KL {record['kl_k3']:.3f} nats a token exceeds stop_kl={a.stop_kl}"
@@ -511,7 +512,7 @@ def save(self:PPOTrainer,
 ) -> Path:
     "Write all that a run needs to go on"
     folder = Path(folder or Path(self.args.output_dir)/f'checkpoint-{self.n_updates:05d}')
-    weights, optimizer = self.backbone.state(), self._optimizer_state(whole_tensor)
+    weights, optimizer = self.backbone.state(), self._optimizer_state(full_tensor)
     if rank_and_world()[0]: return folder                        # one process writes; all have the same
     tmp, old = folder.with_name(f'.{folder.name}.tmp'), folder.with_name(f'.{folder.name}.old')
     for left_over in (tmp, old): shutil.rmtree(left_over, ignore_errors=True)

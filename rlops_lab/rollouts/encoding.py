@@ -97,7 +97,7 @@ def _reply_end(tokenizer: 'PreTrainedTokenizerBase', text: str) -> int:
 
 _REWRITES_HISTORY = (
     'the chat template writes earlier turns differently once the conversation goes on, so recorded tokens would not be '
-    'what the model reads: use `chat_template.mend_tokenizer(tokenizer)`, or a template made for training such as '
+    'what the model reads: use `chat_template.setup_chat_format(tokenizer)`, or a template made for training such as '
     '`trl.chat_template_utils.get_training_chat_template(tokenizer)`')
 
 # %% ../../nbs/05_rollouts/00_encoding.ipynb #75ce55a1
@@ -160,7 +160,7 @@ def check_template(
     if tokenizer.eos_token is None:
         raise ValueError("the tokenizer has no end token: set tokenizer.eos_token to the template's")
     if not tokenizer.chat_template:
-        raise ValueError('no chat template: give the tokenizer one by `chat_template.mend_tokenizer(tokenizer)`')
+        raise ValueError('no chat template: give the tokenizer one by `chat_template.setup_chat_format(tokenizer)`')
     for turn in range(1, len(_PROBE_TALK), 2):
         _check_turn(tokenizer, turn, tools)
 

@@ -13,7 +13,8 @@ import torch
 from ..core import rng
 from ..models.packed_layers import foreign
 from .sampling import Completion, Reply, SamplingParams, draw
-from .kv_cache import FusedLayers, RowCache, common, merged, merged_linears, packed_linear
+from .kv_cache import FusedLayers, RowCache, common, merged_linears, packed_linear
+from ..models.lora import merged
 
 # %% ../../nbs/03_samplers/02_local.ipynb #93bd0d7d
 class HFSampler:

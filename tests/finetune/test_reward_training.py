@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from finetuning import Killed, kill_at, lora, pair_rows, tiny, tokenizer, verdict_rows
 from rlops_lab.finetune.reward_models import RewardModel
 from rlops_lab.finetune.reward_training import classifier, lower_layers, reward_model
-from rlops_lab.models.backbone import fingerprint
+from rlops_lab.models.lora import fingerprint
 
 pytestmark = pytest.mark.filterwarnings('ignore')
 TARGETS = ['q_proj', 'v_proj', 'down_proj']

@@ -14,7 +14,7 @@ from transformers import (
 )
 from rlops_lab.models.packed_layers import LINEARS, foreign, hidden_states, unsupported
 from rlops_lab.samplers.local import HFSampler
-from rlops_lab.samplers.kv_cache import merged
+from rlops_lab.models.lora import merged
 from rlops_lab.samplers.sampling import SamplingParams
 
 SIZES = dict(

@@ -168,7 +168,7 @@ def test_layers_without_adapters_run_once_and_change_nothing(monkeypatch):
     upper = lora(layers_to_transform=[1], target_modules=['q_proj', 'down_proj'])
     shared, alone = trainer(peft_config=upper), trainer(peft_config=upper)
     assert shared.backbone.shared_layers == 1
-    monkeypatch.setattr(alone.backbone, 'trunk', lambda *args: None)
+    monkeypatch.setattr(alone.backbone, 'shared_hidden', lambda *args: None)
     a, b = shared.update(episodes()), alone.update(episodes())
     assert a['first_ratio_error'] == b['first_ratio_error'] == 0
     for k in ('kl_k1', 'entropy', 'policy_loss', 'value_loss', 'policy_grad_norm', 'critic_grad_norm'):
@@ -1124,7 +1124,7 @@ def reward_adapter(path, model, seed=0, **where):
     import copy, json
     from peft import get_peft_model
     from transformers import LlamaForSequenceClassification
-    from rlops_lab.models.backbone import fingerprint
+    from rlops_lab.models.lora import fingerprint
 
     torch.manual_seed(seed)
     config = copy.deepcopy(model.config)
@@ -1211,8 +1211,8 @@ def judged(tmp_path, dtype=torch.float32, packs=True, **settings):
         peft_config=lora(target_modules=['q_proj', 'up_proj'], layers_to_transform=[1]),
         reward_model=tmp_path,
     )
-    trunk, t.computed, t.backbone.packs = t.backbone.trunk, [], packs
-    t.backbone.trunk = lambda ids, lengths: t.computed.append(len(ids)) or trunk(ids, lengths)
+    trunk, t.computed, t.backbone.packs = t.backbone.shared_hidden, [], packs
+    t.backbone.shared_hidden = lambda ids, lengths: t.computed.append(len(ids)) or trunk(ids, lengths)
     return t
 
 

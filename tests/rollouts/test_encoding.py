@@ -42,7 +42,7 @@ def test_observations_are_what_the_template_adds(observation):
 @pytest.mark.parametrize(
     'changes, cure',
     [
-        (dict(chat_template=None), 'chat_template.mend_tokenizer'),
+        (dict(chat_template=None), 'chat_template.setup_chat_format'),
         (dict(eos_token='<|endoftext|>'), 'set tokenizer.eos_token'),
         (
             dict(
@@ -50,7 +50,7 @@ def test_observations_are_what_the_template_adds(observation):
                     "{{- message['content'] or '' }}", "{{- message['content'] if loop.last else '' }}"
                 )
             ),
-            'chat_template.mend_tokenizer',
+            'chat_template.setup_chat_format',
         ),
     ],
 )
