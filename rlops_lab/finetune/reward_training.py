@@ -75,7 +75,7 @@ def _classifier_lora(peft_config):
 def reward_model(
     model: 'PreTrainedModel',     # causal language model: its decoder is copied, it stays as it is
     tokenizer: 'PreTrainedTokenizerBase',
-    dataset: 'Dataset',           # of `rejection.pairs`
+    dataset: 'Dataset',           # of `training_rows.pairs`
     output_dir: str | Path,       # for checkpoints
     *,
     peft_config: 'LoraConfig | None' = None,      # None trains all weights
@@ -84,7 +84,7 @@ def reward_model(
 ) -> tuple['PreTrainedModel', list[dict]]:        # sequence classifier with one output; metrics of each step
     "A scorer of episodes, trained on pairs"
     from trl import RewardConfig, RewardTrainer
-    check_columns(dataset, PAIR_IDS, 'rejection.pairs')
+    check_columns(dataset, PAIR_IDS, 'training_rows.pairs')
     if adapter_dir is not None and peft_config is None:
         raise ValueError('adapter_dir needs a peft_config: without LoRA there is no adapter to keep')
     if hasattr(model, 'peft_config'):

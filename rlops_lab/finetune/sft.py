@@ -116,7 +116,7 @@ def sft(
     **kwargs: object,                 # fields of `RunOptions`: epochs, learning_rate, batch_size, …
 ) -> tuple['PreTrainedModel', list[dict]]:       # the model with LoRA merged; metrics of each step
     "Fine-tune on the labelled tokens"
-    check_columns(dataset, ['input_ids', 'labels'], 'rejection.to_dataset')
+    check_columns(dataset, ['input_ids', 'labels'], 'training_rows.to_dataset')
     _check_labels(dataset['labels'])
     _check_output_layer(model)
     rows = dataset.select_columns(['input_ids', 'labels'])
