@@ -7,20 +7,8 @@ import pytest
 from rlops_lab.core import Lineage, Trajectory, Usage
 from rlops_lab.stats import wilson
 from rlops_lab.rejection import (
-    best_of_n,
-    difficulty,
-    family,
-    learnable,
-    pairs,
-    pass_at,
-    rejection_sample,
-    said,
-    select,
-    short_prompt,
-    task_key,
-    to_dataset,
-    unpaired,
-    verified,
+    best_of_n, difficulty, family, learnable, pairs, pass_at, rejection_sample, action_texts,
+    select, short_prompt, task_key, to_dataset, unpaired, verified,
 )
 
 SHORT = [dict(role='system', content='short'), dict(role='user', content='')]
@@ -81,7 +69,7 @@ def test_duplicates_are_texts_of_one_task():
         [episode(0, text='a  b'), episode(0, text='a b'), episode(1, text='a b'), episode(0, text='a c')]
     )
     assert (len(s.kept), len(s.duplicates)) == (3, 1)
-    assert said(episode(text=' a\n b ')) == ('a b',)
+    assert action_texts(episode(text=' a\n b ')) == ('a b',)
 
 
 def test_the_prompt_does_not_make_another_task():

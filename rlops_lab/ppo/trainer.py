@@ -26,7 +26,10 @@ from .alarms import diverges, drivers, suspicious
 from .batches import MicroBatch, credit, micro_batches, release_memory
 from .config import PPOConfig
 from .losses import AdaptiveKL, kl_estimate, mismatch_report, policy_loss, token_logprobs, value_loss
-from .processes import add_up_gradients, add_up_log, clip_gradients, gather, in_step, join_processes, mine, rank_and_world, sharded
+from rlops_lab.ppo.processes import (
+    all_reduce_gradients, all_reduce_log, clip_gradients, gather, pad_to_world, join_processes,
+    rank_slice, rank_and_world, sharded,
+)
 from ..rewards.compose import grade as graded
 from ..rollouts.engine import rollout
 from ..samplers.local import HFSampler
@@ -82,8 +85,8 @@ def _check_data(self: PPOTrainer):
     if weights is not None and len(weights)!=len(self.reward_funcs):
         raise ValueError(f'PPOConfig.reward_weights={weights!r}: give one weight each to {len(self.reward_funcs)} reward functions')
     if self.args.eval_every and not self.eval_rows: raise ValueError(f'PPOConfig.eval_every={self.args.eval_every}: give an eval_dataset, with rows that are not trained on')
-    if mine := [k for k in ('temperature', 'seed', 'numbers', 'tag', 'max_turns', 'max_tokens_per_turn', 'max_total_tokens') if k in self.rollout_options]:
-        raise ValueError(f'rollout_options has {", ".join(mine)}: the trainer sets these, from PPOConfig and for evaluations')
+    if rank_slice := [k for k in ('temperature', 'seed', 'numbers', 'tag', 'max_turns', 'max_tokens_per_turn', 'max_total_tokens') if k in self.rollout_options]:
+        raise ValueError(f'rollout_options has {", ".join(rank_slice)}: the trainer sets these, from PPOConfig and for evaluations')
     if self.environment_factory is None: return
     if not self.rows: raise ValueError('train_dataset is missing or empty: give the rows from which `reset` starts episodes')
     for rows in (self.rows, self.eval_rows): validate_rows(self.environment_factory, rows)
@@ -153,7 +156,7 @@ def _shared_out(
 ) -> list[Trajectory]:
     "Rows shared out among the processes; all get all episodes, in the rows' order"
     if rank_and_world()[1]==1: return play(rows)
-    here = mine(list(range(len(rows))))
+    here = rank_slice(list(range(len(rows))))
     played = play([rows[i] for i in here], here)
     for t in played: vars(t).pop('environment', None)            # it has done its work, and need not travel
     return [t for _,t in sorted(gather(dict(zip(here, played))).items())]
@@ -206,7 +209,7 @@ def plan(self:PPOTrainer,
     parts = np.array_split(rng(a.seed, 'mini-batches', self.n_updates).permutation(rows), min(a.num_mini_batches, len(rows)))
     def ready(part):
         micros = [MicroBatch.of(trajectories, rows, self.backbone.device) for rows in micro_batches(lengths, part.tolist(), a.micro_batch_tokens)]
-        for micro,_ in in_step(micros):
+        for micro,_ in pad_to_world(micros):
             here = [trajectories[i] for i in micro.rows]
             known = all(map(self._known, here))
             micro.trunk = pad_sequence([self.trunks[id(t)][2] for t in here], batch_first=True) if known else self.backbone.trunk(micro.input_ids, micro.lengths)
@@ -234,7 +237,7 @@ def score(self:PPOTrainer,
     b, a, out, states_of = self.backbone, self.args, defaultdict(dict), {}
     untouched = gather({rank_and_world()[0]: b.policy_is_reference()})
     alike = a.old_logprobs=='recompute' and all(untouched.values())          # before the first step: one forward pass is enough
-    for micro,ours in (m for part in plan for m in in_step(part)):
+    for micro,ours in (m for part in plan for m in pad_to_world(part)):
         counts = [trajectories[i].n_actions for i in micro.rows]
         def keep(name, flat): out[name].update(zip(micro.rows, flat.float().cpu().split(counts)) if ours else ())
         n = len(micro.index)
@@ -322,18 +325,18 @@ def optimize(self:PPOTrainer,
             at = [place[i] for micro in plan[k] for i in micro.rows]
             n_kept, n_all = max(1., s['keep'][at].sum().item()), s['mask'][at].sum().item()
             here = defaultdict(float, steps=log['steps'])
-            for micro,ours in in_step(plan[k]):
+            for micro,ours in pad_to_world(plan[k]):
                 at = [place[i] for i in micro.rows]
                 flat = {name: s[name][at][s['mask'][at]].to(b.device) for name in fields}
                 self._backward(micro, flat, n_kept, n_all, train_policy, here if ours else defaultdict(float, steps=log['steps']), float(ours))
                 release_memory()                                                  # it takes 3% of a micro-batch's time; without, holes of other shapes add up
-            here = add_up_log(dict.fromkeys(_SUMS, 0.) | here, b.device)
+            here = all_reduce_log(dict.fromkeys(_SUMS, 0.) | here, b.device)
             for name,x in here.items(): log[name] = max(log[name], x) if name.endswith(('_max', '_error')) else log[name]+x*(name!='steps')
             log['mini_batches'] += 1; log['episodes'] += sum(len(micro.rows) for micro in plan[k])
             if a.target_kl and here['kl']>a.target_kl*here['n']: self.optimizer.zero_grad(); return log
             for name,parameters in groups.items():
                 if name=='policy' and not train_policy: continue                 # no gradient at all, or Adam would count a step
-                add_up_gradients(parameters)
+                all_reduce_gradients(parameters)
                 norm = clip_gradients(parameters, a.max_grad_norm)
                 if not math.isfinite(norm):
                     raise FloatingPointError(f'update {self.n_updates+1}: the {name} gradient is {norm}, though all rewards are finite: lower its learning rate, and go on from a checkpoint')
@@ -548,8 +551,8 @@ def resume(self:PPOTrainer,
         except OSError as e:
             if i+1==len(found): raise
             warnings.warn(f'{folder.name} is damaged ({e}), going back to {found[i+1].name}')
-    saved, mine = json.loads((folder/'identity.json').read_text()), self._identity()
-    changed = [f'{k} was {saved.get(k)!r} and is {mine.get(k)!r}' for k in saved | mine if mine.get(k)!=saved.get(k)]
+    saved, rank_slice = json.loads((folder/'identity.json').read_text()), self._identity()
+    changed = [f'{k} was {saved.get(k)!r} and is {rank_slice.get(k)!r}' for k in saved | rank_slice if rank_slice.get(k)!=saved.get(k)]
     if changed: raise ValueError(f'{folder.name} belongs to a run with other settings: {"; ".join(changed)}')
     state = torch.load(folder/'trainer.pt', weights_only=False)
     self.backbone.load(folder)

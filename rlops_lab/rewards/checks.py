@@ -15,7 +15,7 @@ from ..core import code_blocks
 from ..environments.coding.task import code_in
 from ..environments.coding.sandbox import Limits, run_code
 from ..environments.coding.unit_tests import run_tests
-from .compose import spoken
+from .compose import policy_turns
 
 # %% ../../nbs/06_rewards/01_checks.ipynb #968c0c38
 def _column(name, column, columns):
@@ -52,7 +52,7 @@ def json_fits(
     validator = kind(schema)
     def no_json(constant): raise ValueError(f'{constant} is Python and no JSON')       # NaN is above no maximum
     def fits(completion):
-        try: value = json.loads(unfenced((spoken(completion) or [''])[-1]), parse_constant=no_json)
+        try: value = json.loads(unfenced((policy_turns(completion) or [''])[-1]), parse_constant=no_json)
         except (ValueError, RecursionError): return 0.
         return float(validator.is_valid(value))
     def reward(prompts, completions, **columns): return [fits(c) for c in completions]
@@ -71,7 +71,7 @@ def calls_in(
             arguments = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
             if None not in arguments and len(arguments)==len(call.keywords): return call.func.id, arguments
         except (ValueError, SyntaxError, RecursionError, MemoryError): pass
-    return [c for turn in spoken(completion) for line in turn.split('\n') if (c := read(line))]
+    return [c for turn in policy_turns(completion) for line in turn.split('\n') if (c := read(line))]
 
 def calls_match(
     column: str = 'calls',        # column with what is expected: for each row a list of (tool, arguments)
@@ -127,7 +127,7 @@ def reads_tables(
     "1 where the policy's last turn is a query that reads the expected tables and no others; None where a row expects nothing to be said about them"
     sqlite3.connect(':memory:').executescript(schema)            # a broken schema fails here, and not on every row
     def reward(prompts, completions, **columns):
-        said = [unfenced((spoken(c) or [''])[-1]) for c in completions]
+        said = [unfenced((policy_turns(c) or [''])[-1]) for c in completions]
         return [None if tables is None else float(tables_read(q, schema)==set(tables)) for q, tables in zip(said, _lists(name, column, columns))]
     reward.__name__ = name
     return reward
@@ -145,7 +145,7 @@ def cites(
     def one(completion, sources):
         if not sources: return None
         there = set(map(str, range(1, len(sources)+1)))
-        cited = found.findall((spoken(completion) or [''])[-1])
+        cited = found.findall((policy_turns(completion) or [''])[-1])
         return float(bool(cited) and all(n.lstrip('0') in there for n in cited))
     def reward(prompts, completions, **columns):
         return [one(c, s) for c, s in zip(completions, _lists(name, column, columns))]
@@ -177,7 +177,7 @@ def language(
     def one(completion, code):
         if code is None: return None
         if not re.fullmatch('[a-z]{2,3}', code): raise ValueError(f"{name!r}: {code!r} is no code of a language: give 'en' for English, 'de' for German")
-        text = prose((spoken(completion) or [''])[-1])
+        text = prose((policy_turns(completion) or [''])[-1])
         if sum(c.isalpha() for c in text)<letters: return None
         found = detector.detect(text)[0]
         return float(found['lang']==code) if found['score']>=sure else None
@@ -189,7 +189,7 @@ def language(
     return reward
 
 # %% ../../nbs/06_rewards/01_checks.ipynb #9e9d2e5e
-def _programs(completions): return [code_in((spoken(c) or [''])[-1]) for c in completions]
+def _programs(completions): return [code_in((policy_turns(c) or [''])[-1]) for c in completions]
 def _at_once(f, *lists):
     "Results in order, as many at a time as there are cores: the work is done by other processes"
     with ThreadPoolExecutor(os.cpu_count()) as pool: return list(pool.map(f, *lists))

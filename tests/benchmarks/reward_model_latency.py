@@ -38,7 +38,7 @@ from rlops_lab.models.load import load
 from rlops_lab.recipes.support_desk import DemoConfig, cases, kinds, newest_run
 from rlops_lab.finetune.grader_reports import BagOfWords, auroc, fit_temperature, reliability, sigmoid
 from rlops_lab.finetune.reward_models import RewardModel, classifier, parts, verdict_rows
-from rlops_lab.rewards.compose import split_messages, spoken
+from rlops_lab.rewards.compose import split_messages, policy_turns
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.samplers.local import HFSampler
 from rlops_lab.rollouts.scripted import record
@@ -96,7 +96,7 @@ def conversation(t):
     "What the judge reads: the customer's first message, and what followed"
     prompt, rest = split_messages(t)
     return [prompt[-1]] + [
-        dict(role=m['role'], content=spoken([m])[0] if m['role'] == 'assistant' else m['content'])
+        dict(role=m['role'], content=policy_turns([m])[0] if m['role'] == 'assistant' else m['content'])
         for m in rest
     ]
 

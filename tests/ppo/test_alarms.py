@@ -2,7 +2,7 @@
 
 import numpy as np, pytest
 from rlops_lab.core import Trajectory
-from rlops_lab.ppo.alarms import correlation, diverges, drivers, ranks, repetition, suspicious
+from rlops_lab.ppo.alarms import rank_correlation, diverges, drivers, ranks, repetition, suspicious
 
 
 def episode(tokens, reward, **more):
@@ -28,7 +28,7 @@ def episode(tokens, reward, **more):
     ],
 )
 def test_rank_correlation_by_hand(x, y, r):
-    found = correlation(x, y)
+    found = rank_correlation(x, y)
     assert (
         found['r'] == pytest.approx(r, abs=0.06)
         and found['ci95'][0] <= found['r'] <= found['ci95'][1]

@@ -5,18 +5,8 @@ import numpy as np
 import pytest
 from rlops_lab.core import Trajectory
 from rlops_lab.rewards.compose import (
-    Composed,
-    Gate,
-    Sequential,
-    WeightedSum,
-    check,
-    grade,
-    kpi,
-    length,
-    matches,
-    spoken,
-    split_messages,
-    tools_exist,
+    Composed, Gate, Sequential, WeightedSum, check, grade, kpi, length, matches, policy_turns,
+    split_messages, tools_exist,
 )
 
 
@@ -188,7 +178,7 @@ def test_a_bug_in_a_check_is_not_a_grade():
 
 def test_spoken_takes_text_messages_and_tool_calls():
     call = dict(role='assistant', tool_calls=[dict(function=dict(name='f', arguments=dict(x=1)))])
-    assert spoken('hi') == ['hi'] and spoken(
+    assert policy_turns('hi') == ['hi'] and policy_turns(
         [call, dict(role='tool', content='no'), dict(role='assistant', content=None)]
     ) == ['f(x=1)', '']
 
