@@ -14,7 +14,7 @@ from math import comb
 
 from .core import Trajectory, Usage, digest, rng
 from .stats import wilson
-from .rewards.compose import split_messages
+from .rewards.grading import split_messages
 
 # %% ../nbs/08_rejection.ipynb #f971832c
 def verified(t: Trajectory) -> bool|None:

@@ -30,7 +30,7 @@ from rlops_lab.ppo.processes import (
     all_reduce_gradients, all_reduce_log, clip_gradients, gather, pad_to_world, join_processes,
     rank_slice, rank_and_world, sharded,
 )
-from ..rewards.compose import grade as graded
+from ..rewards.grading import grade as graded
 from ..rollouts.engine import rollout
 from ..samplers.local import HFSampler
 

@@ -38,7 +38,8 @@ from rlops_lab.models.load import load
 from rlops_lab.recipes.support_desk import DemoConfig, cases, kinds, newest_run
 from rlops_lab.finetune.grader_reports import BagOfWords, auroc, fit_temperature, reliability, sigmoid
 from rlops_lab.finetune.reward_models import RewardModel, classifier, parts, verdict_rows
-from rlops_lab.rewards.compose import split_messages, policy_turns
+from rlops_lab.rewards.grading import split_messages
+from rlops_lab.rewards.compose import policy_turns
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.samplers.local import HFSampler
 from rlops_lab.rollouts.scripted import record

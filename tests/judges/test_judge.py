@@ -39,7 +39,8 @@ from rlops_lab.judges.prompts import (
     read_probabilities,
 )
 from rlops_lab.judges.rubrics import Criterion, Rubric, load_rubric
-from rlops_lab.rewards.compose import Gate, Sequential, WeightedSum, grade
+from rlops_lab.rewards.compose import Gate, Sequential, WeightedSum
+from rlops_lab.rewards.grading import grade
 
 RUBRIC = Rubric(
     'helpful', 'You check one answer.', 1.0, (Criterion('helps', 'Does it help?', ('no', 'yes')),)

@@ -1,8 +1,10 @@
 "Checks on texts that a policy might try: nothing in them runs, and none raises"
 
 import sys
+
 import pytest
 from hypothesis import given, settings, strategies as st
+
 from rlops_lab.rewards.checks import (
     calls_in,
     calls_match,
