@@ -26,7 +26,7 @@ _PAIR = ['prompt_ids', 'chosen_ids', 'rejected_ids']
 def preference(
     model,                 # causal language model, without adapters; changed in place
     tokenizer,
-    dataset,               # of `rejection.pairs`
+    dataset,               # of `training_rows.pairs`
     output_dir,
     *,
     peft_config,           # LoraConfig; the reference is the base with the adapter off
@@ -35,7 +35,7 @@ def preference(
 ):                         # the model with LoRA merged, and the log
     "Make the right episode of each pair likelier than the wrong one (DPO), on the policy's tokens"
     if missing := {*_PAIR, 'chosen_mask', 'rejected_mask'}-set(dataset.column_names):
-        raise ValueError(f'the data set has no column {sorted(missing)}: make it with rejection.pairs')
+        raise ValueError(f'the data set has no column {sorted(missing)}: make it with training_rows.pairs')
     if peft_config is None: raise ValueError('preference needs a peft_config: the reference is the base with the adapter off')
     from trl import DPOConfig, DPOTrainer
     rows = dataset.select_columns([*_PAIR, 'chosen_mask', 'rejected_mask'])

@@ -19,7 +19,8 @@ from ..judges.agreement import BINARY, codes
 from ..models.packed_layers import hidden_states, unsupported
 from ..models.load import file_sha256
 from ..models.backbone import fingerprint
-from ..rejection import distilled, family, verified
+from ..training_rows import distilled
+from ..rejection import family, verified
 from ..rollouts.encoding import decoded, encoded, rendered
 
 # %% ../../nbs/09_finetune/03_reward_models.ipynb #33a6d5af
@@ -58,7 +59,7 @@ def for_scorer(peft_config):
 def reward_model(
     model,                # causal language model: its trunk is copied, it stays as it is
     tokenizer,
-    dataset,              # of `rejection.pairs`
+    dataset,              # of `training_rows.pairs`
     output_dir,
     *,
     peft_config=None,     # LoraConfig; None trains all weights
@@ -68,7 +69,7 @@ def reward_model(
     "A scorer of episodes, trained on pairs"
     from trl import RewardConfig, RewardTrainer
     if missing := set(_PAIR)-set(dataset.column_names):
-        raise ValueError(f'the data set has no column {sorted(missing)}: make it with rejection.pairs')
+        raise ValueError(f'the data set has no column {sorted(missing)}: make it with training_rows.pairs')
     if adapter_dir is not None and peft_config is None:
         raise ValueError('adapter_dir needs a peft_config: without LoRA there is no adapter to keep')
     if hasattr(model, 'peft_config'): raise TypeError('the model has adapters already: merge them first, with `merge(model)`')

@@ -74,7 +74,7 @@ def sft(
 ):                                    # the model with LoRA merged, and the log: one dict a step
     "Fine-tune on the labelled tokens"
     if missing := {'input_ids', 'labels'}-set(dataset.column_names):
-        raise ValueError(f'the data set has no column {sorted(missing)}: make it with rejection.to_dataset')
+        raise ValueError(f'the data set has no column {sorted(missing)}: make it with training_rows.to_dataset')
     if empty := sum(all(x==-100 for x in labels) for labels in dataset['labels']):
         raise ValueError(f'{empty} rows have no label at all: leave them out')
     _check_output_layer(model)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from ..core import Trajectory
 from ..stats import wilson, Estimate
 from ..judges.agreement import BINARY, codes
-from ..rejection import distilled, family
+from ..training_rows import distilled
+from ..rejection import family
 from ..rollouts.encoding import encoded
 
 # %% ../../nbs/12_observe/01_feedback.ipynb #2488b5df
@@ -152,7 +153,7 @@ def edit_pairs(
     tokenizer,
     touched_up: float = .9,                         # likeness from which an edit that leaves the numbers alone is left out
     prompt: Callable = lambda row: row['prompt'],   # row -> chat messages of the short prompt
-):                                                  # datasets.Dataset with the columns of `rejection.pairs` that training reads
+):                                                  # datasets.Dataset with the columns of `training_rows.pairs` that training reads
     "A pair for each edit: the person's turn, and the policy's"
     from datasets import Dataset
     def row(e):

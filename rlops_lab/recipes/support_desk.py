@@ -249,7 +249,8 @@ def sft(self: Demo):
     "Fine-tune on the accepted trajectories, behind the short prompt"
     from tqdm.auto import tqdm
     from rlops_lab.finetune.sft import sft as finetune
-    from rlops_lab.rejection import select, to_dataset
+    from rlops_lab.rejection import select
+    from rlops_lab.training_rows import to_dataset
     c = self.config
     chosen = select([Trajectory.from_dict(d) for d in self.run.read('samples')], seed=c.seed)
     if not chosen.kept: raise RuntimeError(f'none of {chosen.tried} samples was right, so there is nothing to learn from: raise n_rejection, or look at the samples in {self.run.path/"samples.jsonl"}')

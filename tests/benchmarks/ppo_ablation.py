@@ -163,7 +163,8 @@ def rejection(run, budget, layers):
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.finetune.sft import sft
     from rlops_lab.recipes.support_desk import by_family, lora, over_families
-    from rlops_lab.rejection import select, to_dataset
+    from rlops_lab.rejection import select
+    from rlops_lab.training_rows import to_dataset
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
 
