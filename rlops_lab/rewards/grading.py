@@ -25,7 +25,7 @@ def split_messages(
     if t.n_turns: first = assistant[-t.n_turns]
     return t.messages[:first], t.messages[first:]
 
-# %% ../../nbs/06_rewards/02_grading.ipynb #ede36f4a
+# %% ../../nbs/06_rewards/02_grading.ipynb #5079d2d7
 def grade(
     trajectories: list[Trajectory],    # changed in place: their `scores`
     reward: Callable,                  # reward function
@@ -40,6 +40,7 @@ def grade(
         _note(trajectories, f'{name}/{path}', part)
     return values
 
+# %% ../../nbs/06_rewards/02_grading.ipynb #69c9d149
 def _note(
     trajectories: list[Trajectory],
     name: str,
@@ -48,7 +49,7 @@ def _note(
     for t, value in zip(trajectories, values):
         t.scores[name] = value
 
-# %% ../../nbs/06_rewards/02_grading.ipynb #4b2af657
+# %% ../../nbs/06_rewards/02_grading.ipynb #e765eaa5
 def _task_columns(
     trajectories: list[Trajectory],
 ) -> dict[str, list]:
@@ -56,7 +57,7 @@ def _task_columns(
     names = dict.fromkeys(name for t in trajectories for name in t.task)
     return {name: [t.task.get(name) for t in trajectories] for name in names}
 
-# %% ../../nbs/06_rewards/02_grading.ipynb #95f19dfa
+# %% ../../nbs/06_rewards/02_grading.ipynb #74c56613
 def _episode_columns(
     trajectories: list[Trajectory],
 ) -> dict[str, list]:
