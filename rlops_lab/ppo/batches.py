@@ -183,7 +183,7 @@ def per_action(
 # %% ../../nbs/10_ppo/02_batches.ipynb #91ab6837
 @dataclass(kw_only=True)
 class Scores:
-    "What policy, reference and critic say of the actions, before the update"
+    "What policy, reference and critic give the actions, before the update"
     rows: list[int]                      # [B] which episodes of the update, ascending
     values: Tensor                       # [B, A] V(s_t): what the critic expects before the action
     bootstrap: Tensor                    # [B] V(s_T): what it expects after the last token

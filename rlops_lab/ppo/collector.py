@@ -73,6 +73,7 @@ def _check(self: EpisodeCollector):
     check_rollout_options(self.rollout_options)
     check_data(self.args, self.environment_factory, self.rows, self.eval_rows)
 
+# %% ../../nbs/10_ppo/10_collector.ipynb #fba72944
 @patch
 def _build(self: EpisodeCollector, model, tokenizer, peft_config, reward_model):
     "The backbone, with the reward model if there is one"
@@ -98,6 +99,7 @@ def batch_rows(
     if self.curriculum is not None: return self.curriculum.draw(size, update)
     return [self.rows[i] for i in rows_of_update(len(self.rows), size, update, self.args.seed)]
 
+# %% ../../nbs/10_ppo/10_collector.ipynb #dbc1ee2b
 @patch
 def _push(self: EpisodeCollector):
     "Hand the policy as it is now to the server, if one samples; the first process does so for all"

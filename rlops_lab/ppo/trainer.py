@@ -56,19 +56,9 @@ class PPOTrainer(EpisodeCollector):
         rollout_options: dict | None = None,                 # further keywords of `rollout`
         sampler: Any | None = None,                          # with `push`, as `ServerSampler`; None: in this process
     ):
-        super().__init__(
-            model,
-            args,
-            environment_factory,
-            reward_funcs,
-            train_dataset,
-            processing_class,
-            peft_config,
-            reward_model,
-            eval_dataset,
-            rollout_options,
-            sampler,
-        )
+        played = environment_factory, reward_funcs, train_dataset
+        learning = processing_class, peft_config, reward_model
+        super().__init__(model, args, *played, *learning, eval_dataset, rollout_options, sampler)
         self.optimizer = make_optimizer(self.backbone, args)
         self.trajectories = []                        # of the last update
         self.scored = None                            # its `PPOBatch`
@@ -102,6 +92,7 @@ def score(
     "Log-probabilities and values of every action, as `score_episodes` computes them"
     return score_episodes(self.backbone, self.args, trajectories, plan)
 
+# %% ../../nbs/10_ppo/11_trainer.ipynb #c37af8a4
 @patch
 def optimize(
     self: PPOTrainer,
@@ -154,6 +145,7 @@ def _record(self: PPOTrainer, trajectories, sums, work):
         warnings.warn(f'update {self.n_updates}: {text}')
     return record
 
+# %% ../../nbs/10_ppo/11_trainer.ipynb #a10f52b2
 @patch
 def _shard(self: PPOTrainer):
     self.optimizer = shard_weights(self.backbone, self.args, self.optimizer)
@@ -203,6 +195,7 @@ def _rollout_speed(self: PPOTrainer, seconds):
     actions = sum(t.n_actions for t in self.trajectories)
     return dict(seconds_rollout=seconds, tokens_per_s_rollout=actions/seconds)
 
+# %% ../../nbs/10_ppo/11_trainer.ipynb #4d1e1dbe
 @patch
 def _rollout_flops(self: PPOTrainer, record):
     "Operations a second of the rollout, and dollars, where they are known"
@@ -236,6 +229,7 @@ def steps(self: PPOTrainer) -> Iterator[dict]:
     while self.n_updates < self.args.num_updates and not self.stopped:
         yield self.step()
 
+# %% ../../nbs/10_ppo/11_trainer.ipynb #f82e30ec
 @patch
 def train(self: PPOTrainer) -> list[dict]:
     "The rest of the run, with a progress bar; the records"
@@ -258,6 +252,7 @@ def _identity(self: PPOTrainer):
     found |= backbone_identity(self.backbone)
     return json.loads(json.dumps(found))
 
+# %% ../../nbs/10_ppo/11_trainer.ipynb #f9abb419
 @patch
 def _state(self: PPOTrainer, optimizer):
     "What a run needs beside its weights"

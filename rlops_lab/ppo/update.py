@@ -82,6 +82,7 @@ def _subtract_kl(rewards: Tensor, scores: Scores, mask: Tensor, args: PPOConfig)
     kl = kl_estimate(scores.old_logprobs, scores.ref_logprobs, 'k1')
     return rewards - args.kl_coef*kl*mask
 
+# %% ../../nbs/10_ppo/05_update.ipynb #9e06750d
 def _bootstrap(trajectories: list[Trajectory], scores: Scores, args: PPOConfig) -> Tensor | None:
     "[B] V(s_T) where an episode was cut, 0 where it ended; None: nothing comes after a cut either"
     cut = torch.tensor([t.truncated for t in trajectories])
@@ -113,6 +114,7 @@ def _weigh(scores: Scores, behaviour_logprobs: Tensor, mask: Tensor, args: PPOCo
         mask,
     )
 
+# %% ../../nbs/10_ppo/05_update.ipynb #b5e960fc
 def _has_zero_variance(rewards: Tensor) -> bool:
     "Have all episodes the same reward? Then a warning"
     same = bool(rewards.max()-rewards.min() < 1e-8)
