@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlops_lab.models.load import load
-from test_trainer import reward_adapter
+from policies import reward_adapter
 
 SCRIPT = '''
 import json
