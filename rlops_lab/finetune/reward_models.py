@@ -143,7 +143,7 @@ def lower_layers(
 def last_states(scorer, input_ids, lengths, adapter):
     "Hidden states [B, H] at each row's last token, without computing padding"
     real = torch.arange(input_ids.shape[1])<torch.as_tensor(lengths)[:, None]
-    return hidden_states(scorer.base_model, input_ids[real], list(map(int, lengths)), adapter, wanted=torch.as_tensor(lengths).cumsum(0)-1)
+    return hidden_states(scorer.base_model, input_ids[real], list(map(int, lengths)), adapter, positions=torch.as_tensor(lengths).cumsum(0)-1)
 
 def _classes():
     "TRL's trainer of reward models, on single episodes"

@@ -41,7 +41,7 @@ def _sft_classes():
             base = model.get_base_model() if hasattr(model, 'get_base_model') else model
             real, labels = inputs['attention_mask'].bool(), nn.functional.pad(inputs['labels'][:, 1:], (0, 1), value=-100)
             learnt = labels!=-100
-            if self.packs: states = hidden_states(base.get_decoder(), inputs['input_ids'][real], real.sum(1).tolist(), 'default', wanted=learnt[real].nonzero()[:, 0])
+            if self.packs: states = hidden_states(base.get_decoder(), inputs['input_ids'][real], real.sum(1).tolist(), 'default', positions=learnt[real].nonzero()[:, 0])
             else:
                 with torch.autocast('cpu', torch.bfloat16, enabled=base.dtype==torch.bfloat16), written_out_attention(base):
                     states = base.get_decoder()(input_ids=inputs['input_ids'], use_cache=False).last_hidden_state[learnt]

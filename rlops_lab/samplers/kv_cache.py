@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
-from ..models.packed_layers import LINEARS, norm, rotate
+from ..models.packed_layers import LINEARS
+from ..models.layer_math import apply_rotary
+from ..models.layer_math import rms_norm
 
 # %% ../../nbs/03_samplers/01_kv_cache.ipynb #b5d21220
 class RowCache:
@@ -190,12 +192,12 @@ class FusedLayers:
         x = x.flatten(0, 1)
         def by_row(y): return y.view(n, width, -1, self.dim).transpose(1, 2)
         for i,(norm1, qkv, out, norm2, gate_up, down) in enumerate(self.layers):
-            y = qkv(norm(x, norm1, self.eps)[0]).view(n*width, -1, self.dim)
-            q, k = (by_row(t) for t in rotate(y[:, :turning], cos, sin).split([self.heads, self.kv], 1))
+            y = qkv(rms_norm(x, norm1, self.eps)[0]).view(n*width, -1, self.dim)
+            q, k = (by_row(t) for t in apply_rotary(y[:, :turning], cos, sin).split([self.heads, self.kv], 1))
             x = x+out(attend_rows(cache, i, q, k, by_row(y[:, turning:]), self.scale).view(n*width, -1))
-            gate, up = gate_up(norm(x, norm2, self.eps)[0]).chunk(2, -1)
+            gate, up = gate_up(rms_norm(x, norm2, self.eps)[0]).chunk(2, -1)
             x += down(torch.nn.functional.silu(gate).mul_(up))
-        return norm(x, self.last, self.eps)[0].view(n, width, -1)
+        return rms_norm(x, self.last, self.eps)[0].view(n, width, -1)
 
 # %% ../../nbs/03_samplers/01_kv_cache.ipynb #714fb85e
 def common(a, b, limit):

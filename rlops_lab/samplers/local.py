@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from ..core import rng
-from ..models.packed_layers import foreign
+from ..models.packed_layers import unsupported_layers
 from .sampling import Completion, Reply, SamplingParams, draw
 from .kv_cache import FusedLayers, RowCache, common, merged, merged_linears, packed_linear
 
@@ -36,7 +36,7 @@ class HFSampler:
 
     def sync(self):
         "Take the model's weights as they are now; every cache is dropped"
-        self.layers = None if foreign(self.base) else FusedLayers(self.base)
+        self.layers = None if unsupported_layers(self.base) else FusedLayers(self.base)
         self.linears = merged_linears(self.base.get_decoder()) if self.layers is None else {}
         head = self.base.get_output_embeddings()                        # one that is trained whole, or quantised, computes itself
         self.head = packed_linear(*merged(head)) if type(getattr(head, 'base_layer', head)) is torch.nn.Linear else head

@@ -12,7 +12,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
-from rlops_lab.models.packed_layers import LINEARS, foreign, hidden_states, unsupported
+from rlops_lab.models.packed_layers import LINEARS, unsupported_layers, hidden_states, unsupported
 from rlops_lab.samplers.local import HFSampler
 from rlops_lab.samplers.kv_cache import merged
 from rlops_lab.samplers.sampling import SamplingParams
@@ -93,7 +93,7 @@ def test_wanted_tokens_get_the_states_and_gradients_that_they_have_among_all(mak
     )
     for states in (
         hidden_states(decoder, ids, [60, 40], 'policy')[wanted],
-        hidden_states(decoder, ids, [60, 40], 'policy', wanted=wanted),
+        hidden_states(decoder, ids, [60, 40], 'policy', positions=wanted),
     ):
         peft.zero_grad()
         (states * weights[wanted]).sum().backward()
@@ -192,7 +192,7 @@ def test_the_sampler_draws_from_these_layers(make, adapter):
         if 'magnitude' in n or 'modules_to_save' in n:
             p.data += 0.3 * torch.rand_like(p)
     sampler = HFSampler(model, SimpleNamespace(eos_token_id=0), min_prefix=4)
-    assert (sampler.layers is None) == (model.config.hidden_act == 'gelu') == bool(foreign(sampler.base))
+    assert (sampler.layers is None) == (model.config.hidden_act == 'gelu') == bool(unsupported_layers(sampler.base))
     prompts, params = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9, 11, 12], [20, 21]], SamplingParams(max_tokens=5)
     for turn in range(2):
         for p, c in zip(prompts, sampler.sample(prompts, params, keys=['a', 'b', 'c'])):
