@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from ..core import rng
 from ..models.packed_layers import unsupported_layers
-from .sampling import Completion, Reply, SamplingParams, draw
+from .sampling import Completion, SampledReply, SamplingParams, draw_tokens
 from .kv_cache import FusedLayers, RowCache, common, merged, merged_linears, packed_linear
 
 # %% ../../nbs/03_samplers/02_local.ipynb #93bd0d7d
@@ -61,7 +61,7 @@ class HFSampler:
 
     def pick(self, written, logits, uniforms, params):
         "Token and log-probability for each row; `written` are the keys, with what each has drawn. Set another to see the logits or to narrow them"
-        return draw(logits, uniforms, params)
+        return draw_tokens(logits, uniforms, params)
 
     def _forward(self, ids, own, last, rows=None):
         "Logits [n, V] after token `last` of each of the rows; None: of the first n"
@@ -135,7 +135,7 @@ def _encode(self: HFSampler, contexts, params, stop):
         have = common(self.ids[k], want, len(want)-1)
         if have<prefix: raise ValueError(f'key {k!r} goes on with another prompt than it began with: release it first')
         c.lengths[i] = have-prefix
-        replies[k] = Reply(want, have, rng(params.seed, k, len(want)).random(params.max_tokens))
+        replies[k] = SampledReply(want, have, rng(params.seed, k, len(want)).random(params.max_tokens))
     lacks = {k: contexts[k][r.cached:] for k,r in replies.items()}
     rest, device = sorted(lacks, key=lambda k: (c.prefix_of[at[k]], len(lacks[k]), at[k])), self.device      # few prefixes and little padding in a chunk
     c.reserve(len(self.order), max(int(c.lengths[at[k]]) for k in rest)+max(map(len, lacks.values()))+params.max_tokens)     # padding has a place, too
