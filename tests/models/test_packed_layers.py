@@ -192,7 +192,7 @@ def test_the_sampler_draws_from_these_layers(make, adapter):
         if 'magnitude' in n or 'modules_to_save' in n:
             p.data += 0.3 * torch.rand_like(p)
     sampler = HFSampler(model, SimpleNamespace(eos_token_id=0), min_prefix=4)
-    assert (sampler.layers is None) == (model.config.hidden_act == 'gelu') == bool(unsupported_layers(sampler.base))
+    assert (sampler.merged.layers is None) == (model.config.hidden_act == 'gelu') == bool(unsupported_layers(sampler.base))
     prompts, params = [[5, 6, 7, 8, 9, 10], [5, 6, 7, 8, 9, 11, 12], [20, 21]], SamplingParams(max_tokens=5)
     for turn in range(2):
         for p, c in zip(prompts, sampler.sample(prompts, params, keys=['a', 'b', 'c'])):
