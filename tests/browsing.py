@@ -4,7 +4,7 @@ import json, os, shutil, subprocess, sys, time, urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 import nbformat
-from rlops_lab.samplers.server import free_port
+from rlops_lab.samplers.vllm_server import free_port
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 FLAGS = '--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()

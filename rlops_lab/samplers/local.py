@@ -144,7 +144,7 @@ def _encode(
     replies = {}
     for key, context in contexts.items():
         uniforms = rng(params.seed, key, len(context)).random(params.max_tokens)
-        replies[key] = SampledReply(len(context), self.rows.cut(row_of[key], context), uniforms)
+        replies[key] = SampledReply(context, self.rows.cut(row_of[key], context), uniforms)
     lacks = {key: contexts[key][reply.cached_tokens:] for key, reply in replies.items()}
     self._reserve_for(row_of, lacks, params)
     for keys in self._chunks(row_of, lacks):

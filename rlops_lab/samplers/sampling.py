@@ -143,7 +143,7 @@ def _invert(
 @dataclass
 class SampledReply:
     "A reply that is being drawn"
-    prompt_tokens: int                  # of its context
+    context: list[int]                  # what it answers
     cached_tokens: int                  # of these: were held already
     uniforms: Sequence[float]           # [max_tokens] decide the draws
     ids: list[int] = field(default_factory=list)
@@ -172,7 +172,7 @@ def add(
 def completion(self: SampledReply) -> Completion:
     "What the caller gets"
     usage = Usage(
-        prompt_tokens=self.prompt_tokens,
+        prompt_tokens=len(self.context),
         cached_tokens=self.cached_tokens,
         completion_tokens=len(self.ids),
         seconds=self.seconds,

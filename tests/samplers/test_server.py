@@ -17,7 +17,8 @@ from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.samplers.local import HFSampler
 from rlops_lab.samplers.sampling import SamplingParams
-from rlops_lab.samplers.server import ServerSampler, VLLMServer
+from rlops_lab.samplers.server import ServerSampler
+from rlops_lab.samplers.vllm_server import VLLMServer
 
 
 class FakeVLLM:
