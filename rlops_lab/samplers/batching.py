@@ -46,7 +46,7 @@ def group_prompts(
     prompts: dict[Hashable, list[int]],    # token ids by key
     min_prefix: int,                       # tokens that a group must share, at least
 ) -> list[PromptGroup]:
-    "Groups of prompts that share at least half of each of them"
+    "Sorted prompts, cut into groups that begin alike"
     groups, rest = [], sorted(prompts.items(), key=itemgetter(1))
     while rest:
         size, length = _first_group([prompt for _, prompt in rest], min_prefix)
