@@ -149,7 +149,7 @@ def _last_states(scorer: 'PreTrainedModel', inputs: dict) -> torch.Tensor:
     lengths = real.sum(1)
     last = lengths.cumsum(0) - 1
     ids = inputs['input_ids'][real]
-    return hidden_states(scorer.base_model, ids, lengths.tolist(), 'default', wanted=last)
+    return hidden_states(scorer.base_model, ids, lengths.tolist(), 'default', positions=last)
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #70d6db99
 def _verdict_collator(pad_token_id: int) -> Callable:
