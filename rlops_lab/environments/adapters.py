@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-from .contract import call_tool, settled, tools_of
+from .contract import call_tool, run_sync, tools_of
 
 # %% ../../nbs/04_environments/01_adapters.ipynb #366e7769
 OVER = 'The episode is over.'
@@ -305,7 +305,7 @@ def _answer(env, text: str, read: Callable) -> tuple:
     except (TypeError, ValueError) as e: return str(e), True
     if call: return call_tool(env, *call)
     user = getattr(env, 'user', None)
-    return (settled(user(text)) if user else None), False
+    return (run_sync(user(text)) if user else None), False
 
 # %% ../../nbs/04_environments/01_adapters.ipynb #914adf01
 def to_verifiers(
@@ -353,5 +353,5 @@ async def _conduct(env, row: dict, talk, read: Callable, max_turns: int) -> tupl
         if not failed: paid += getattr(env, 'turn_reward', None) or 0.
         if heard is None or getattr(env, 'done', False) or turn==max_turns-1: break
         segment = await talk.turn(heard)
-    reward = settled(env.get_reward()) if hasattr(type(env), 'get_reward') else paid
+    reward = run_sync(env.get_reward()) if hasattr(type(env), 'get_reward') else paid
     return float(reward or 0.), {k: float(v) for k, v in (getattr(env, 'kpis', None) or {}).items()}

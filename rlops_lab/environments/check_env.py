@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
-from .contract import call_tool, check_tool, fork, made, settled, tools_of, validate_environment
+from rlops_lab.environments.contract import (
+    call_tool, check_tool, fork, make_environment, run_sync, tools_of, validate_environment,
+)
 
 # %% ../../nbs/04_environments/02_check_env.ipynb #ff1e400b
 class Moment(NamedTuple):
@@ -33,11 +35,11 @@ def act(
     "Do one thing in an environment"
     if isinstance(action, tuple): return call_tool(env, action[0], copy.deepcopy(action[1]))
     user = getattr(env, 'user', None)
-    return (settled(user(action)) if user else None), False
+    return (run_sync(user(action)) if user else None), False
 
 def look(env, text, failed: bool = False) -> Moment:
     "Note what can be seen"
-    reward = settled(env.get_reward()) if hasattr(type(env), 'get_reward') else None
+    reward = run_sync(env.get_reward()) if hasattr(type(env), 'get_reward') else None
     kpis = getattr(env, 'kpis', None)
     if isinstance(kpis, dict): kpis = dict(kpis)
     return Moment(text, failed, reward, getattr(env, 'turn_reward', None), getattr(env, 'done', False), kpis)
@@ -285,7 +287,7 @@ def _rewards(case):
                     return
         if moments[0].reward is None and moments[-1].turn_reward is None: return
         if moments[-1].reward is not None:
-            with _noise(7): again = [settled(env.get_reward()) for _ in range(2)]
+            with _noise(7): again = [run_sync(env.get_reward()) for _ in range(2)]
             if any(x!=moments[-1].reward for x in again):
                 yield f'get_reward has a side effect or draws at random: asked again it gave {again[0]!r}, not {moments[-1].reward!r}'
                 return
@@ -346,7 +348,7 @@ def _words(case):
             env.reset(**copy.deepcopy(row))
             for action in actions:
                 if not isinstance(action, tuple) or action[0] not in tools: act(env, action); continue
-                try: result = settled(tools[action[0]](**copy.deepcopy(action[1])))
+                try: result = run_sync(tools[action[0]](**copy.deepcopy(action[1])))
                 except _BUGS as e:
                     yield (f'tool {action[0]!r} raised {type(e).__name__}: {e}, called with {action[1]}. Say in text what is wrong with a '
                            f'call')
@@ -432,7 +434,7 @@ def check_environment(
     progress: bool = True,        # a bar, if it takes over two seconds
 ) -> Faults:                      # empty if nothing is wrong; shows itself as text
     "Play an environment in many ways and say what is wrong with it, before anything is trained"
-    made(factory)
+    make_environment(factory)
     if bad := [row for row in rows or [] if not isinstance(row, dict)]:
         raise ValueError(f'a row is a {type(bad[0]).__name__}: give dicts, column to value, as `reset` takes them')
     rows, found = [dict(row) for row in rows or [{}]], Faults()

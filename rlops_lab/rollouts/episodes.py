@@ -11,7 +11,7 @@ import inspect, json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ..core import Lineage, Trajectory, Usage
-from ..environments.contract import call_tool, environment_of, settled
+from ..environments.contract import call_tool, environment_of, run_sync
 from ..models.chat_template import parse_call
 from .encoding import decoded, encoded, harmless, observed, rendered
 
@@ -42,7 +42,7 @@ def hear(
         result, failed = call_tool(env, *call)
         return dict(role='tool', name=call[0], content=result), failed
     user = getattr(env, 'user', None)
-    reply = settled(user(text)) if user else None
+    reply = run_sync(user(text)) if user else None
     return None if reply is None else dict(role='user', content=reply), False
 
 # %% ../../nbs/05_rollouts/01_episodes.ipynb #4cda6a1c
@@ -114,7 +114,7 @@ def listen(
 # %% ../../nbs/05_rollouts/01_episodes.ipynb #cba3d821
 def last_reward(env) -> float:
     "What `get_reward` says, for environments without `turn_reward`; None counts 0"
-    reward = None if has(env, 'turn_reward') or not has(env, 'get_reward') else settled(env.get_reward())
+    reward = None if has(env, 'turn_reward') or not has(env, 'get_reward') else run_sync(env.get_reward())
     return float(reward or 0.)
 
 def waits_at_end(env) -> bool:
