@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['reasoning_gym_rows', 'ReasoningGym', 'reasoning_gym_answer']
 
-# %% ../../nbs/04_environments/02_reasoning_gym.ipynb #e8cdcb0a
+# %% ../../nbs/04_environments/02_reasoning_gym.ipynb #6c6908b6
 import json
 import random
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from fastcore.basics import patch
@@ -38,7 +38,7 @@ class _TaskKey(NamedTuple):
     index: int
     config: str     # JSON
 
-@lru_cache(maxsize=None)
+@cache
 def _dataset(task: str, seed: int, config: str):
     "A data set of reasoning-gym"
     try: import reasoning_gym
