@@ -1,8 +1,14 @@
 "`check_environment` on environments with one planted fault each, and on those that have none."
 
-import copy, json, random, threading, time
+import copy
+import json
+import random
+import threading
+import time
 from functools import partial
+
 import pytest
+
 from rlops_lab.environments.check_env import check_environment
 from rlops_lab.environments.contract import validate_environment
 from rlops_lab.environments.support_desk.desk import SupportDesk
