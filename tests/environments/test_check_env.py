@@ -437,7 +437,7 @@ def test_nothing_is_found_in_a_clinics_questions():
     from rlops_lab.environments.text_to_sql.clinic import ClinicSQL, questions
 
     found = check_environment(
-        ClinicSQL, questions(12), lambda env: ('answer', dict(query=env.wanted[0])), progress=False
+        ClinicSQL, questions(12), lambda env: ('answer', dict(query=env._gold_arguments[0])), progress=False
     )
     assert not found, found
 
