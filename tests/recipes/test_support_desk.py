@@ -45,7 +45,7 @@ def odd_tokens(prompts, completions, trajectories, **_):
 
 def expert(row, tokenizer):
     "The scripted expert's episode as a trajectory: a tiny random model finds no right answer by itself"
-    from rlops_lab.environments.support_desk.scenarios import demonstrate, oracle_step, play
+    from rlops_lab.environments.support_desk.scenarios import demonstrate, oracle_step, run_scripted_case
 
     messages = demonstrate(row)
     while messages[-1]['role'] != 'assistant':
@@ -63,7 +63,7 @@ def expert(row, tokenizer):
         logprobs=[-0.1 * m for m in mask],
         turn_ids=turns,
         turn_rewards=[0.0] * turn + [1.0],
-        kpis=dict(play(oracle_step, row).kpis),
+        kpis=dict(run_scripted_case(oracle_step, row).kpis),
         reply_seconds=[0.0] * (turn + 1),
         terminated=True,
         stop_reason='done',
