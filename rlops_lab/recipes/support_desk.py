@@ -110,8 +110,8 @@ _SHOTS = {}
 
 def kinds(families) -> list[tuple[str, str]]:
     "Every (family, intent) of some families"
-    from rlops_lab.environments.support_desk.desk import FAMILIES
-    return [(f, intent) for f in families for intent in FAMILIES[f].orders]
+    from rlops_lab.environments.support_desk.cases import DESK_FAMILIES
+    return [(f, intent) for f in families for intent in DESK_FAMILIES[f].orders]
 
 def ppo_kinds(config) -> list[tuple[str, str]]:
     "What PPO plays: every kind, those that no demonstration shows twice"
@@ -191,12 +191,12 @@ def _measure(self: Demo, stage, **options):
     model, tokenizer = self.policy(stage)
     rows = scenarios(c.n_prompted if stage=='prompted' else c.n_eval, 'eval', seed=c.seed, families=c.all_families)
     began = time.perf_counter()
-    def play(rows, batch_size, **more):
+    def run_scripted_case(rows, batch_size, **more):
         return rollout(HFSampler(model, tokenizer), tokenizer, SupportDesk, rows, max_turns=c.max_turns, max_tokens_per_turn=c.max_tokens_per_turn, max_total_tokens=4096, temperature=0.,
                        batch_size=batch_size, seed=c.seed, tag=stage, **options, **more)
-    trajectories = play(rows, c.batch_size, progress=f'measure {stage}')
+    trajectories = run_scripted_case(rows, c.batch_size, progress=f'measure {stage}')
     seconds = time.perf_counter()-began
-    figures = measure(trajectories, seconds, play(rows[:c.n_latency], 1, progress=f'time replies of {stage}'))
+    figures = measure(trajectories, seconds, run_scripted_case(rows[:c.n_latency], 1, progress=f'time replies of {stage}'))
     self.run.log('trajectories', [dict(stage=stage, **t.to_dict()) for t in trajectories])
     self.run.log('metrics', [dict(stage=stage, step=0, **figures, families=by_family(trajectories))])
     self.run.state['figures'] = self.run.state.get('figures', {}) | {stage: figures | dict(families=by_family(trajectories))}      # written when the stage is done

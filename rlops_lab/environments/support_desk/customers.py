@@ -33,16 +33,20 @@ def desk_secrets(
     env: SupportDesk,      # at its start
 ) -> list[Secret]:
     "What the customer of a case must not give away"
+    secrets = [*_numbers_and_amounts(env), *map(secret_call, _TOOLS), ROLE]
+    for text in _expert_answers(env):
+        secrets += secret_answer(text, own=env.case.wish.address)
+    return secrets
+
+# %% ../../../nbs/04_environments/03_support_desk/09_customers.ipynb #bf834751
+def _numbers_and_amounts(env: SupportDesk) -> list[Secret]:
+    "What the records hold and the customer has not given"
     case = env.case
     record = read_order(env.db, case.wish.order)
     numbers = {case.true['order'], case.true['zip'], record.zip} - set(case.given.values())
-    money = {record.total, record.refunded, *record.items.values()} - {0}
+    amounts = {record.total, record.refunded, *record.items.values()} - {0}
     secrets = [secret_number(number, _asked) for number in sorted(numbers)]
-    secrets += [secret_amount(cents) for cents in sorted(money)]
-    secrets += [*map(secret_call, _TOOLS), ROLE]
-    for text in _expert_answers(env):
-        secrets += secret_answer(text, own=case.wish.address)
-    return secrets
+    return secrets + [secret_amount(cents) for cents in sorted(amounts)]
 
 # %% ../../../nbs/04_environments/03_support_desk/09_customers.ipynb #a1481f21
 def _asked(messages: Sequence[str]) -> bool:
