@@ -20,7 +20,8 @@ from rlops_lab.environments.replay import (
     recorded,
     reenact,
 )
-from rlops_lab.environments.support_desk.desk import FAMILIES, SupportDesk
+from rlops_lab.environments.support_desk.cases import DESK_FAMILIES
+from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import oracle_step, random_agent, scenarios
 
 
@@ -310,7 +311,7 @@ def test_repeated_calls_get_their_results_in_order_and_the_last_one_again():
 
 @pytest.mark.parametrize('agent', [oracle_step, random_agent])
 def test_every_family_of_the_desk_replays(agent):
-    for row in scenarios(2 * len(FAMILIES), 'eval', seed=8):
+    for row in scenarios(2 * len(DESK_FAMILIES), 'eval', seed=8):
         env = SupportDesk()
         messages = [dict(role='user', content=env.reset(**row))]
         while not env.done and env.turns < 8:
