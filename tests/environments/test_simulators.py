@@ -4,7 +4,8 @@ import re
 
 import pytest
 from fake_users import FakeSampler, FakeTokenizer
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.environments.simulators import (
     ROLE,

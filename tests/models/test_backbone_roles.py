@@ -1,6 +1,7 @@
 "Roles of the backbone: three models in one, each with its own gradients, and what would train the wrong thing"
 
-import pytest, torch
+import pytest
+import torch
 from policies import SHAPE, flat, lora, reward_adapter, shaken, tiny
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 

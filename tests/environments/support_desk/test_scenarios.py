@@ -17,7 +17,6 @@ from rlops_lab.environments.support_desk.scenarios import (
     stalling_agent,
 )
 
-
 SEEDS = range(60)
 
 

@@ -11,7 +11,6 @@ from rlops_lab.environments.support_desk.claims import claims
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import oracle_step
 
-
 DATA = Path(__file__).parents[3] / 'data' / 'support_desk'
 ANSWERS = json.loads((DATA / 'answers.json').read_text(encoding='utf-8'))
 SOUP = [
