@@ -110,7 +110,8 @@ def test_no_torch():
     modules = [
         'rlops_lab.rollouts.curriculum',
         'rlops_lab.rollouts.cases',
-        'rlops_lab.environments.extraction',
+        'rlops_lab.environments.extraction.task',
+        'rlops_lab.environments.extraction.summaries',
         'rlops_lab.environments.simulators',
         'rlops_lab.environments.replay',
     ]
