@@ -29,11 +29,8 @@ def _key(name: str, arguments: dict) -> str:
 
 def _canonical(value):
     if isinstance(value, dict):
-        return {
-            key: _canonical(item)
-            for key, item in value.items()
-            if item is not None
-        }
+        kept = {key: item for key, item in value.items() if item is not None}
+        return {key: _canonical(item) for key, item in kept.items()}
     if isinstance(value, (list, tuple)):
         return [_canonical(item) for item in value]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -257,8 +254,7 @@ def _check_names(tools: dict[str, _Tool]):
                 f'a recorded tool is called {name!r}, which an environment needs for itself: rename it in the log')
     for name, tool in tools.items():
         for word in (name, *tool.hints):
-            if word.isidentifier() and not keyword.iskeyword(word):
-                continue
+            if word.isidentifier() and not keyword.iskeyword(word): continue
             raise ValueError(
                 f'{word!r} names a tool or an argument in the recordings, and a policy here writes calls as Python, '
                 'where that is no name: rename it in the log')

@@ -30,6 +30,7 @@ class SandboxLimits:
 # %% ../../../nbs/04_environments/05_coding/00_limits.ipynb #d5ac673b
 ABSTAINS = ('unsupported', 'failed')
 
+# %% ../../../nbs/04_environments/05_coding/00_limits.ipynb #1231836e
 @dataclass
 class SandboxResult:
     "What became of a program"
@@ -61,6 +62,7 @@ class Stopped(Exception):
 _PLAIN = {type(None), bool, int, float, complex, str, bytes}
 _COLLECTIONS = (list, set, frozenset)
 
+# %% ../../../nbs/04_environments/05_coding/00_limits.ipynb #06bdedff
 def is_plain(
     value: object,         # whatever a sandbox handed over
     most: int = 1_000_000, # values in it, each counted once
