@@ -111,9 +111,10 @@ def test_no_torch():
     modules = [
         'rlops_lab.rollouts.curriculum',
         'rlops_lab.rollouts.cases',
-        'rlops_lab.environments.extraction',
+        'rlops_lab.environments.extraction.task',
+        'rlops_lab.environments.extraction.summaries',
         'rlops_lab.environments.simulators',
-        'rlops_lab.environments.replay',
+        'rlops_lab.environments.recorded_environment',
     ]
     code = f'import sys, {", ".join(modules)}; print("torch" in sys.modules)'
     ran = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
