@@ -12,7 +12,8 @@ import html, math
 from dataclasses import dataclass
 import numpy as np
 from ..stats import wilson
-from .prices import ASSISTED_CONTACT, Range
+from .prices import ASSISTED_CONTACT
+from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/07_decisions.ipynb #c886f782
 HOURS_PER_MONTH = 730   # 365*24/12: a rented machine is paid for all of them
@@ -61,8 +62,8 @@ def resolution_usd(
 @dataclass(frozen=True)
 class Equivalence:
     "Does what a cheaper model saves outweigh the resolutions it loses?"
-    saving_usd: Range        # USD per contact, all in, that the challenger saves: 95% interval
-    share_lost: Range        # resolution that it loses, as a share of all cases: 95% interval
+    saving_usd: Estimate        # USD per contact, all in, that the challenger saves: 95% interval
+    share_lost: Estimate        # resolution that it loses, as a share of all cases: 95% interval
     verdict: str             # 'wins', 'loses' or 'undecided'
     cases_to_decide: float   # evaluation cases of each model that would bring the interval to one side, if the shares stay
 
@@ -79,8 +80,8 @@ def equivalence(
     p, p_now, per_loss = k/n, k_now/n_now, float(_num(human_usd)+_num(handoff_usd))
     (low, high), (low_now, high_now) = wilson(k, n), wilson(k_now, n_now)
     lost = p_now-p
-    lost = Range(lost, lost-math.hypot(p_now-low_now, high-p), lost+math.hypot(high_now-p_now, p-low))
-    saving = Range(usd_saved_per_case-per_loss*lost.value, usd_saved_per_case-per_loss*lost.high, usd_saved_per_case-per_loss*lost.low)
+    lost = Estimate(lost, lost-math.hypot(p_now-low_now, high-p), lost+math.hypot(high_now-p_now, p-low))
+    saving = Estimate(usd_saved_per_case-per_loss*lost.value, usd_saved_per_case-per_loss*lost.high, usd_saved_per_case-per_loss*lost.low)
     verdict = 'wins' if saving.low>0 else 'loses' if saving.high<0 else 'undecided'
     needed = (1.96*per_loss)**2*(p*(1-p)+p_now*(1-p_now))/saving.value**2 if saving.value else math.inf
     return Equivalence(saving, lost, verdict, math.ceil(needed) if math.isfinite(needed) else math.inf)

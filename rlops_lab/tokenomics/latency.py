@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from .architectures import (Architecture, architecture, attended, decode_flops, kv_copies, max_sequences,
     prefill_flops, step_weight_bytes, weight_bytes)
-from .prices import TWO_CORES, Assumption, Range, machine_usd
+from .prices import TWO_CORES, Assumption, machine_usd
+from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/02_latency.ipynb #bb3120c4
 @dataclass(frozen=True)
@@ -249,10 +250,10 @@ def speculative_factor(
 @dataclass(frozen=True)
 class Latency:
     "What users of a replica see; times in seconds, each with the band in which 90% of measurements lay"
-    ttft: Range                  # to the first token
-    tpot: Range                  # between tokens after the first
-    e2e: Range                   # of a whole answer
-    tokens_per_s: Range          # output tokens of the whole replica
+    ttft: Estimate                  # to the first token
+    tpot: Estimate                  # between tokens after the first
+    e2e: Estimate                   # of a whole answer
+    tokens_per_s: Estimate          # output tokens of the whole replica
     running: float               # sequences in the batch; fewer than the users when memory is short
     fits: float                  # sequences that memory holds
     scenario: dict = field(repr=False)
@@ -286,7 +287,7 @@ def expected_times(
     return e.request_overhead+alone+bunching*queued, step/speculation+(1-bunching)*queued/output
 
 # %% ../../nbs/11_tokenomics/02_latency.ipynb #abb56f6a
-def _band(value, band): return Range(float(value), float(value*band[0]), float(value*band[1]))
+def _band(value, band): return Estimate(float(value), float(value*band[0]), float(value*band[1]))
 
 def latency(
     model,                       # name, config or `Architecture`
@@ -326,8 +327,8 @@ def latency(
     service = ttft+(output-1)*tpot
     ttft = ttft+service*(concurrency/running-1)
     first, each = _band(ttft, e.ttft_band), _band(tpot, e.tpot_band if tp==1 else e.tpot_band_parallel)
-    whole = Range(*(getattr(first, k)+(output-1)*getattr(each, k) for k in ('value', 'low', 'high')))
-    rate = Range(*(float(concurrency*output/getattr(whole, k)) for k in ('value', 'high', 'low')))
+    whole = Estimate(*(getattr(first, k)+(output-1)*getattr(each, k) for k in ('value', 'low', 'high')))
+    rate = Estimate(*(float(concurrency*output/getattr(whole, k)) for k in ('value', 'high', 'low')))
     return Latency(first, each, whole, rate, running, fits, dict(model=arch.name, gpu=machine.name, prompt=prompt, output=output,
                    concurrency=concurrency, tp=tp, bits=bits))
 
@@ -337,14 +338,14 @@ latency.__doc__ += '\n\nShare of the users whose requests come at once, by `arri
 @dataclass(frozen=True)
 class TokenPrice:
     "USD for a million output tokens, prompts included"
-    usage: Range             # of the hours at work
-    reserved: Range          # of all hours paid
+    usage: Estimate             # of the hours at work
+    reserved: Estimate          # of all hours paid
 
 def token_usd(
     speed: Latency,          # from `latency`
     machine: GPU,            # or its name
     utilisation: float,      # share of the paid hours in which the replica works at that load
-    usd: Range = None,       # USD/hour of one GPU; None: the table's
+    usd: Estimate = None,       # USD/hour of one GPU; None: the table's
 ) -> TokenPrice:
     "Dollars for a million output tokens of a replica, with the range of the hour's price (speed at its expected value)"
     hour = usd or gpu(machine).usd

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from tqdm.auto import tqdm
 from .latency_fit import Point
-from .prices import Range
+from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/06_measure.ipynb #af2115c3
 @dataclass

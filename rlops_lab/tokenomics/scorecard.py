@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from .decisions import _amounts, _num, contact_usd
 from .payback import TENFOLD, price_after
-from .prices import ASSISTED_CONTACT, Range
+from .prices import ASSISTED_CONTACT
+from ..stats import Estimate
 from .uncertainty import Simulation, Tornado, _distribution, _parameters, _said, draw, tornado, tornado_html
 
 # %% ../../nbs/11_tokenomics/10_scorecard.ipynb #15f60926
@@ -44,7 +45,7 @@ class Scorecard:
     verdict: str            # 'go', 'no-go' or 'not yet'
     month: int|None         # first month in which it is a go; 0: now; None: not within the horizon
     share_good: float       # draws in which the benefit is positive and every requirement met, now
-    benefit: Range          # median and 90% interval, now
+    benefit: Estimate          # median and 90% interval, now
     deciding: tuple         # names of the two assumptions that decide
     met: dict               # {requirement: share of the draws that meet it, now}
     tornado: Tornado = field(repr=False)

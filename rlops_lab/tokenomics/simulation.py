@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from .architectures import architecture, kv_capacity, kv_copies, step_weight_bytes
 from .latency import Efficiency, gpu, kv_pool
-from .prices import Range
+from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/05_simulation.ipynb #7ce02ca6
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ class Simulation:
     running: float                               # requests in a pass, in the mean
     tokens_per_s: float                          # of output, all replicas
 
-    def percentile(self, metric: str, q: float = 95., draws: int = 200, blocks: int = 30) -> Range:
+    def percentile(self, metric: str, q: float = 95., draws: int = 200, blocks: int = 30) -> Estimate:
         "Percentile over requests with its 95% interval; `blocks` as many as requests: the usual bootstrap"
         x = getattr(self, metric) if metric in ('wait', 'ttft', 'tpot', 'e2e') else None
         if x is None: raise ValueError(f"metric={metric!r}: 'wait', 'ttft', 'tpot' or 'e2e'")
@@ -264,7 +264,7 @@ class Simulation:
         starts = np.random.default_rng(0).integers(len(x)-size+1, size=(draws, -(-len(x)//size)))
         drawn = [np.nanpercentile(x[(s[:, None]+np.arange(size)).ravel()], q) for s in starts]
         value, (low, high) = float(np.nanpercentile(x, q)), np.nanpercentile(drawn, [2.5, 97.5]).tolist()
-        return Range(value, min(low, value), max(high, value))
+        return Estimate(value, min(low, value), max(high, value))
 
     def _repr_html_(self):
         ms = lambda r: f'{r.value*1e3:,.0f} <span style="opacity:.6">{r.low*1e3:,.0f} … {r.high*1e3:,.0f}</span>'

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from .architectures import Architecture, architecture, prefill_flops
 from .latency import GPU, gpu
-from .prices import Assumption, Range, _range, machine_usd
+from .prices import Assumption, _as_estimate, machine_usd
+from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/04_training_cost.ipynb #1314d125
 def forward_flops(
@@ -101,8 +102,8 @@ def training_bytes(
 class TrainingCost:
     "What a training run takes"
     flops: float
-    hours: Range                 # of all GPUs together at work, by the band of the system MFU
-    usd: Range                   # hours and the hour's price, both at their low or both at their high ends
+    hours: Estimate                 # of all GPUs together at work, by the band of the system MFU
+    usd: Estimate                   # hours and the hour's price, both at their low or both at their high ends
     bytes_per_gpu: float
     parts: dict = field(repr=False)      # share of the operations
     scenario: str = field(repr=False, default='')
@@ -122,8 +123,8 @@ def training_cost(
     samples: float,              # sequences: rows of SFT; generated answers of the others (prompts times group)
     prompt: float,               # tokens
     response: float,             # tokens
-    mfu: float|Range = SYSTEM_MFU,   # share of the bf16 peak over the run
-    usd: float|Range = None,     # USD/hour of one GPU; None: the table's
+    mfu: float|Estimate = SYSTEM_MFU,   # share of the bf16 peak over the run
+    usd: float|Estimate = None,     # USD/hour of one GPU; None: the table's
     lora: float = 0.,            # share of the parameters in adapters; 0: full training
     recompute: bool = False,
     micro_batch: float = 4096,   # tokens on a GPU at once
@@ -132,13 +133,13 @@ def training_cost(
     "Hours, dollars and memory of a training run"
     arch, hardware = architecture(model), gpu(machine)
     if not (gpus>0 and samples>0): raise ValueError(f'gpus={gpus}, samples={samples}: must be above 0')
-    mfu = _range(mfu)
-    if not 0<mfu.low<=mfu.high<=1: raise ValueError(f'mfu={mfu}: a share of the peak, above 0 and at most 1')
+    mfu = _as_estimate(mfu)
+    if not 0<mfu.low<=mfu.high<=1: raise ValueError(f'mfu={mfu:g}: a share of the peak, above 0 and at most 1')
     memory = training_bytes(method, arch, gpus, micro_batch, lora, recompute, more.get('critic'), more.get('reward'))
     parts = sample_flops(method, arch, prompt, response, lora=bool(lora), recompute=recompute, **more)
     total = sum(parts.values())*samples
-    hours = Range(*(total/(gpus*hardware.flops16*share*3600) for share in (mfu.value, mfu.high, mfu.low)))
+    hours = Estimate(*(total/(gpus*hardware.flops16*share*3600) for share in (mfu.value, mfu.high, mfu.low)))
     price = usd or hardware.usd
-    dollars = Range(*(getattr(machine_usd(getattr(hours, k)*3600*gpus, price), k) for k in ('value', 'low', 'high')))
+    dollars = Estimate(*(getattr(machine_usd(getattr(hours, k)*3600*gpus, price), k) for k in ('value', 'low', 'high')))
     return TrainingCost(total, hours, dollars, memory, {k: v*samples/total for k, v in parts.items()},
                         f'{method} of {arch.name}, {samples:,.0f} x ({prompt:,.0f} + {response:,.0f}) tokens on {gpus} {hardware.name}')

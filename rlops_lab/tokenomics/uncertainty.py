@@ -11,7 +11,7 @@ import html, inspect, math
 from collections.abc import Callable
 from dataclasses import dataclass
 import numpy as np
-from .prices import Range
+from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/09_uncertainty.ipynb #642db25d
 _Z = np.linspace(-5, 5, 2001)                                    # points of the standard normal
@@ -81,7 +81,7 @@ def measured(values) -> Distribution:
 # %% ../../nbs/11_tokenomics/09_uncertainty.ipynb #231c25fa
 def _distribution(name, x):
     if isinstance(x, Distribution): return x
-    if isinstance(x, Range): return pert(x.low, x.value, x.high)
+    if isinstance(x, Estimate): return pert(x.low, x.value, x.high)
     if isinstance(x, (int, float, np.number)): return Distribution(float(x), np.full(_Z.size, float(x)), 'fixed')
     raise ValueError(f'{name} is a {type(x).__name__}: give a number, a Range or Assumption, or a distribution (pert, resolved, …)')
 
@@ -119,7 +119,7 @@ def draw(
 # %% ../../nbs/11_tokenomics/09_uncertainty.ipynb #2e5a3be0
 def _said(x):
     "A figure as one would say it; a Range with its ends"
-    if isinstance(x, Range): return f'{_said(x.value)} [{_said(x.low)}, {_said(x.high)}]'
+    if isinstance(x, Estimate): return f'{_said(x.value)} [{_said(x.low)}, {_said(x.high)}]'
     return 'never' if math.isinf(x) and x>0 else f'{x:,.0f}' if abs(x)>=1000 else f'{x:.3g}'
 
 @dataclass(frozen=True, repr=False)
@@ -128,10 +128,10 @@ class Simulation:
     inputs: dict            # {name: [n]}
     output: np.ndarray      # [n]
 
-    def interval(self, level=.9) -> Range:
+    def interval(self, level=.9) -> Estimate:
         "Median, and the ends between which that share of the draws lies"
         low, middle, high = np.quantile(self.output, [(1-level)/2, .5, (1+level)/2], method='inverted_cdf')
-        return Range(float(middle), float(low), float(high))
+        return Estimate(float(middle), float(low), float(high))
 
     def __repr__(self): return f'{self.output.size:,} draws: {_said(self.interval())}'
     def _repr_html_(self):

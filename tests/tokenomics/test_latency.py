@@ -42,7 +42,7 @@ from rlops_lab.tokenomics.latency import (
     speculative_factor,
     token_usd,
 )
-from rlops_lab.tokenomics.prices import Range
+from rlops_lab.stats import Estimate
 
 LLAMA, H100 = architecture('llama-3.1-8b'), GPUS['H100']
 models = st.sampled_from(
@@ -195,7 +195,7 @@ def test_users_beyond_memory_wait():
 
 def test_dollars_by_hand():
     r = latency(LLAMA, H100, 1000, 1000, 64, tp=2)
-    p = token_usd(r, 'H100', 0.25, Range(2.0, 1.0, 4.0))
+    p = token_usd(r, 'H100', 0.25, Estimate(2.0, 1.0, 4.0))
     assert p.usage.value == pytest.approx(
         2 * 2.0 / 3600 * 1e6 / r.tokens_per_s.value
     ) and p.reserved.high == pytest.approx(4 * 2 * p.usage.value)

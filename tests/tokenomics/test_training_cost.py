@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from rlops_lab.tokenomics.architectures import architecture
 from rlops_lab.tokenomics.latency import GPUS
-from rlops_lab.tokenomics.prices import Range
+from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.training_cost import (
     SYSTEM_MFU,
     forward_flops,
@@ -78,7 +78,7 @@ def test_memory_by_hand():
 
 def test_cost_by_hand():
     c = training_cost(
-        'sft', 'smollm2-135m', 'H100', 2, 1000, 500, 500, mfu=Range(0.5, 0.4, 0.6), usd=Range(3.0, 2.0, 4.0)
+        'sft', 'smollm2-135m', 'H100', 2, 1000, 500, 500, mfu=Estimate(0.5, 0.4, 0.6), usd=Estimate(3.0, 2.0, 4.0)
     )
     hours = 3 * forward_flops('smollm2-135m', 1000) * 1000 / (2 * 989e12 * 0.5) / 3600
     assert c.hours.value == pytest.approx(hours) and c.usd.value == pytest.approx(hours * 2 * 3)
@@ -140,7 +140,7 @@ def test_more_work_never_costs_less(method, prompt, response, epochs, gpus):
         (dict(lora=True), 'not True'),
         (dict(lora=-0.1), 'lora=-0.1'),
         (dict(mfu=40), 'mfu=40'),
-        (dict(mfu=Range(0.2, 0.0, 0.3)), 'above 0'),
+        (dict(mfu=Estimate(0.2, 0.0, 0.3)), 'above 0'),
         (dict(usd=-2.0), 'must not be negative'),
     ],
 )
