@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from rlops_lab.tokenomics.architectures import architecture, decode_flops, prefill_flops
+from rlops_lab.tokenomics.architectures import architecture
+from rlops_lab.tokenomics.bytes_and_flops import decode_flops
+from rlops_lab.tokenomics.bytes_and_flops import prefill_flops
 from rlops_lab.tokenomics.latency_fit import (
     START,
     Point,
