@@ -12,8 +12,15 @@ from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 import numpy as np
 from .architectures import Architecture, architecture
-from rlops_lab.tokenomics.latency import (ASSUMED, BUNCHING, GPU, SPEC_SHEET, Efficiency, Work, decode_work, expected_times, gpu,
-    largest_batch, prefill_work)
+from .roofline import ASSUMED
+from .latency import BUNCHING, expected_times, largest_batch
+from .roofline import prefill_work
+from .roofline import decode_work
+from .roofline import Work
+from .roofline import Efficiency
+from .roofline import SPEC_SHEET
+from .roofline import gpu
+from .roofline import GPU
 
 # %% ../../nbs/11_tokenomics/07_latency_fit.ipynb #4eb3f917
 @dataclass(frozen=True)

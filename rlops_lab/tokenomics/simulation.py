@@ -15,7 +15,9 @@ from .architectures import architecture
 from .bytes_and_flops import step_weight_bytes
 from .bytes_and_flops import kv_capacity
 from .bytes_and_flops import kv_copies
-from .latency import Efficiency, gpu, kv_pool
+from .roofline import Efficiency
+from .latency import kv_pool
+from .roofline import gpu
 from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/09_simulation.ipynb #7ce02ca6

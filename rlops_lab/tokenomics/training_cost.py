@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from .architectures import Architecture, architecture
 from .bytes_and_flops import prefill_flops
-from .latency import GPU, gpu
+from .roofline import GPU
+from .roofline import gpu
 from .prices import Assumption, _as_estimate, machine_usd
 from ..stats import Estimate
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rlops_lab.core import git_state
-from rlops_lab.tokenomics.latency import SPEC_SHEET
+from rlops_lab.tokenomics.roofline import SPEC_SHEET
 from rlops_lab.tokenomics.latency_fit import (
     calibration_trial,
     coverage,

@@ -32,7 +32,7 @@ from _machine import processor
 from _vllm import RELEASE, serve
 
 from rlops_lab.core import git_state
-from rlops_lab.tokenomics.latency import GPU
+from rlops_lab.tokenomics.roofline import GPU
 from rlops_lab.tokenomics.latency_fit import calibrate, predict
 from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
 from rlops_lab.tokenomics.prices import TWO_CORES

@@ -23,27 +23,21 @@ from rlops_lab.tokenomics.latency_fit import (
     read_points,
     usable,
 )
+from rlops_lab.tokenomics.roofline import ASSUMED
 from rlops_lab.tokenomics.latency import (
-    ASSUMED,
-    BUNCHING,
-    GPU,
-    GPUS,
-    RUNTIME,
-    SPEC_SHEET,
-    Efficiency,
-    Work,
-    decode_step_seconds,
-    decode_work,
-    expected_times,
-    gpu,
-    kv_pool,
-    largest_batch,
-    latency,
-    prefill_seconds,
-    prefill_work,
-    speculative_factor,
+    BUNCHING, RUNTIME, expected_times, kv_pool, largest_batch, latency, speculative_factor,
     token_usd,
 )
+from rlops_lab.tokenomics.roofline import prefill_seconds
+from rlops_lab.tokenomics.roofline import decode_step_seconds
+from rlops_lab.tokenomics.roofline import prefill_work
+from rlops_lab.tokenomics.roofline import decode_work
+from rlops_lab.tokenomics.roofline import Work
+from rlops_lab.tokenomics.roofline import Efficiency
+from rlops_lab.tokenomics.roofline import SPEC_SHEET
+from rlops_lab.tokenomics.roofline import gpu
+from rlops_lab.tokenomics.roofline import GPUS
+from rlops_lab.tokenomics.roofline import GPU
 from rlops_lab.stats import Estimate
 
 LLAMA, H100 = architecture('llama-3.1-8b'), GPUS['H100']

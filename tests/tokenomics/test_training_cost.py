@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from rlops_lab.tokenomics.architectures import architecture
-from rlops_lab.tokenomics.latency import GPUS
+from rlops_lab.tokenomics.roofline import GPUS
 from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.training_cost import (
     SYSTEM_MFU,
