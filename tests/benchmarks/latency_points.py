@@ -18,15 +18,10 @@ import numpy as np
 
 from rlops_lab.core import git_state
 from rlops_lab.tokenomics.roofline import SPEC_SHEET
-from rlops_lab.tokenomics.latency_fit import (
-    calibration_trial,
-    coverage,
-    errors,
-    leave_one_out,
-    predict,
-    read_points,
-    usable,
-)
+from rlops_lab.tokenomics.latency_fit import calibration_trial, coverage, errors, leave_one_out
+from rlops_lab.tokenomics.latency_points import usable
+from rlops_lab.tokenomics.latency_points import predict
+from rlops_lab.tokenomics.latency_points import read_points
 
 
 def show(title, points, predicted):

@@ -33,7 +33,8 @@ from _vllm import RELEASE, serve
 
 from rlops_lab.core import git_state
 from rlops_lab.tokenomics.roofline import GPU
-from rlops_lab.tokenomics.latency_fit import calibrate, predict
+from rlops_lab.tokenomics.latency_fit import fit_latency
+from rlops_lab.tokenomics.latency_points import predict
 from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
 from rlops_lab.tokenomics.prices import TWO_CORES
 from rlops_lab.tokenomics.simulation import llm_server, random_trace, simulate_trace
@@ -169,7 +170,7 @@ def calibrated(url, args):
     points = seen.points(
         'smollm2-135m', cpu, stack='vLLM CPU', arrivals='spread'
     )  # answers of many lengths keep the users out of step
-    found = calibrate(points, noise=0.05)  # means of many requests: nearer than published points are
+    found = fit_latency(points, noise=0.05)  # means of many requests: nearer than published points are
     wrong = np.abs(predict(points, found) / [p.seconds for p in points] - 1)
     print(
         f'calibrated on {len(points)} points: median error {np.median(wrong):.1%}, largest {wrong.max():.1%}'
