@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, Union
 
 from fastcore.basics import patch
 
@@ -188,7 +188,7 @@ def _read_table() -> dict[str, ModelConfig]:
 CONFIGS = _read_table()
 
 # %% ../../nbs/11_tokenomics/02_architectures.ipynb #5cd0fdcc
-ModelLike: TypeAlias = 'str | Path | dict | Architecture | PretrainedConfig'
+ModelLike: TypeAlias = Union[str, Path, dict, Architecture, 'PretrainedConfig']
 
 def architecture(
     model: ModelLike,        # name in `CONFIGS`, a config.json as path or dict, or an object of transformers

@@ -73,9 +73,8 @@ def test_users_by_hand():
     assert r.tpot.value == pytest.approx(
         decode_step_seconds(LLAMA, H100, 9, 1100) + (1 - b) * 8 * prompt / 200
     )
-    assert r.e2e.value == pytest.approx(
-        r.ttft.value + 199 * r.tpot.value
-    ) and r.tokens_per_s.value == pytest.approx(9 * 200 / r.e2e.value)
+    assert r.e2e.value == pytest.approx(r.ttft.value + 199 * r.tpot.value)
+    assert r.tokens_per_s.value == pytest.approx(9 * 200 / r.e2e.value)
     together = latency(LLAMA, H100, 1000, 200, 9, arrivals=1.0)
     assert together.e2e.value == pytest.approx(r.e2e.value, rel=0.02)  # the same work, only in another order
 
@@ -83,22 +82,19 @@ def test_users_by_hand():
 def test_users_beyond_memory_wait():
     fits = latency(LLAMA, H100, 8000, 1000).fits
     full, twice = (latency(LLAMA, H100, 8000, 1000, c) for c in (fits, 2 * fits))
-    assert twice.running == full.running == fits and twice.tpot.value == full.tpot.value
-    assert (
-        twice.tokens_per_s.value == pytest.approx(full.tokens_per_s.value)
-        and twice.ttft.value > full.e2e.value
-    )
+    assert twice.running == full.running == fits
+    assert twice.tpot.value == full.tpot.value
+    assert twice.tokens_per_s.value == pytest.approx(full.tokens_per_s.value)
+    assert twice.ttft.value > full.e2e.value
 
 
 def test_dollars_by_hand():
     r = latency(LLAMA, H100, 1000, 1000, 64, tp=2)
     p = token_usd(r, 'H100', 0.25, Estimate(2.0, 1.0, 4.0))
-    assert p.usage.value == pytest.approx(
-        2 * 2.0 / 3600 * 1e6 / r.tokens_per_s.value
-    ) and p.reserved.high == pytest.approx(4 * 2 * p.usage.value)
-    assert token_usd(r, 'H100', 0.25, 2.0).reserved.value == pytest.approx(
-        p.reserved.value
-    )  # an hour's price without a range
+    assert p.usage.value == pytest.approx(2 * 2.0 / 3600 * 1e6 / r.tokens_per_s.value)
+    assert p.reserved.high == pytest.approx(4 * 2 * p.usage.value)
+    # an hour's price without a range
+    assert token_usd(r, 'H100', 0.25, 2.0).reserved.value == pytest.approx(p.reserved.value)
 
 
 def test_speculation_by_hand():
@@ -120,11 +116,9 @@ def test_speculation_by_hand():
 )
 def test_more_users_never_raise_a_users_speed(model, card, prompt, output, users, more, arrivals):
     few, many = (latency(model, card, prompt, output, c, arrivals=arrivals) for c in (users, users + more))
-    assert (
-        many.tpot.value >= few.tpot.value * (1 - 1e-9)
-        and many.ttft.value >= few.ttft.value * (1 - 1e-9)
-        and many.e2e.value >= few.e2e.value * (1 - 1e-9)
-    )
+    assert many.tpot.value >= few.tpot.value * (1 - 1e-9)
+    assert many.ttft.value >= few.ttft.value * (1 - 1e-9)
+    assert many.e2e.value >= few.e2e.value * (1 - 1e-9)
 
 
 def test_constants_have_a_source_a_date_and_a_range():
