@@ -45,7 +45,7 @@ class PPOConfig:
     critic_lam: float | None = None       # λ of the critic's targets; None: that of the advantages
     credit: str = 'token'                 # one decision a token; 'turn': one a turn, whose tokens share its advantage
     whiten_advantages: bool = True
-    kl_coef: float = .02                  # price of leaving the reference; 0: no reference is computed
+    kl_coef: float = .02                  # β of the KL penalty; 0: no reference is computed
     kl_estimator: str = 'k1'              # 'k1': subtracted from the reward; 'k2': added to the loss
     kl_target: float | None = None        # nats a token: kl_coef follows the divergence to it; None: kl_coef stays
     kl_horizon: float = 10_000.           # tokens in which kl_coef may change by a fifth

@@ -314,7 +314,7 @@ class AdaptiveKL:
     "A KL coefficient that follows the divergence to a target (Ziegler et al., 2019)"
     def __init__(self,
         coef: float,         # to begin with
-        target: float,       # KL to hold, in nats, in the unit that `update` gets: a token's mean, or an episode's sum
+        target: float,       # KL to hold, in nats, in the unit that `update` gets: mean per token, or sum per episode
         horizon: float,      # tokens or episodes in which the coefficient changes by the factor 1±clip at most
         clip: float = .2,    # largest relative error that is acted upon
     ):

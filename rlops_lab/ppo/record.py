@@ -101,7 +101,7 @@ def ratio_record(sums: UpdateSums, args: PPOConfig) -> dict:
 
 # %% ../../nbs/10_ppo/06_record.ipynb #c002f31a
 def loss_record(sums: UpdateSums) -> dict:
-    "Losses a mini-batch, gradient norms a step"
+    "Losses per mini-batch, gradient norms per step"
     steps = max(1., sums.steps)
     return dict(
         policy_loss=sums.policy_loss/sums.mini_batches,

@@ -189,7 +189,7 @@ def add_rewards(
 
 # %% ../../nbs/10_ppo/04_scoring.ipynb #d211d4b9
 def _weighted_sum(values: list[float | None], weights: list[float]) -> float:
-    "Sum over those that answered, scaled as if all had; 0 if none did"
+    "Sum over those that answered, scaled as if all had; 0 is added if none did"
     answered = [(weight, x) for weight, x in zip(weights, values) if x is not None]
     size = sum(abs(weight) for weight, _ in answered)
     share = size / (sum(map(abs, weights)) or 1.)

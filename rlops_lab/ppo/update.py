@@ -77,7 +77,7 @@ def compute_advantages(
 
 # %% ../../nbs/10_ppo/05_update.ipynb #8b81e878
 def _subtract_kl(rewards: Tensor, scores: Scores, mask: Tensor, args: PPOConfig) -> Tensor:
-    "Rewards less the price of leaving the reference, [B, A]"
+    "Rewards less the KL penalty, [B, A]"
     if not args.kl_coef or args.kl_estimator != 'k1': return rewards
     kl = kl_estimate(scores.old_logprobs, scores.ref_logprobs, 'k1')
     return rewards - args.kl_coef*kl*mask
@@ -116,7 +116,7 @@ def _weigh(scores: Scores, behaviour_logprobs: Tensor, mask: Tensor, args: PPOCo
 
 # %% ../../nbs/10_ppo/05_update.ipynb #b5e960fc
 def _has_zero_variance(rewards: Tensor) -> bool:
-    "Have all episodes the same reward? Then a warning"
+    "Whether all rewards are equal; warns if so"
     same = bool(rewards.max()-rewards.min() < 1e-8)
     n, reward = len(rewards), rewards[0]
     if same: warnings.warn(f'all {n} episodes of an update have reward {reward:.3g}: there is little to learn')
