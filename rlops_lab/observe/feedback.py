@@ -130,7 +130,7 @@ class Signal:
     kind: str
     occurs: Estimate      # share of labelled episodes on which it speaks for or against
     right: Estimate       # of those, the share where people agree
-    by_chance: float      # share that would be right if it stood at every labelled episode
+    by_chance: float      # share that would be right if every labelled episode had it
 
 # %% ../../nbs/12_observe/01_feedback.ipynb #835145a5
 def signals(
