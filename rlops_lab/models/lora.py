@@ -135,6 +135,7 @@ def read_reward_adapter(
 def _check_base(folder: Path, model: 'PreTrainedModel') -> None:
     if not (folder/'base.json').exists():
         cure = 'give the `adapter_dir` of reward_training.reward_model'
+        cure = 'give the `adapter_dir` of reward_training.reward_model'
         raise FileNotFoundError(f'{folder} has no base.json: {cure}')
     note = json.loads((folder/'base.json').read_text())
     if note['fingerprint'] != fingerprint(model):
