@@ -4,7 +4,10 @@ The time runs in the browser, from the key that moves the slider to the frame af
 more than every core busy, that is a measure of the queue; then the processor time of one redraw, the page's and the kernel's, is held to the
 same 150 ms, and the figures say so. Set RLOPS_REDRAWS for more than twenty moves an explorer. Skipped where chromium or playwright is absent."""
 
-import math, os, statistics, time
+import math
+import os
+import statistics
+import time
 import nbformat
 import pytest
 from browsing import RUN_ALL, opened

@@ -28,7 +28,7 @@ live = LiveTraining(trainer)
     "print('learning rates', sorted({r['learning_rate'] for r in records}))",
     'viewer = live.viewer()\nviewer',
 ]
-CURVES, WORDS, TOKENS = '.jp-RenderedImage img', '.jp-RenderedHTML', '.jp-RenderedHTML span[title]'
+CURVES, WORDS, TOKENS = '.jp-RenderedHTML img', '.jp-RenderedHTML', '.jp-RenderedHTML span[title]'
 
 
 def says(page, text, where=WORDS):

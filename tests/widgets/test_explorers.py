@@ -1,6 +1,7 @@
 "Explorers without a browser: what a moved slider sends, what a page may contain, what is refused"
 
-import json, re
+import json
+import re
 import pytest
 from browsing import from_browser
 from rlops_lab.widgets import explorers
