@@ -1,4 +1,4 @@
-"The labeler without a browser: clicks arrive as messages, errors are shown, and no verdict leaves the kernel before the end."
+"The labeler without a browser: clicks arrive as messages, errors are shown, no verdict leaves the kernel early."
 
 import json
 import os

@@ -1,4 +1,4 @@
-"Labelling by keyboard in a real JupyterLab: notes whose letters are keys, a restarted kernel, a second annotator, the verdicts at the end."
+"Labelling by keyboard in a real JupyterLab: notes, a restarted kernel, a second annotator, the verdicts at the end."
 
 import json
 import re
@@ -14,7 +14,10 @@ verdicts = ['pass', 'fail']*4
 
 
 def shows(who):
-    return f"labels = Labeler(items, annotator='{who}', path='labels.jsonl', order=range(8), drawn='random', verdicts=verdicts)\nlabels"
+    return f"""
+design = dict(order=range(8), drawn='random', verdicts=verdicts)
+labels = Labeler(items, annotator='{who}', path='labels.jsonl', **design)
+labels"""
 
 
 BOX, QUESTION, STATUS = '.rlops-labels', '.rlops-labels section', '.rlops-labels .rlops-status'
@@ -149,10 +152,7 @@ def test_a_dead_kernel_is_noticed_and_a_new_one_goes_on(page, clicks):
 
 
 def test_contrast_and_names_for_screen_readers(page):
-    found = page.evaluate("""() => { const box = document.querySelector('.rlops-labels')
-        return {role: box.getAttribute('role'), name: box.getAttribute('aria-label'), outline: getComputedStyle(box).outlineStyle,
-                live: box.querySelector('.rlops-status').getAttribute('aria-live'), label: !!box.querySelector('.rlops-note label'),
-                buttons: [...box.querySelectorAll('button')].filter(b => b.offsetWidth).map(b => b.innerText.trim() + '|' + b.title)} }""")
+    found = page.evaluate(NAMES)
     assert (
         found['role'] == 'group'
         and found['name']
@@ -172,11 +172,28 @@ def test_contrast_and_names_for_screen_readers(page):
             assert contrast(text, ground) > 4.5, (theme, text, ground, what)
 
 
-COLOURS = r"""() => [...document.querySelectorAll('.rlops-labels button, .rlops-labels section b, .rlops-labels section div')]
-    .filter(e => e.offsetWidth).map(e => {
+NAMES = """() => {
+    const box = document.querySelector('.rlops-labels')
+    const buttons = [...box.querySelectorAll('button')].filter(b => b.offsetWidth)
+    return {
+        role: box.getAttribute('role'),
+        name: box.getAttribute('aria-label'),
+        outline: getComputedStyle(box).outlineStyle,
+        live: box.querySelector('.rlops-status').getAttribute('aria-live'),
+        label: !!box.querySelector('.rlops-note label'),
+        buttons: buttons.map(b => b.innerText.trim() + '|' + b.title),
+    }
+}"""
+COLOURS = r"""() => {
+    const parts = '.rlops-labels button, .rlops-labels section b, .rlops-labels section div'
+    const background = e => getComputedStyle(e).backgroundColor
+    const see_through = e => /transparent|rgba\(.*, 0(\.\d+)?\)/.test(background(e))
+    return [...document.querySelectorAll(parts)].filter(e => e.offsetWidth).map(e => {
         let ground = e
-        while (ground && /transparent|rgba\(.*, 0(\.\d+)?\)/.test(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement
-        return [getComputedStyle(e).color, getComputedStyle(ground || document.body).backgroundColor, e.innerText.slice(0, 20)] })"""
+        while (ground && see_through(ground)) ground = ground.parentElement
+        return [getComputedStyle(e).color, background(ground || document.body), e.innerText.slice(0, 20)]
+    })
+}"""
 
 
 def contrast(text, ground):

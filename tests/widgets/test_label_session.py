@@ -1,4 +1,4 @@
-"Sessions and their file: lines cut short, processes that die, annotators who share a file, and the labels that come out."
+"Sessions and their file: lines cut short, processes that die, a shared file, and the labels that come out."
 
 import re
 import signal

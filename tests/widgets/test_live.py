@@ -1,4 +1,4 @@
-"Live training without a browser: clicks and texts arrive as messages, updates wait for a gate, and what goes wrong is visible"
+"Live training without a browser: clicks arrive as messages, updates wait for a gate, and errors are visible."
 
 import asyncio
 import re

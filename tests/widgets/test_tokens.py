@@ -1,4 +1,4 @@
-"Token views without a browser: text to the letter, numbers of the right tokens, and a page that needs nothing beside itself"
+"Token views without a browser: exact text, numbers of the right tokens, and a page that needs nothing beside itself."
 
 import html
 import math
