@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LabelSession']
 
-# %% ../../nbs/14_widgets/06_label_session.ipynb #d06267d9
+# %% ../../nbs/14_widgets/06_label_session.ipynb #774ac9d4
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fastcore.basics import patch
@@ -106,7 +106,7 @@ def first_open(self: LabelSession, start: int) -> int:
         if click['label'] is None and not click.get('skip'): return index
     return self.n_questions-1
 
-# %% ../../nbs/14_widgets/06_label_session.ipynb #d8e3c1e5
+# %% ../../nbs/14_widgets/06_label_session.ipynb #a7dbe253
 @patch
 def write(
     self: LabelSession,
@@ -132,7 +132,7 @@ def write(
     self.file.append(dict(zip(CLICK_KEY, key)) | click | more)
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec='seconds')
+    return datetime.now(UTC).isoformat(timespec='seconds')
 
 # %% ../../nbs/14_widgets/06_label_session.ipynb #01568199
 @patch

@@ -49,7 +49,7 @@ def page(server):
 
 
 def redraws(page, name, moves=MOVES):
-    "Sorted ms of slider moves, the first two not counted; processor ms of one: the page's thread, the kernel's function"
+    "Sorted ms of slider moves, the first two not counted; processor ms of one: the page's, the kernel's"
 
     def busy():
         return next(
