@@ -17,7 +17,7 @@ TABLE = """
 stats html core
 models samplers
 environments environments.support_desk environments.text_to_sql environments.coding
-rollouts rewards judges rejection finetune ppo
+rollouts rewards judges rejection training_rows finetune ppo
 tokenomics observe serve widgets recipes
 """.split()
 

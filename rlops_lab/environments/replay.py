@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from ..core import Trajectory
-from .contract import call_text, call_tool, settled
+from .contract import call_text, call_tool, run_sync
 
 # %% ../../nbs/04_environments/08_replay.ipynb #59bf0608
 def _arguments(written):
@@ -144,7 +144,7 @@ def reenact(
         if m.call: got = call_tool(env, *m.call)[0]
         else:
             user = getattr(env, 'user', None)
-            got = settled(user(m.text)) if user else None
+            got = run_sync(user(m.text)) if user else None
         if m.heard is not None and not alike(m.heard, got or ''): found.append(Difference(m.turn, str(m), m.heard, got or ''))
     return found
 
@@ -160,7 +160,7 @@ def compare(
         first, opening = env.reset(**_row(r)[1]) or '', next((m['content'] for m in r.messages if m['role']=='user'), '')
         found = [] if re.sub(r'\s+', '', opening).endswith(re.sub(r'\s+', '', first)) else [Difference(-1, 'reset', opening, first)]
         found += reenact(env, r)
-        reward = settled(env.get_reward()) if hasattr(env, 'get_reward') else None
+        reward = run_sync(env.get_reward()) if hasattr(env, 'get_reward') else None
         out.append(dict(moves=len(moves(r)), differences=found, first=found[0].turn if found else None,
                         reward=r.reward, replayed_reward=reward,
                         same_reward=None in (r.reward, reward) or abs(r.reward-reward)<1e-9))
@@ -273,7 +273,7 @@ class RecordedEpisode:
         return known[min(i, len(known)-1)]
 
     def _hear(self, message):
-        if type(self)._user: reply = settled(self._other(message))
+        if type(self)._user: reply = run_sync(self._other(message))
         else:
             text, reply = self._replies.pop(0) if self._replies else ('', None)
             self._counts['replies_unmatched'] += not alike(text, message)

@@ -180,7 +180,7 @@ def _call(self: LocalEndpoint, messages, top, schema, max_tokens, temperature, s
 def _pick(self: LocalEndpoint, written, logits, uniforms, params):
     "Draw, after narrowing to what each form allows and noting the likeliest first tokens"
     import torch
-    from rlops_lab.samplers.sampling import draw
+    from rlops_lab.samplers.sampling import draw_tokens
     if all(c.reply.done() for c in self.running.values()): raise _Abandoned
     logits = logits.float()
     for i, (key, ids) in enumerate(written.items()):
@@ -191,7 +191,7 @@ def _pick(self: LocalEndpoint, written, logits, uniforms, params):
         if call.top and not ids:
             best = logits[i].log_softmax(-1).topk(min(call.top, logits.shape[1]))
             call.first = [(self.tokenizer.decode([t]), p) for t, p in zip(best.indices.tolist(), best.values.tolist()) if p>-torch.inf]
-    return draw(logits, uniforms, params)
+    return draw_tokens(logits, uniforms, params)
 
 # %% ../../nbs/07_judges/07_local.ipynb #1e91a969
 @patch

@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 from fastcore.basics import patch
 
 from ..core import Trajectory, digest, rng
-from ..judges.agreement import BINARY, DRAWN, codes
+from ..judges.agreement import BINARY, DESIGNS, codes
 from ..judges.label_budget import next_labels
 from ..judges.rubrics import Criterion, Rubric, load_rubric
 
@@ -246,7 +246,7 @@ def _check_arguments(
     if not n:
         raise ValueError('there is nothing to label: `items` is empty')
     if drawn is None and order is not None:
-        designs = ' or '.join(map(repr, DRAWN))
+        designs = ' or '.join(map(repr, DESIGNS))
         raise ValueError(f'an order was given: say how its rows were drawn, drawn={designs}')
     if verdicts is not None and len(verdicts) != n:
         raise ValueError(f'{len(verdicts)} verdicts on {n} items: give one of each')
@@ -255,8 +255,8 @@ def _check_arguments(
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #a65d4d1d
 def _check_order(order: list[int], drawn: str, n: int):
-    if drawn not in DRAWN:
-        raise ValueError(f'drawn={drawn!r}: one of {", ".join(DRAWN)}')
+    if drawn not in DESIGNS:
+        raise ValueError(f'drawn={drawn!r}: one of {", ".join(DESIGNS)}')
     rows = set(order)
     if not order or len(rows) < len(order) or not rows <= set(range(n)):
         raise ValueError(f'order={order[:5]}…: rows of the {n} items, each once')

@@ -23,6 +23,7 @@ from .token_colours import QUANTITIES, cell_background, colour_scale
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+    from rlops_lab.ppo.batches import PPOBatch
     from rlops_lab.ppo.trainer import PPOTrainer
 
 # %% ../../nbs/14_widgets/02_tokens.ipynb #4da6e6dd
@@ -49,7 +50,7 @@ def token_texts(
 def token_table(
     trajectory: Trajectory,
     tokenizer: 'PreTrainedTokenizerBase',
-    scored: dict | None = None,    # of the episode's update, as `trainer.scored`; None: nothing was scored
+    scored: 'PPOBatch | None' = None,    # of the episode's update, as `trainer.scored`; None: nothing was scored
     row: int | None = None,        # the episode's row in it; None: it was excluded
 ) -> list[dict]:
     """One row for each sampled token: text, turn, logprob.
@@ -67,11 +68,11 @@ def token_table(
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
 
 # %% ../../nbs/14_widgets/02_tokens.ipynb #bfef59b9
-def _scored_columns(scored: dict, row: int, logprobs: list[float]) -> dict:
+def _scored_columns(scored: 'PPOBatch', row: int, logprobs: list[float]) -> dict:
     "What an update knows about each token of an episode"
     _check_same_tokens(scored, row, logprobs)
     def numbers(name): return _numbers(scored, name, row, len(logprobs))
-    old, behaviour = numbers('old'), numbers('behaviour')
+    old, behaviour = numbers('old_logprobs'), numbers('behaviour_logprobs')
     columns = {
         'advantage': numbers('advantages'),
         'value': numbers('values'),
@@ -80,18 +81,18 @@ def _scored_columns(scored: dict, row: int, logprobs: list[float]) -> dict:
         'return': numbers('returns'),
         'ratio': [math.exp(now - then) for now, then in zip(old, behaviour)],
     }
-    if 'reference' in scored:
-        columns['kl'] = [now - reference for now, reference in zip(old, numbers('reference'))]
+    if scored.ref_logprobs is not None:
+        columns['kl'] = [now - reference for now, reference in zip(old, numbers('ref_logprobs'))]
     return columns
 
-def _numbers(scored: dict, name: str, row: int, n: int) -> list[float]:
-    return [float(x) for x in scored[name][row][:n]]
+def _numbers(scored: 'PPOBatch', name: str, row: int, n: int) -> list[float]:
+    return [float(x) for x in getattr(scored, name)[row][:n]]
 
 # %% ../../nbs/14_widgets/02_tokens.ipynb #d6970aa2
-def _check_same_tokens(scored: dict, row: int, logprobs: list[float]):
+def _check_same_tokens(scored: 'PPOBatch', row: int, logprobs: list[float]):
     n = len(logprobs)
-    behaviour = _numbers(scored, 'behaviour', row, n)
-    same_length = int(scored['mask'][row].sum()) == n
+    behaviour = _numbers(scored, 'behaviour_logprobs', row, n)
+    same_length = int(scored.mask[row].sum()) == n
     if same_length and all(map(_is_close, behaviour, logprobs)): return
     raise ValueError(f'row {row} of `scored` is about other tokens than the episode: '
                      'take both from one update, after it has ended')
@@ -170,7 +171,7 @@ def _turn_html(trajectory: Trajectory, turn: int, total: TurnTotal, quantity: st
 def tokens_html(
     trajectory: Trajectory,
     tokenizer: 'PreTrainedTokenizerBase',
-    scored: dict | None = None,     # these two as in `token_table`
+    scored: 'PPOBatch | None' = None,     # these two as in `token_table`
     row: int | None = None,
     quantity: str | None = None,    # what is coloured; None: the advantage, if nothing was scored the log-probability
     scale: float | None = None,     # of `colour_scale`; None: this episode's
@@ -222,7 +223,7 @@ class TokenViewer:
     def __init__(
         self,
         trajectories: 'Sequence[Trajectory] | PPOTrainer',    # a trainer after an update has the other two
-        scored: dict | None = None,                           # of the same update; None: log-probabilities only
+        scored: 'PPOBatch | None' = None,                           # of the same update; None: log-probabilities only
         tokenizer: 'PreTrainedTokenizerBase | None' = None,
     ):
         if hasattr(trajectories, 'scored') or hasattr(trajectories, 'steps'):
@@ -244,8 +245,7 @@ class TokenViewer:
 # %% ../../nbs/14_widgets/02_tokens.ipynb #cac90a76
 @patch
 def _read_tables(self: TokenViewer):
-    n = len(self.trajectories)
-    episodes = self.scored.get('rows', range(n)) if self.scored else []
+    episodes = [] if self.scored is None else self.scored.rows
     self.rows = {episode: row for row, episode in enumerate(episodes)}
     self.tables = {
         episode: token_table(trajectory, self.tokenizer, self.scored, self.rows.get(episode))
@@ -269,7 +269,7 @@ def draw(self: TokenViewer):
     "The transcript as the menus have it; an episode that the update excluded has log-probabilities only"
     episode, quantity = self.episode.value, self.quantity.value
     row, title = self.rows.get(episode), self.episode.label
-    if self.scored and row is None:
+    if self.scored is not None and row is None:
         quantity = 'logprob'
         title = f'{title} · excluded from the update'
     self.html = tokens_html(

