@@ -21,5 +21,5 @@ LEVELS = Rubric(
 
 def labeler(path, annotator='ada', items=TEXTS, **how):
     return Labeler(
-        items, annotator=annotator, path=path, **dict(order=range(len(items)), drawn='random') | how
+        items, annotator=annotator, path=path, **dict(order=range(len(items)), design='random') | how
     )

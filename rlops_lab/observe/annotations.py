@@ -162,7 +162,7 @@ def _are_messages(part: object) -> bool:
 def label_order(
     n: int,                             # rows
     k: int | None = None,               # rows to label; None: all
-    drawn: str = 'random',              # or 'verdict'
+    design: str = 'random',              # or 'verdict'
     verdicts: Sequence | None = None,   # [n] of the judge, for 'verdict'
     seed: int = 0,
 ) -> list[int]:
@@ -171,18 +171,18 @@ def label_order(
     if not 0 < k <= n:
         raise ValueError(f'k={k} of {n} rows: label at least one and at most all')
     generator = rng(seed, 'labels')
-    if drawn == 'random': return generator.permutation(n)[:k].tolist()
-    _check_drawn_by_verdict(drawn, verdicts)
+    if design == 'random': return generator.permutation(n)[:k].tolist()
+    _check_drawn_by_verdict(design, verdicts)
     rows = next_labels(list(verdicts), [None]*n, k, seed=seed)
     return generator.permutation(rows).tolist()
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #3afb8d4f
-def _check_drawn_by_verdict(drawn: str, verdicts: Sequence | None):
-    if drawn != 'verdict':
-        raise ValueError(f"drawn={drawn!r}: rows can be drawn 'random' or by 'verdict'. Labels are not known before "
+def _check_drawn_by_verdict(design: str, verdicts: Sequence | None):
+    if design != 'verdict':
+        raise ValueError(f"design={design!r}: rows can be drawn 'random' or by 'verdict'. Labels are not known before "
                          'they are given, so rows of balanced labels must come from elsewhere: give their `order`')
     if verdicts is None:
-        raise ValueError("drawn='verdict' needs the judge's verdicts, one a row")
+        raise ValueError("design='verdict' needs the judge's verdicts, one a row")
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #7f4e5624
 PASS_FAIL = Rubric('pass_fail', 'You label one item.', 1., (Criterion('passes', 'Does it pass?', BINARY),))
@@ -201,24 +201,24 @@ class Sheet:
         rubric: Rubric | str | Path | None = None,    # or its file, or the name of one of ours; None: pass or fail
         ids: Sequence[str] | None = None,         # [n] of the items; None: the dicts' `id`, or a hash of what is shown
         columns: Sequence[str] | None = None,     # of dicts; None: what the rubric `sees`, without one all but `id`
-        order: Sequence[int] | None = None,       # [k] rows to label, where `drawn` tells how; None: `label_order`
+        order: Sequence[int] | None = None,       # [k] rows to label, where `design` tells how; None: `label_order`
         k: int | None = None,                     # these four as in `label_order`
-        drawn: str | None = None,
+        design: str | None = None,
         verdicts: Sequence | None = None,         # [n] of the judge: pass, fail, None, or `Verdict`s
         seed: int = 0,
     ):
-        _check_arguments(items, ids, order, drawn, verdicts)
+        _check_arguments(items, ids, order, design, verdicts)
         self.rubric = _as_rubric(rubric)
         self.items = list(items)
         self.columns = columns or (self.rubric.sees if rubric is not None else None)
         self.hashes = [digest(visible_parts(item, self.columns), n=16) for item in self.items]
         self.ids = _item_ids(self.items, self.hashes, ids)
         self.verdicts = _as_pass_or_fail(verdicts)
-        self.drawn = drawn or 'random'
-        if order is None: order = label_order(len(items), k, self.drawn, self.verdicts, seed)
+        self.design = design or 'random'
+        if order is None: order = label_order(len(items), k, self.design, self.verdicts, seed)
         self.order = [int(i) for i in order]
-        _check_order(self.order, self.drawn, len(items))
-        by_verdict = self.drawn == 'verdict' and self.verdicts is not None
+        _check_order(self.order, self.design, len(items))
+        by_verdict = self.design == 'verdict' and self.verdicts is not None
         self.drawn_by = digest(self.verdicts) if by_verdict else ''       # which verdicts drew the rows
         self.questions = [Question(i, criterion) for i in self.order for criterion in self.rubric.criteria]
 
@@ -239,24 +239,24 @@ def _check_arguments(
     items: Sequence,
     ids: Sequence | None,
     order: Sequence | None,
-    drawn: str | None,
+    design: str | None,
     verdicts: Sequence | None,
 ):
     n = len(items)
     if not n:
         raise ValueError('there is nothing to label: `items` is empty')
-    if drawn is None and order is not None:
+    if design is None and order is not None:
         designs = ' or '.join(map(repr, DESIGNS))
-        raise ValueError(f'an order was given: say how its rows were drawn, drawn={designs}')
+        raise ValueError(f'an order was given: say how its rows were drawn, design={designs}')
     if verdicts is not None and len(verdicts) != n:
         raise ValueError(f'{len(verdicts)} verdicts on {n} items: give one of each')
     if ids is not None and len(ids) != n:
         raise ValueError(f'{len(ids)} ids of {n} items: give one of each')
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #a65d4d1d
-def _check_order(order: list[int], drawn: str, n: int):
-    if drawn not in DESIGNS:
-        raise ValueError(f'drawn={drawn!r}: one of {", ".join(DESIGNS)}')
+def _check_order(order: list[int], design: str, n: int):
+    if design not in DESIGNS:
+        raise ValueError(f'design={design!r}: one of {", ".join(DESIGNS)}')
     rows = set(order)
     if not order or len(rows) < len(order) or not rows <= set(range(n)):
         raise ValueError(f'order={order[:5]}…: rows of the {n} items, each once')

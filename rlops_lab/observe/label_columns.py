@@ -67,7 +67,7 @@ def _pass_or_fail(rubric: Rubric, labels: tuple) -> str | None:
 class Labels(NamedTuple):
     "What `calibrate` and `corrected_rate` take beside the verdicts"
     labels: list      # [n] level; None: not labelled
-    drawn: str        # 'random', 'verdict' or 'label'
+    design: str        # 'random', 'verdict' or 'label'
 
 # %% ../../nbs/12_observe/03_label_columns.ipynb #198f2eb3
 def combined_design(

@@ -93,7 +93,7 @@ class Labeler(LabelSession):
         annotator: str,             # a name of letters, digits, _ and -
         path: str | Path,           # as in `LabelFile`
         tokenizer: 'PreTrainedTokenizerBase | None' = None,     # shows trajectories token by token
-        **sheet: object,            # passed on to `Sheet`: ids, columns, order, k, drawn, verdicts, seed
+        **sheet: object,            # passed on to `Sheet`: ids, columns, order, k, design, verdicts, seed
     ):
         super().__init__(Sheet(items, rubric, **sheet), annotator, path)
         self.tokenizer = tokenizer
@@ -303,8 +303,8 @@ def _ipython_display_(self: Labeler):
 def compare(self: Labeler):
     "Show the judge's verdicts, and note in the file that they were seen"
     self.write_reveal()
-    labels, drawn = self.export(self.annotator)
-    self.comparison = comparison_html(self.sheet, labels, self.sheet.verdicts, drawn, self._notes())
+    labels, design = self.export(self.annotator)
+    self.comparison = comparison_html(self.sheet, labels, self.sheet.verdicts, design, self._notes())
     self.go(self.position)
 
 # %% ../../nbs/14_widgets/07_annotate.ipynb #57deb740

@@ -141,7 +141,7 @@ def comparison_html(
     sheet: Sheet,
     labels: Sequence,             # [n] pass, fail or None
     verdicts: Sequence,           # [n] of the judge
-    drawn: str,                   # how the labels were drawn
+    design: str,                   # how the labels were drawn
     notes: dict | None = None,    # {row: text}
 ) -> Html:
     "Labels beside the judge's verdicts: agreement, the rate with both, and where they differ"
@@ -150,16 +150,16 @@ def comparison_html(
     differing = [row for row in labelled if labels[row] != verdicts[row]]
     notes = notes or {}
     items = ''.join(_difference(sheet, row, labels[row], verdicts[row], notes.get(row)) for row in differing)
-    head = _calibration_html(labels, verdicts, drawn)
+    head = _calibration_html(labels, verdicts, design)
     counted = f'<p>{len(differing)} of {len(labelled)} labelled items differ</p>'
     return Html(f'<h4>Labels and the judge</h4>{head}{counted}{items}')
 
 # %% ../../nbs/14_widgets/05_annotate_pages.ipynb #07bd8cb3
-def _calibration_html(labels: Sequence, verdicts: Sequence, drawn: str) -> str:
+def _calibration_html(labels: Sequence, verdicts: Sequence, design: str) -> str:
     "Calibration and corrected rate, or why there is none"
     try:
-        table = calibrate(verdicts, labels, drawn)._repr_html_()
-        rate = corrected_rate(verdicts, labels, drawn)
+        table = calibrate(verdicts, labels, design)._repr_html_()
+        rate = corrected_rate(verdicts, labels, design)
     except ValueError as error:
         return f'<p>{escape(error)}</p>'
     return f'{table}<p>{escape(repr(rate))}</p>'

@@ -124,7 +124,7 @@ def write(
         label=label,
         skip=skip,
         note=note,
-        drawn=self.sheet.drawn,
+        drawn=self.sheet.design,
         by=self.sheet.drawn_by,
         blind=item not in seen,
         time=_now(),

@@ -194,7 +194,7 @@ def test_pages_escape_everything_and_need_nothing(path):
         annotator='ada',
         path=path,
         order=[0, 1],
-        drawn='random',
+        design='random',
         verdicts=['fail', 'pass'],
     )
     a.write_note(nasty)
@@ -217,10 +217,10 @@ def test_pages_escape_everything_and_need_nothing(path):
         (dict(order=[9]), 'rows of the 8 items'),
         (dict(order=[]), 'rows of the 8 items'),
         (dict(order=[1, 1]), 'each once'),
-        (dict(drawn='balanced'), 'one of random, verdict, label'),
-        (dict(order=None, drawn='label'), 'must come from elsewhere'),
-        (dict(order=None, drawn='verdict'), "needs the judge's verdicts"),
-        (dict(order=None, drawn='random', k=9), 'k=9 of 8 rows'),
+        (dict(design='balanced'), 'one of random, verdict, label'),
+        (dict(order=None, design='label'), 'must come from elsewhere'),
+        (dict(order=None, design='verdict'), "needs the judge's verdicts"),
+        (dict(order=None, design='random', k=9), 'k=9 of 8 rows'),
         (dict(ids=['a'] * 8), 'given twice'),
         (dict(ids=['a']), '1 ids of 8 items'),
         (dict(rubric='relevancy'), 'no rubric is called'),

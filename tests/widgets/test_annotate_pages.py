@@ -33,7 +33,7 @@ def test_a_trajectory_is_shown_without_its_grades():
 
 
 def test_pages_by_themselves():
-    sheet = Sheet(TEXTS, order=[2, 0], drawn='random')
+    sheet = Sheet(TEXTS, order=[2, 0], design='random')
     assert 'item 1 of 2' in question_html(sheet, 0) and 'reply 2' in question_html(sheet, 0)
     assert 'no label on any item with verdict' in comparison_html(
         sheet, ['pass'] + [None] * 7, ['pass', 'fail'] * 4, 'verdict'

@@ -15,8 +15,8 @@ verdicts = ['pass', 'fail']*4
 
 def shows(who):
     return f"""
-design = dict(order=range(8), drawn='random', verdicts=verdicts)
-labels = Labeler(items, annotator='{who}', path='labels.jsonl', **design)
+options = dict(order=range(8), design='random', verdicts=verdicts)
+labels = Labeler(items, annotator='{who}', path='labels.jsonl', **options)
 labels"""
 
 

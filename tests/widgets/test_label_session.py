@@ -102,7 +102,7 @@ KILLED = """
 import sys
 from rlops_lab.widgets.annotate import Labeler
 assert 'torch' not in sys.modules, 'labelling waits for torch'
-a = Labeler([f'reply {i}' for i in range(5000)], annotator='ada', path=sys.argv[1], order=range(5000), drawn='random')
+a = Labeler([f'reply {i}' for i in range(5000)], annotator='ada', path=sys.argv[1], order=range(5000), design='random')
 while True:
     a.choose('pass')
     print(a.counts()[0], flush=True)
@@ -186,11 +186,11 @@ def test_levels_and_an_answer_that_does_not_apply(path):
 def test_design_goes_with_the_labels(path):
     verdicts = ['pass', 'fail'] * 4
     labeler(path, verdicts=verdicts).choose('pass')
-    assert labeler(path).export().drawn == 'random'
-    second = labeler(path, verdicts=verdicts, order=[3, 2], drawn='verdict')
+    assert labeler(path).export().design == 'random'
+    second = labeler(path, verdicts=verdicts, order=[3, 2], design='verdict')
     second.choose('fail')
-    assert second.export().drawn == 'verdict'
-    labeler(path, order=[5], drawn='label').choose('pass')
+    assert second.export().design == 'verdict'
+    labeler(path, order=[5], design='label').choose('pass')
     with pytest.raises(ValueError, match='do not mix'), warnings.catch_warnings(action='ignore'):
         labeler(path).export()
     with pytest.raises(ValueError, match='nothing is labelled yet'):
@@ -199,18 +199,18 @@ def test_design_goes_with_the_labels(path):
 
 def test_labels_by_one_judge_are_no_sample_within_anothers_verdicts(path):
     one, other = ['pass', 'fail'] * 4, ['pass'] * 4 + ['fail'] * 4
-    a = Labeler(TEXTS, annotator='ada', path=path, verdicts=one, drawn='verdict', k=4)
+    a = Labeler(TEXTS, annotator='ada', path=path, verdicts=one, design='verdict', k=4)
     while not a.done:
         a.choose('pass')
-    assert a.export().drawn == 'verdict'
-    b = Labeler(TEXTS, annotator='ada', path=path, verdicts=other, drawn='verdict', k=4)
+    assert a.export().design == 'verdict'
+    b = Labeler(TEXTS, annotator='ada', path=path, verdicts=other, design='verdict', k=4)
     with pytest.raises(ValueError, match='drawn by other verdicts'):
         b.export()
 
 
 def test_a_criterion_has_no_sample_within_its_own_verdicts(path):
     "Drawn by the verdict on the item: good for the item's pass or fail, and not for one of two criteria"
-    a = labeler(path, rubric=LEVELS, verdicts=['pass', 'fail'] * 4, drawn='verdict', order=None)
+    a = labeler(path, rubric=LEVELS, verdicts=['pass', 'fail'] * 4, design='verdict', order=None)
     for _ in range(8):
         a.choose('yes')
         a.choose('no')
