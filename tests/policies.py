@@ -1,6 +1,7 @@
 "A tiny policy, its episodes and trainers of it, for tests of backbone, trainer, processes and widgets"
 
-import copy, json
+import copy
+import json
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -9,8 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 from rlops_lab.core import Trajectory, rng
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import scenarios
-from rlops_lab.models.lora import fingerprint
 from rlops_lab.models.load import load
+from rlops_lab.models.lora import fingerprint
 from rlops_lab.ppo.config import PPOConfig
 from rlops_lab.ppo.trainer import PPOTrainer
 

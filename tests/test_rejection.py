@@ -8,8 +8,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
 from kept_episodes import SHORT, episode
+
 from rlops_lab.core import Trajectory
 from rlops_lab.rejection import (
     action_texts,

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-
 from kept_episodes import SHORT, episode
+
 from rlops_lab.core import Lineage, Trajectory
 from rlops_lab.training_rows import pairs, short_prompt, to_dataset, unpaired
 
@@ -111,9 +111,9 @@ def test_what_cannot_be_a_row_is_refused(tokenizer):
 
 
 def test_pairs_share_their_prompt_and_mask_the_environment(tokenizer):
-    w, l = recorded(tokenizer, LONG, 'q', TURNS), recorded(tokenizer, LONG, 'q', TURNS[:1])
-    l.kpis = dict(verified_resolution=0.0)
-    row = pairs([w, l], tokenizer)[0]
+    won, lost = recorded(tokenizer, LONG, 'q', TURNS), recorded(tokenizer, LONG, 'q', TURNS[:1])
+    lost.kpis = dict(verified_resolution=0.0)
+    row = pairs([won, lost], tokenizer)[0]
     assert [
         tokenizer.decode([i for i, m in zip(row[f'{s}_ids'], row[f'{s}_mask']) if m])
         for s in ('chosen', 'rejected')
@@ -122,13 +122,13 @@ def test_pairs_share_their_prompt_and_mask_the_environment(tokenizer):
         row['prompt'], tokenize=False, add_generation_prompt=True
     )
     with pytest.raises(ValueError, match='both a right and a wrong'):
-        pairs([w], tokenizer)
+        pairs([won], tokenizer)
 
 
 def test_unpaired_has_one_verdict_each(tokenizer):
-    w, l = recorded(tokenizer, LONG, 'q', TURNS), recorded(tokenizer, LONG, 'q', TURNS)
-    l.kpis = dict(verified_resolution=0.0)
-    assert unpaired([w, l])['label'] == [True, False]
+    won, lost = recorded(tokenizer, LONG, 'q', TURNS), recorded(tokenizer, LONG, 'q', TURNS)
+    lost.kpis = dict(verified_resolution=0.0)
+    assert unpaired([won, lost])['label'] == [True, False]
 
 
 def test_an_environment_that_abstains_has_no_row():

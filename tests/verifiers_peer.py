@@ -8,10 +8,10 @@ from pathlib import Path
 import verifiers.v1 as vf
 from verifiers.v1.utils.loaders import load_taskset
 
-from rlops_lab.environments.verifiers import from_verifiers
 from rlops_lab.environments.check_env import check_environment
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import oracle, oracle_step, scenarios
+from rlops_lab.environments.verifiers import from_verifiers
 
 assert 'torch' not in sys.modules
 

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .flops import attention_width, has_experts, pass_work, total_flops
-from .lora import adapter_is_zero, adapter_parameters, check_plain_lora
+from .lora import adapter_is_zero, adapter_layers, adapter_parameters, check_plain_lora
 from .lora import layers_below_adapters, load_adapter, read_reward_adapter
 from .packed_layers import unsupported
 from .padded_batches import has_plain_logits, packed_states, padded_states, training_precision
@@ -83,7 +83,6 @@ def _float32_copy(decoder: nn.Module) -> nn.Module:
 @patch
 def _add_adapters(self: Backbone, config: 'LoraConfig') -> None:
     from peft import get_peft_model
-    from peft.tuners.lora import LoraLayer
     self.model = get_peft_model(self.base, config, adapter_name='policy')
     if hasattr(self.base.get_output_embeddings(), 'base_layer'):
         raise ValueError(
@@ -91,7 +90,7 @@ def _add_adapters(self: Backbone, config: 'LoraConfig') -> None:
             'so it would never be trained: take them out of target_modules'
         )
     if self.critic == 'adapter': self.model.add_adapter('critic', copy.deepcopy(config))
-    self.lora_layers = [module for module in self.model.modules() if isinstance(module, LoraLayer)]
+    self.lora_layers = adapter_layers(self.model)
     for name, parameter in self.model.named_parameters(): parameter.requires_grad_('lora_' in name)
 
 # %% ../../nbs/02_models/02_backbone.ipynb #cbfaf0d7
@@ -302,6 +301,7 @@ def add_reward(self: Backbone,
     set_peft_model_state_dict(self.model, reward.weights, adapter_name='reward')
     for parameter in adapter_parameters(self.model, 'reward'): parameter.requires_grad_(False)
     self.reward_head = reward.head
+    self.lora_layers = adapter_layers(self.model)       # it may sit on layers that the policy left alone
     self.shared_layers = layers_below_adapters(self.decoder)
     self.model.eval()
     self._set_role('policy')

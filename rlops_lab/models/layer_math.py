@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from rlops_lab.models.packed_attention import (
-    AttentionGroup, attention_groups, packed_attention, packed_attention_backward,
+    AttentionGroup, packed_attention, packed_attention_backward,
 )
 
 # %% ../../nbs/02_models/09_layer_math.ipynb #608213fb

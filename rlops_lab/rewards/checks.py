@@ -17,7 +17,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..core import code_blocks
-from ..environments.coding.sandbox import Limits, run_code
+from ..environments.coding.limits import SandboxLimits
+from ..environments.coding.sandbox import run_code
 from ..environments.coding.task import code_in
 from ..environments.coding.unit_tests import run_tests
 from .compose import policy_turns
@@ -264,7 +265,7 @@ def _check_code(name: str, code: str):
 
 # %% ../../nbs/06_rewards/01_checks.ipynb #9e9d2e5e
 def code_runs(
-    limits: Limits = Limits(),
+    limits: SandboxLimits = SandboxLimits(),
     sandbox: str = 'auto',        # 'auto', 'monty' or 'bubblewrap'
     name: str = 'code_runs',
 ) -> Callable:
@@ -287,7 +288,7 @@ def tests_pass(
     tests: str = 'tests',         # column with pieces of Python that assert something: for each row a list, or None
     functions: str = 'functions', # column with the functions of the program that tests call: for each row a list
     setup: str = 'setup',         # column with code before the tests, if the data set has it
-    limits: Limits = Limits(),
+    limits: SandboxLimits = SandboxLimits(),
     sandbox: str = 'auto',        # 'auto', 'monty' or 'bubblewrap'
     name: str = 'tests_pass',
 ) -> Callable:

@@ -196,7 +196,7 @@ def call_child(self: Composed,
 ) -> list[float | None]:       # one a row of the batch; None for the rows that were not graded
     "Let a child grade some rows"
     child = self.children[name]
-    values, parts = [], {}
+    values = []
     if rows:
         answer = child(**_select_rows(batch, rows, self.n))
         values = check_values(f'{self.__name__}/{name}', answer, len(rows))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from fastcore.basics import patch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PretrainedConfig
 
 # %% ../../nbs/03_samplers/01_kv_cache.ipynb #b5d21220

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from ..html import Html
 from ..tokenomics.architectures import architecture
-from ..tokenomics.latency import GPUS, Latency, largest_batch, latency, token_usd
+from ..tokenomics.latency import Latency, largest_batch, latency, token_usd
+from ..tokenomics.roofline import GPUS
 from .boxes import COLOURS, axis_labels, labelled_row, legend, picture
 
 # %% ../../nbs/14_widgets/10_latency_map.ipynb #d89d9322

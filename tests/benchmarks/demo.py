@@ -19,8 +19,8 @@ def one_run(seed, folder, more):
     "The summary of a seed's run; it is made, gone on with, or only read. A run with other settings is refused"
     path = folder / f'demo-seed{seed}'
     code = (
-        f"from rlops_lab.recipes.support_desk import Demo; from rlops_lab.recipes.demo_config import DemoConfig; Demo(DemoConfig(seed={seed}, "
-        f"**{more!r}), {str(path)!r}, resume={path.exists()})()"
+        'from rlops_lab.recipes.demo_config import DemoConfig; from rlops_lab.recipes.support_desk import Demo; '
+        f'Demo(DemoConfig(seed={seed}, **{more!r}), {str(path)!r}, resume={path.exists()})()'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
     return json.loads((path / 'summary.json').read_text())

@@ -28,8 +28,8 @@ def metrics(path):
 def life(path, config, seconds):
     "Run or go on with the demo, for so many seconds at most; True once it is finished"
     code = (
-        f'from rlops_lab.recipes.support_desk import Demo; from rlops_lab.recipes.demo_config import DemoConfig; Demo(DemoConfig(**{config!r}), '
-        f'{str(path)!r}, resume={(path / "state.json").exists()})()'
+        'from rlops_lab.recipes.demo_config import DemoConfig; from rlops_lab.recipes.support_desk import Demo; '
+        f'Demo(DemoConfig(**{config!r}), {str(path)!r}, resume={(path / "state.json").exists()})()'
     )
     process = subprocess.Popen([sys.executable, '-c', code])
     try:

@@ -37,7 +37,7 @@ from scipy.stats import bootstrap
 from rlops_lab.core import Trajectory, append_jsonl, git_state, read_jsonl, write_json
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.faults import mixed_agent
-from rlops_lab.environments.support_desk.records import POLICY
+from rlops_lab.environments.support_desk.policy import POLICY
 from rlops_lab.environments.support_desk.scenarios import scenarios
 from rlops_lab.finetune.verdict_data import BagOfWords
 from rlops_lab.finetune.grader_reports import auroc, reliability

@@ -459,7 +459,8 @@ def test_nothing_is_found_in_coding_tasks():
 
 @pytest.mark.parametrize('kind', ['product', 'invoice'])
 def test_nothing_is_found_in_extraction(kind):
-    from rlops_lab.environments.extraction import Extraction, extraction_rows
+    from rlops_lab.environments.extraction.task import Extraction
+    from rlops_lab.environments.extraction.task import extraction_rows
 
     def truth(env):
         return 'submit', dict(
@@ -472,7 +473,7 @@ def test_nothing_is_found_in_extraction(kind):
 
 
 def test_nothing_is_found_in_summaries():
-    from rlops_lab.environments.extraction import Summary
+    from rlops_lab.environments.extraction.summaries import Summary
 
     found = check_environment(
         Summary,

@@ -71,9 +71,10 @@ def test_gymnasiums_own_time_limit_is_a_truncation():
 
 
 def test_a_game_cut_by_its_limit_is_truncated_in_a_rollout():
+    from scripted_rollouts import Scripted
+
     from rlops_lab.models.load import load
     from rlops_lab.rollouts.engine import rollout
-    from scripted_rollouts import Scripted
 
     rows, replies = (
         [dict(seed=0), dict(seed=0), dict(seed=0, options=dict(moves=3))],

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('trl')
 from datasets import Dataset
+from finetuning import labelled_rows, lora, tiny, tokenizer
 from peft import get_peft_model
 
-from finetuning import labelled_rows, lora, tiny, tokenizer
 from rlops_lab.core import rng
 from rlops_lab.finetune.sft import _sft_classes
 from rlops_lab.finetune.trl_runs import RunOptions, batch_order, check_columns, last_checkpoint, merge, run_trainer

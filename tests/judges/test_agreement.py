@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.judges.agreement import calibrate, calibrate_slices, codes, confusion
 from rlops_lab.judges.verdicts import Verdict

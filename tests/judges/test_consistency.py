@@ -7,7 +7,8 @@ from pathlib import Path
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from rlops_lab.judges.consistency import position_bias, rater_alpha, self_consistency

@@ -4,7 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.judges.corrected_rate import corrected_rate, homogeneity_p
 from rlops_lab.judges.verdicts import Verdict

@@ -119,14 +119,14 @@ def test_figures_of_a_hand_over_by_hand():
     rng = np.random.default_rng(3)
     y, a, b = draw(rng, 300, (0.7, 0.1, 0.15, 0.05))
     h = handover(Graded('judge', a, 2.0, 0.004), Graded('model', b, 0.02, 0.001), y, invest_usd=60.0)
-    right = {who: np.mean([v == l for v, l in zip(x, y)]) for who, x in (('judge', a), ('reward model', b))}
+    right = {who: np.mean([v == label for v, label in zip(x, y)]) for who, x in (('judge', a), ('reward model', b))}
     for who, x in (('judge', a), ('reward model', b)):
         assert h.agreement[who].value == pytest.approx(right[who]) and h.kappa[who].value == pytest.approx(
             cohen_kappa_score(x, y)
         )
     only_b, only_a = (
-        sum(u == l != v for v, u, l in zip(a, b, y)),
-        sum(v == l != u for v, u, l in zip(a, b, y)),
+        sum(u == label != v for v, u, label in zip(a, b, y)),
+        sum(v == label != u for v, u, label in zip(a, b, y)),
     )
     assert (
         h.difference.value

@@ -5,7 +5,8 @@ import warnings
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from rlops_lab.judges.agreement import calibrate

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.judges.corrected_rate import corrected_rate
 from rlops_lab.judges.label_budget import allocate, expected_width, labels_needed, next_labels

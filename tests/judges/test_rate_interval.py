@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.judges.rate_interval import rate_interval, rogan_gladen_interval
 from rlops_lab.stats import wilson

@@ -1,6 +1,7 @@
 "Roles of the backbone: three models in one, each with its own gradients, and what would train the wrong thing"
 
-import pytest, torch
+import pytest
+import torch
 from policies import SHAPE, flat, lora, reward_adapter, shaken, tiny
 from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
@@ -152,8 +153,9 @@ def test_architectures_that_change_logits_after_the_head_are_refused(make):
         Backbone(model, lora())
 
 
+@pytest.mark.parametrize('packs', [True, False])
 @pytest.mark.parametrize('upper', [True, False])
-def test_a_reward_model_joins_the_backbone_and_says_the_same(tmp_path, upper):
+def test_a_reward_model_joins_the_backbone_and_says_the_same(tmp_path, upper, packs):
     model = tiny()
     scorer = reward_adapter(tmp_path, model)
     config = lora(target_modules=['q_proj', 'v_proj'], layers_to_transform=[1]) if upper else lora()
@@ -161,6 +163,7 @@ def test_a_reward_model_joins_the_backbone_and_says_the_same(tmp_path, upper):
     before = [b.hidden(torch.tensor([[1, 2, 3]]), r).detach() for r in ('policy', 'reference', 'critic')]
     shared = b.shared_layers
     b.add_reward(tmp_path)
+    b.packs = packs  # rows end to end, or padded as on a GPU
     assert b.shared_layers == 0 and shared == int(upper)  # the reward model's adapter sits on every layer
     for was, r in zip(before, ('policy', 'reference', 'critic')):
         torch.testing.assert_close(b.hidden(torch.tensor([[1, 2, 3]]), r), was)

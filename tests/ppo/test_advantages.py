@@ -1,7 +1,9 @@
 "Advantages of tokens and turns: what must not matter, whatever the layout, and what must."
 
-import pytest, torch
-from hypothesis import given, settings, strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.ppo.advantages import (
     adaptive_lam,

@@ -1,9 +1,13 @@
 "Checkpoints: complete, of the same run, and after a kill anywhere the uninterrupted run"
 
-import os, signal, subprocess, sys
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest, torch
+import pytest
+import torch
 from policies import Offline, constant, lora, playing, reward_adapter, timeless, tiny, trainer
 
 from rlops_lab.core import read_jsonl

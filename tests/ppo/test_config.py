@@ -4,6 +4,7 @@ import math
 
 import pytest
 from policies import lora, tiny
+
 from rlops_lab.ppo.config import PPOConfig
 from rlops_lab.ppo.trainer import PPOTrainer
 

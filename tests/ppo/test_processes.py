@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from policies import reward_adapter
 
 from rlops_lab.models.load import load
-from policies import reward_adapter
 
 SCRIPT = '''
 import json

@@ -2,7 +2,8 @@
 
 import math
 
-import pytest, torch
+import pytest
+import torch
 from policies import constant, episodes, shaken, trainer
 
 
@@ -107,6 +108,6 @@ def test_trackers_of_accelerate_get_every_record(tmp_path):
 def test_a_tracker_that_is_not_installed_is_an_error(monkeypatch):
     import accelerate.tracking
 
-    monkeypatch.setattr(accelerate.tracking, 'get_available_trackers', lambda: [])
+    monkeypatch.setattr(accelerate.tracking, 'get_available_trackers', list)
     with pytest.raises(ImportError, match="report_to='tensorboard'"):
         trainer(report_to='tensorboard')

@@ -2,9 +2,11 @@
 
 import math
 
-import pytest, torch
-from rlops_lab.core import rng
+import pytest
+import torch
 from policies import episodes, lora, shaken, trainer
+
+from rlops_lab.core import rng
 
 
 def credited(played, scored, a):

@@ -1,6 +1,7 @@
 "The four roles on a batch: shared layers, references, reward functions, a reward model on the same base"
 
-import pytest, torch
+import pytest
+import torch
 from policies import (
     Offline,
     constant,

@@ -2,8 +2,10 @@
 
 import math
 
-import pytest, torch
-from hypothesis import given, settings, strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from policies import episodes, flat, shaken, timeless, trainer
 
 from rlops_lab.ppo import update
@@ -45,7 +47,7 @@ def test_policy_loss_adds_up_over_any_split(seed, parts):
     split = [
         policy_loss(new[at], old[at], adv[at], weights[at], count) for at in torch.arange(n).split(parts)
     ]
-    torch.testing.assert_close(sum(l for l, _ in split), whole, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(sum(loss_part for loss_part, _ in split), whole, atol=1e-4, rtol=1e-5)
     assert sum(s['n'] for _, s in split) == stats['n'] and sum(s['clip'] for _, s in split) == stats['clip']
 
 
@@ -164,7 +166,7 @@ def test_an_update_ends_before_it_goes_too_far():
 def test_an_update_may_end_before_its_first_step():
     far = episodes()
     for t in far:
-        t.logprobs = [l - 1.0 if m else l for l, m in zip(t.logprobs, t.action_mask)]
+        t.logprobs = [lp - 1.0 if m else lp for lp, m in zip(t.logprobs, t.action_mask)]
     record = trainer(old_logprobs='sampler', target_kl=1e-6, num_mini_batches=4).update(far)
     assert (
         record['optimizer_steps'] == 0

@@ -3,7 +3,8 @@
 import sys
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.rewards.checks import (
     calls_in,
@@ -126,7 +127,7 @@ def test_what_is_of_no_language_is_left_out(text, words):
 @pytest.mark.parametrize('constant', ['NaN', 'Infinity', '-Infinity'])
 def test_constants_of_python_are_no_json(constant):
     schema = dict(type='object', properties=dict(usd=dict(type='number', maximum=100)), required=['usd'])
-    assert json_fits(schema)(['?'] * 2, ['{"usd": %s}' % constant, '{"usd": 5}']) == [0.0, 1.0]
+    assert json_fits(schema)(['?'] * 2, [f'{{"usd": {constant}}}', '{"usd": 5}']) == [0.0, 1.0]
 
 
 def test_a_text_in_the_place_of_a_list_is_refused():

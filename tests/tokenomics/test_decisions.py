@@ -25,7 +25,8 @@ from rlops_lab.tokenomics.decisions import (
     waiting_share,
 )
 from rlops_lab.tokenomics.payback import HORIZON, months_until_affordable, payback, price_after, saved_usd
-from rlops_lab.tokenomics.prices import Assumption, Range, cost_per_resolution
+from rlops_lab.tokenomics.prices import Assumption, cost_per_resolution
+from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.scorecard import automation_usd, use_case_scorecard
 from rlops_lab.tokenomics.uncertainty import (
     Swing,
@@ -468,10 +469,10 @@ def test_a_thousand_is_a_thousand():
         (lambda: measured([1, math.nan]), 'drop the failed'),
         (lambda: simulate(dict(a=1), lambda b: b), 'has no parameter a'),
         (lambda: draw(dict(a='1')), 'a is a str'),
-        (lambda: draw(dict(a=Range(1, 0, 2)), 0), 'at least one draw'),
-        (lambda: draw(dict(a=Range(1, 0, 2)), 9, {('a', 'z'): 0.5}), 'correlation names z'),
-        (lambda: draw(dict(a=Range(1, 0, 2), b=Range(1, 0, 2)), 9, {('a', 'b'): 2}), 'from -1 to 1'),
-        (lambda: tornado(dict(a=Range(1, 0, 2)), lambda a: a, level=90), 'between 0 and 1'),
+        (lambda: draw(dict(a=Estimate(1, 0, 2)), 0), 'at least one draw'),
+        (lambda: draw(dict(a=Estimate(1, 0, 2)), 9, {('a', 'z'): 0.5}), 'correlation names z'),
+        (lambda: draw(dict(a=Estimate(1, 0, 2), b=Estimate(1, 0, 2)), 9, {('a', 'b'): 2}), 'from -1 to 1'),
+        (lambda: tornado(dict(a=Estimate(1, 0, 2)), lambda a: a, level=90), 'between 0 and 1'),
         (lambda: use_case_scorecard('x', dict(usd_per_kase=1.0)), 'check the spelling'),
         (lambda: use_case_scorecard('x', {}, sure=90), 'below 1'),
     ],
@@ -507,7 +508,7 @@ def test_draws_have_the_distribution_they_are_named_after(d, exact):
 
 
 def test_draws_are_the_same_for_a_seed_and_fixed_inputs_stay():
-    a, b, c = (draw(dict(x=Range(1, 0, 2), y=3.0), 100, seed=s) for s in (0, 0, 1))
+    a, b, c = (draw(dict(x=Estimate(1, 0, 2), y=3.0), 100, seed=s) for s in (0, 0, 1))
     assert (a['x'] == b['x']).all() and (a['x'] != c['x']).any() and (a['y'] == 3).all()
 
 
@@ -579,7 +580,7 @@ def test_scorecards_say_all_three():
         share_resolved=resolved(160, 200),
         usd_per_case=0.05,
         human_usd=10.0,
-        people_usd_per_month=Range(5e3, 4e3, 9e3),
+        people_usd_per_month=Estimate(5e3, 4e3, 9e3),
     )
     go = use_case_scorecard('<i>chat', sure, n=2000)
     assert (
@@ -589,7 +590,7 @@ def test_scorecards_say_all_three():
     )
     no = use_case_scorecard('rare', sure | dict(cases_per_month=100), n=2000)
     assert (no.verdict, no.month) == ('no-go', None)
-    split = use_case_scorecard('?', sure | dict(people_usd_per_month=Range(8e4, 6e4, 1e5)), n=2000)
+    split = use_case_scorecard('?', sure | dict(people_usd_per_month=Estimate(8e4, 6e4, 1e5)), n=2000)
     assert split.verdict == 'not yet' and split.month is None and 0.1 < split.share_good < 0.9
     later = use_case_scorecard(
         'soon', dict(now=pert(50, 60, 80)), lambda now, month=0: 6 - price_after(now, month, 15), n=2000
@@ -681,7 +682,7 @@ def test_help_shows_source_date_and_range_of_every_constant(module):
         p.default
         for f in functions(module)
         for p in inspect.signature(f).parameters.values()
-        if isinstance(p.default, Range)
+        if isinstance(p.default, Estimate)
     ]
     for a in defaults:
         assert isinstance(a, Assumption)

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from rlops_lab.tokenomics.architectures import architecture
-from rlops_lab.tokenomics.latency import SPEC_SHEET, decode_step_seconds, gpu, prefill_seconds
+from rlops_lab.tokenomics.roofline import SPEC_SHEET
+from rlops_lab.tokenomics.roofline import decode_step_seconds
+from rlops_lab.tokenomics.roofline import prefill_seconds
+from rlops_lab.tokenomics.roofline import gpu
 from rlops_lab.tokenomics.simulation import (
     Server,
     Trace,
