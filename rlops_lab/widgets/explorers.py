@@ -38,6 +38,7 @@ class Control:
     log: bool = False       # moves by factors
     form: str = ',.0f'      # of the figure beside it
 
+# %% ../../nbs/14_widgets/11_explorers.ipynb #bf47c997
 @patch
 def check(
     self: Control,
@@ -125,6 +126,7 @@ def static_html(self: Explorer) -> Html:
     head = f'<h3>{escape(self.name)}</h3>'
     return Html(f'{head}{self.render(**state)}{_small(figures)}{_small(escape(self.note))}')
 
+# %% ../../nbs/14_widgets/11_explorers.ipynb #2a262c31
 def _small(text: str) -> str:
     return f'<p style="font-size:12px;opacity:.8">{text}</p>'
 
@@ -167,6 +169,8 @@ _BREAK_EVEN = dict(
     peak_to_mean=Control('busiest hour over mean hour', 1, 4, 20, form='.1f'),
     people_usd_per_month=_PEOPLE,
 )
+
+# %% ../../nbs/14_widgets/11_explorers.ipynb #dcdd6db9
 _WAIT_OR_BUILD = dict(
     api_usd_per_month=Control('API today, USD a month', 100, 20_000, 1e6, log=True),
     own_usd_per_month=Control('own model, USD a month', 100, 6000, 1e6, log=True),
@@ -188,6 +192,8 @@ _CONTACT = dict(
     human_usd=_HUMAN,
     handoff_usd=Control('hand-off, USD on top', 0, 1, 20, form='.2f'),
 )
+
+# %% ../../nbs/14_widgets/11_explorers.ipynb #d0f9c9be
 _SENSITIVITY = dict(
     cases_per_month=_VOLUME,
     share_resolved=_SHARE,
@@ -198,6 +204,8 @@ _SENSITIVITY = dict(
     invest_usd=_INVEST,
     unsure=Control('wrong by a factor of', 1.05, 1.3, 3, form='.2f'),
 )
+
+# %% ../../nbs/14_widgets/11_explorers.ipynb #8f3ed4e9
 _LATENCY = dict(
     ttft_ms=Control('first token within, ms', 10, 500, 10_000, log=True),
     tpot_ms=Control('further tokens within, ms', 2, 40, 200, log=True, form=',.1f'),

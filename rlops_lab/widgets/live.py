@@ -123,6 +123,7 @@ def _run_visibly(self: LiveTraining, act: Callable, *args: object):
         self.text_output.replace(HTML(self.html()))
         raise
 
+# %% ../../nbs/14_widgets/04_live.ipynb #7b2e06e7
 @patch
 def press(
     self: LiveTraining,
@@ -150,6 +151,7 @@ def change(
     self.pending[name] = value
     self.fields[name].value = self.setting_text(name)
 
+# %% ../../nbs/14_widgets/04_live.ipynb #0a45bac5
 @patch
 def setting_text(self: LiveTraining, name: str) -> str:
     "A setting as its field shows it: as it will be at the next update"
