@@ -1,6 +1,7 @@
-"Labelling by keyboard in a real JupyterLab: notes whose letters are keys, a restarted kernel, a second annotator, the verdicts at the end."
+"Labelling by keyboard in a real JupyterLab: notes, a restarted kernel, a second annotator, the verdicts at the end."
 
-import json, re
+import json
+import re
 import nbformat
 import pytest
 from browsing import IDLE, RUN_ALL, opened
@@ -13,10 +14,13 @@ verdicts = ['pass', 'fail']*4
 
 
 def shows(who):
-    return f"labels = Labeler(items, annotator='{who}', path='labels.jsonl', order=range(8), drawn='random', verdicts=verdicts)\nlabels"
+    return f"""
+options = dict(order=range(8), design='random', verdicts=verdicts)
+labels = Labeler(items, annotator='{who}', path='labels.jsonl', **options)
+labels"""
 
 
-BOX, QUESTION, SAYS = '.rlops-labels', '.rlops-labels section', '.rlops-labels .rlops-says'
+BOX, QUESTION, STATUS = '.rlops-labels', '.rlops-labels section', '.rlops-labels .rlops-status'
 
 
 def wait(page, text, where=QUESTION):
@@ -88,7 +92,7 @@ def test_jupyterlabs_own_keys_and_a_held_key_do_no_harm(page, clicks):
     for key in 'ddxabmyzc49':
         page.keyboard.press(key)  # c and 4 are on buttons that are not shown
     assert page.locator('.jp-Cell').count() == before and len(clicks()) == 6
-    assert 'Error' not in page.locator(SAYS).inner_text()
+    assert 'Error' not in page.locator(STATUS).inner_text()
     page.keyboard.down('p')
     [page.keyboard.down('p') for _ in range(10)]
     page.keyboard.up('p')
@@ -133,7 +137,7 @@ def test_a_dead_kernel_is_noticed_and_a_new_one_goes_on(page, clicks):
     page.evaluate(IDLE)
     focus(page)
     page.keyboard.press('p')
-    wait(page, 'The kernel has not answered', SAYS)
+    wait(page, 'The kernel has not answered', STATUS)
     assert len(clicks()) == before
     run(page)
     wait(page, 'item 6 of 8')
@@ -144,14 +148,11 @@ def test_a_dead_kernel_is_noticed_and_a_new_one_goes_on(page, clicks):
         page.keyboard.press('f')
         wait(page, f'item {n + 1} of 8')
     page.keyboard.press('s')
-    wait(page, 'All done', SAYS)
+    wait(page, 'All done', STATUS)
 
 
 def test_contrast_and_names_for_screen_readers(page):
-    found = page.evaluate("""() => { const box = document.querySelector('.rlops-labels')
-        return {role: box.getAttribute('role'), name: box.getAttribute('aria-label'), outline: getComputedStyle(box).outlineStyle,
-                live: box.querySelector('.rlops-says').getAttribute('aria-live'), label: !!box.querySelector('.rlops-note label'),
-                buttons: [...box.querySelectorAll('button')].filter(b => b.offsetWidth).map(b => b.innerText.trim() + '|' + b.title)} }""")
+    found = page.evaluate(NAMES)
     assert (
         found['role'] == 'group'
         and found['name']
@@ -171,11 +172,28 @@ def test_contrast_and_names_for_screen_readers(page):
             assert contrast(text, ground) > 4.5, (theme, text, ground, what)
 
 
-COLOURS = r"""() => [...document.querySelectorAll('.rlops-labels button, .rlops-labels section b, .rlops-labels section div')]
-    .filter(e => e.offsetWidth).map(e => {
+NAMES = """() => {
+    const box = document.querySelector('.rlops-labels')
+    const buttons = [...box.querySelectorAll('button')].filter(b => b.offsetWidth)
+    return {
+        role: box.getAttribute('role'),
+        name: box.getAttribute('aria-label'),
+        outline: getComputedStyle(box).outlineStyle,
+        live: box.querySelector('.rlops-status').getAttribute('aria-live'),
+        label: !!box.querySelector('.rlops-note label'),
+        buttons: buttons.map(b => b.innerText.trim() + '|' + b.title),
+    }
+}"""
+COLOURS = r"""() => {
+    const parts = '.rlops-labels button, .rlops-labels section b, .rlops-labels section div'
+    const background = e => getComputedStyle(e).backgroundColor
+    const see_through = e => /transparent|rgba\(.*, 0(\.\d+)?\)/.test(background(e))
+    return [...document.querySelectorAll(parts)].filter(e => e.offsetWidth).map(e => {
         let ground = e
-        while (ground && /transparent|rgba\(.*, 0(\.\d+)?\)/.test(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement
-        return [getComputedStyle(e).color, getComputedStyle(ground || document.body).backgroundColor, e.innerText.slice(0, 20)] })"""
+        while (ground && see_through(ground)) ground = ground.parentElement
+        return [getComputedStyle(e).color, background(ground || document.body), e.innerText.slice(0, 20)]
+    })
+}"""
 
 
 def contrast(text, ground):
@@ -219,7 +237,7 @@ def test_a_second_annotator_and_then_the_judge(page, server, clicks):
         page.keyboard.press(key)
         if n < 7:
             wait(page, f'item {n + 2} of 8')
-    wait(page, 'All done', SAYS)
+    wait(page, 'All done', STATUS)
     wait(page, 'ben, ada: 7 items labelled by more than one', '.jp-RenderedHTML')
     wait(page, 'Few labels: read the interval', '.jp-RenderedHTML')
     assert any(

@@ -1,10 +1,14 @@
-"""Explorers in a real JupyterLab and a real chromium, on loopback: the page, and how long a slider move takes to redraw.
+"""Explorers in a real JupyterLab and chromium, on loopback: the page, and how long a slider move takes to redraw.
 
-The time runs in the browser, from the key that moves the slider to the frame after the new picture is in the page. Where other work keeps
-more than every core busy, that is a measure of the queue; then the processor time of one redraw, the page's and the kernel's, is held to the
-same 150 ms, and the figures say so. Set RLOPS_REDRAWS for more than twenty moves an explorer. Skipped where chromium or playwright is absent."""
+The time runs in the browser, from the key that moves the slider to the frame after the new picture is in the page.
+Where other work keeps more than every core busy, that is a measure of the queue; then the processor time of one
+redraw, the page's and the kernel's, is held to the same 150 ms, and the figures say so. Set RLOPS_REDRAWS for more
+than twenty moves an explorer. Skipped where chromium or playwright is absent."""
 
-import math, os, statistics, time
+import math
+import os
+import statistics
+import time
 import nbformat
 import pytest
 from browsing import RUN_ALL, opened
@@ -15,7 +19,8 @@ NAMES = ('break-even', 'wait or build', 'contact', 'sensitivity', 'latency')
 LIMIT_MS = 150
 # one move: press a key on the handle, wait until the picture's HTML has changed, then for the frame that shows it
 MOVE = """async ([nth, key]) => {
-    const box = document.querySelectorAll('.jp-OutputArea .widget-vbox')[nth], handle = box.querySelector('.noUi-handle');
+    const box = document.querySelectorAll('.jp-OutputArea .widget-vbox')[nth];
+    const handle = box.querySelector('.noUi-handle');
     const picture = box.querySelector('.widget-html-content'), before = picture.innerHTML;
     const redrawn = new Promise((done, fail) => {
         const watch = new MutationObserver(() => {
@@ -44,7 +49,7 @@ def page(server):
 
 
 def redraws(page, name, moves=MOVES):
-    "Sorted milliseconds of slider moves, the first two not counted; processor milliseconds of one: the page's thread, the kernel's function"
+    "Sorted ms of slider moves, the first two not counted; processor ms of one: the page's, the kernel's"
 
     def busy():
         return next(
@@ -72,7 +77,8 @@ def test_a_slider_move_redraws_in_time(page, name):
     median, p95, load = statistics.median(ms), ms[math.ceil(0.95 * len(ms)) - 1], os.getloadavg()[0]
     figures = (
         f'{name}: median {median:.0f} ms, p95 {p95:.0f} ms, n={len(ms)}; '
-        f'processor {page_ms:.0f} ms of the page and {kernel_ms:.0f} ms of the kernel; load {load:.1f} on {os.cpu_count()} cores'
+        f'processor {page_ms:.0f} ms of the page and {kernel_ms:.0f} ms of the kernel; '
+        f'load {load:.1f} on {os.cpu_count()} cores'
     )
     print('\n' + figures)
     assert (page_ms + kernel_ms if load > os.cpu_count() else median) < LIMIT_MS, figures
@@ -92,6 +98,9 @@ def test_the_static_form_survives_without_trust_or_kernel(page, server):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), root / 'stored.ipynb')
     page.goto(f'{url}/lab/tree/stored.ipynb?reset', wait_until='commit')
     page.wait_for_selector('.jp-RenderedHTML h3')
-    shown = page.evaluate("""() => [...document.querySelectorAll('.jp-RenderedHTML')].map(o =>
-        [...o.querySelectorAll('div')].filter(d => d.style.background && d.offsetWidth > 0 && d.offsetHeight > 0).length)""")
+    shown = page.evaluate("""() => {
+        const is_seen = d => d.style.background && d.offsetWidth > 0 && d.offsetHeight > 0
+        const outputs = [...document.querySelectorAll('.jp-RenderedHTML')]
+        return outputs.map(o => [...o.querySelectorAll('div')].filter(is_seen).length)
+    }""")
     assert len(shown) == len(NAMES) and shown[0] > 400 and all(n > 5 for n in shown), shown

@@ -1,4 +1,4 @@
-"A training steered by mouse and keyboard in a real JupyterLab, its tokens looked at, and what is left when kernel and trust are gone."
+"Training steered by mouse and keyboard in a real JupyterLab, its tokens, and what outlives kernel and trust."
 
 import re
 import nbformat
@@ -18,17 +18,18 @@ class Ask:
     def reset(self, **_): return 'Write.'
 def letters(completions, **_): return [sum(x.isalpha() for x in c[0]['content']) for c in completions]
 model, tokenizer = load('tiny')
-args = PPOConfig(num_updates=5000, episodes_per_update=4, max_turns=1, max_tokens_per_turn=6, max_total_tokens=64, micro_batch_tokens=512,
-                 learning_rate=1e-2)
-trainer = PPOTrainer(model, args, environment_factory=Ask, reward_funcs=letters, train_dataset=[dict(prompt=[])], processing_class=tokenizer,
-                     peft_config=LoraConfig(r=4, target_modules='all-linear'))
+args = PPOConfig(num_updates=5000, episodes_per_update=4, max_turns=1, max_tokens_per_turn=6, max_total_tokens=64,
+                 micro_batch_tokens=512, learning_rate=1e-2)
+lora = LoraConfig(r=4, target_modules='all-linear')
+trainer = PPOTrainer(model, args, environment_factory=Ask, reward_funcs=letters, train_dataset=[dict(prompt=[])],
+                     processing_class=tokenizer, peft_config=lora)
 live = LiveTraining(trainer)
 ''',
     'records = await live.run()',
     "print('learning rates', sorted({r['learning_rate'] for r in records}))",
     'viewer = live.viewer()\nviewer',
 ]
-CURVES, WORDS, TOKENS = '.jp-RenderedImage img', '.jp-RenderedHTML', '.jp-RenderedHTML span[title]'
+CURVES, WORDS, TOKENS = '.jp-RenderedHTML img', '.jp-RenderedHTML', '.jp-RenderedHTML span[title]'
 
 
 def says(page, text, where=WORDS):

@@ -1,13 +1,18 @@
-"Live training without a browser: clicks and texts arrive as messages, updates wait for a gate, and what goes wrong is visible"
+"Live training without a browser: clicks arrive as messages, updates wait for a gate, and errors are visible."
 
-import asyncio, re, threading, time, warnings
+import asyncio
+import re
+import threading
+import time
+import warnings
 from types import SimpleNamespace
 
 import pytest
 from browsing import click, from_browser
 from policies import timeless, trainer as offline_trainer
 from rlops_lab.ppo.config import PPOConfig
-from rlops_lab.widgets.live import LiveTraining, curves_png
+from rlops_lab.widgets.live import LiveTraining
+from rlops_lab.widgets.live_views import curves_html
 
 pytestmark = pytest.mark.usefixtures('loud')
 
@@ -64,28 +69,28 @@ def drive(body, **kw):
 
 def test_a_click_is_answered_while_an_update_computes():
     async def body(live, task):
-        await until(lambda: 'update 1 of 5: playing episodes' in live.doing)
+        await until(lambda: 'update 1 of 5: collecting episodes' in live.status)
         assert not live.buttons['pause'].disabled and live.buttons['go'].disabled
         click(live.buttons['pause'])
-        assert live.doing == 'pauses after this update' and live.work and not live.records
+        assert live.status == 'pauses after this update' and live.work and not live.records
         live.trainer.gate.release(100)
-        await until(lambda: live.doing.startswith('paused after update 1'))
+        await until(lambda: live.status.startswith('paused after update 1'))
         await asyncio.sleep(0.1)
         assert len(live.records) == 1 and live.buttons['pause'].disabled and not live.buttons['go'].disabled
         click(live.buttons['go'])
 
     live, records = drive(body)
-    assert [r['update'] for r in records] == [1, 2, 3, 4, 5] and live.doing == 'finished after update 5 of 5'
+    assert [r['update'] for r in records] == [1, 2, 3, 4, 5] and live.status == 'finished after update 5 of 5'
     assert all(b.disabled for b in live.buttons.values())
 
 
 def test_stop_and_run_again():
     async def body(live, task):
         click(live.buttons['stop'])
-        assert live.doing == 'stops after this update' and all(b.disabled for b in live.buttons.values())
+        assert live.status == 'stops after this update' and all(b.disabled for b in live.buttons.values())
 
     live, records = drive(body)
-    assert len(records) == 1 and live.doing == 'stopped after update 1 of 5' and not live.running
+    assert len(records) == 1 and live.status == 'stopped after update 1 of 5' and not live.running
     assert len(asyncio.run(live.run())) == 5
 
 
@@ -141,7 +146,7 @@ def test_a_bad_value_shows_why_and_changes_nothing(name, typed, text):
     live, records = drive(body, dual_clip=1.5)
     assert live.trainer.args == PPOConfig(num_updates=5, dual_clip=1.5) and not live.changes
     assert live.fields[name].value == typed and text in live.notes[name].value  # it stays until it is mended
-    from_browser(live.fields[name], value=live.in_force(name))
+    from_browser(live.fields[name], value=live.setting_text(name))
     assert live.notes[name].value == ''
 
 
@@ -184,13 +189,13 @@ def test_an_interrupt_waits_for_the_update_and_a_second_does_not():
         task = asyncio.create_task(live.run())
         await until(lambda: live.work)
         task.cancel()
-        await until(lambda: live.wish == 'stop')
+        await until(lambda: live.requested == 'stop')
         await asyncio.sleep(0.05)
         assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert live.work and not live.records and live.doing == 'interrupted after update 0 of 5'
+        assert live.work and not live.records and live.status == 'interrupted after update 0 of 5'
         live.trainer.gate.release(100)
         records = await live.run()
         assert [r['update'] for r in records] == [1, 2, 3, 4, 5]
@@ -231,12 +236,12 @@ def test_a_run_that_the_trainer_ends_says_why():
         live.trainer.stopped = 'KL 3.2 nats a token exceeds stop_kl=3'
 
     live, records = drive(body)
-    assert len(records) == 1 and live.doing == 'KL 3.2 nats a token exceeds stop_kl=3 after update 1 of 5'
+    assert len(records) == 1 and live.status == 'KL 3.2 nats a token exceeds stop_kl=3 after update 1 of 5'
 
 
 def test_a_resumed_trainer_counts_on():
     async def body(live, task):
-        await until(lambda: 'update 4 of 5' in live.doing)
+        await until(lambda: 'update 4 of 5' in live.status)
 
     live, records = drive(body, n_updates=3)
     assert [r['update'] for r in records] == [4, 5]
@@ -244,9 +249,9 @@ def test_a_resumed_trainer_counts_on():
 
 def test_the_time_left():
     live = LiveTraining(Gated())
-    live.seconds, live.done = [100.0] + [2.0] * 5, 2
+    live.seconds, live.n_done = [100.0] + [2.0] * 5, 2
     assert live._progress(time.perf_counter(), live.trainer.trajectories).endswith('· 6.0 s left')
-    live.wish = 'pause'
+    live.requested = 'pause'
     assert ', then pause' in live._progress(time.perf_counter(), None)
 
 
@@ -263,7 +268,7 @@ def test_curves():
         update=1, reward=0.5, reward_std=0.1, episodes=4, kl_k3=None, explained_variance=0.1, length=3.0
     )
     pictures = [
-        curves_png(*args)
+        curves_html(*args)
         for args in (
             ([],),
             ([record],),
@@ -272,7 +277,7 @@ def test_curves():
             ([record, record | {'update': 2, 'eval/reward': 0.4}], 'eval/reward'),
         )
     ]
-    assert len(set(pictures)) == 5 and all(p.startswith(b'\x89PNG') for p in pictures)
+    assert len(set(pictures)) == 5 and all('data:image/png;base64,iVBORw0KGgo' in p for p in pictures)
 
 
 def test_the_viewer_needs_an_update():

@@ -1,9 +1,12 @@
-"Token views without a browser: text to the letter, numbers of the right tokens, and a page that needs nothing beside itself"
+"Token views without a browser: exact text, numbers of the right tokens, and a page that needs nothing beside itself."
 
-import html, math, re
+import html
+import math
+import re
 from types import SimpleNamespace
 
-import pytest, torch
+import pytest
+import torch
 from hypothesis import given, settings, strategies as st
 from browsing import from_browser
 from rlops_lab.core import Trajectory
@@ -11,17 +14,8 @@ from rlops_lab.models.load import load
 from rlops_lab.ppo.batches import Scores, per_action
 from rlops_lab.ppo.update import compute_advantages
 from rlops_lab.ppo.config import PPOConfig
-from rlops_lab.widgets.tokens import (
-    QUANTITIES,
-    TokenViewer,
-    _span,
-    background,
-    colour_scale,
-    token_table,
-    token_texts,
-    tokens_html,
-    turn_totals,
-)
+from rlops_lab.widgets.token_colours import QUANTITIES
+from rlops_lab.widgets.tokens import TokenViewer, _span, token_table, token_texts, tokens_html, turn_totals
 
 pytestmark = pytest.mark.usefixtures('loud')
 TOKENIZER = load('tiny')[1]
@@ -106,7 +100,7 @@ def test_the_table_has_the_updates_numbers():
             assert sum(n for n, _ in totals.values()) == t.n_actions and list(totals) == list(
                 range(t.n_turns)
             )
-            if QUANTITIES[quantity].total == 'sum':
+            if QUANTITIES[quantity].per_turn == 'sum':
                 assert sum(x for _, x in totals.values()) == pytest.approx(sum(r[quantity] for r in table))
 
 
@@ -172,23 +166,6 @@ def test_an_episode_without_a_sampled_token():
     assert token_table(t, TOKENIZER) == [] and 'ask' in visible(tokens_html(t, TOKENIZER))
 
 
-@given(
-    st.sampled_from(list(QUANTITIES)), st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=30)
-)
-def test_any_number_has_a_colour(quantity, numbers):
-    scale = colour_scale(numbers, quantity)
-    assert scale >= QUANTITIES[quantity].least and math.isfinite(scale)
-    depths = [float(background(x, quantity, scale)[:-1].split(',')[-1]) for x in numbers]
-    assert all(0 <= d <= 0.6 for d in depths)
-
-
-def test_one_odd_token_does_not_bleach_the_others():
-    assert (
-        colour_scale([1.0] * 99 + [1000.0], 'advantage') == 1.0
-        and colour_scale([1.0] * 9 + [1000.0], 'advantage') == 1000.0
-    )
-
-
 def test_menus_move_the_transcript():
     viewer = TokenViewer(EPISODES, scored(), TOKENIZER)
     assert [i for _, i in viewer.episode.options] == [1, 2, 0] and 'an order' in visible(viewer.html)
@@ -207,11 +184,11 @@ def test_the_scale_is_the_updates():
     assert len(scales) == 1
 
 
-def test_an_episode_that_was_left_out_has_log_probabilities_only():
+def test_an_episode_that_was_excluded_has_log_probabilities_only():
     viewer = TokenViewer(EPISODES, scored(rows=[0, 2]), TOKENIZER)
     assert (
         viewer.episode.value == 1
-        and 'left out of the update' in viewer.html
+        and 'excluded from the update' in viewer.html
         and 'sum of logprob' in viewer.html
     )
     viewer.episode.value = 2
