@@ -287,7 +287,7 @@ def gathered(self: Backbone) -> AbstractContextManager:
 # %% ../../nbs/02_models/02_backbone.ipynb #b838a9f1
 @patch
 def add_reward(self: Backbone,
-    folder: str | Path,      # that `reward_training.reward_model` wrote, or `reward_training.classifier` at full depth
+    folder: str | Path,      # that `reward_training.reward_model` wrote, or `classifier` at full depth
 ) -> None:
     "Take in a reward model: one more LoRA, frozen, and its head"
     from peft import set_peft_model_state_dict

@@ -118,7 +118,7 @@ class RewardAdapter(NamedTuple):
     head: Tensor                  # [1, H] float32
 
 def read_reward_adapter(
-    folder: str | Path,              # that `reward_training.reward_model` wrote, or `reward_training.classifier` at full depth
+    folder: str | Path,              # that `reward_training.reward_model` wrote, or `classifier` at full depth
     model: 'PreTrainedModel',        # whose base the adapter will join
 ) -> RewardAdapter:
     "A reward model's adapter; ValueError where it belongs to another base or to a part of it"
@@ -134,7 +134,6 @@ def read_reward_adapter(
 # %% ../../nbs/02_models/04_lora.ipynb #2f9f08ab
 def _check_base(folder: Path, model: 'PreTrainedModel') -> None:
     if not (folder/'base.json').exists():
-        cure = 'give the `adapter_dir` of reward_training.reward_model'
         cure = 'give the `adapter_dir` of reward_training.reward_model'
         raise FileNotFoundError(f'{folder} has no base.json: {cure}')
     note = json.loads((folder/'base.json').read_text())
