@@ -6,123 +6,253 @@
 __all__ = ['automation_usd', 'Scorecard', 'use_case_scorecard']
 
 # %% ../../nbs/11_tokenomics/14_scorecard.ipynb #fe72d5e0
-import html, math
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
 import numpy as np
-from .decisions import check_amounts, as_array, contact_usd
+from fastcore.basics import patch
+
+from ..html import Html, escape, html_fold
+from .decisions import Number, as_array, check_amounts, contact_usd
 from .payback import TENFOLD, price_after
 from .prices import ASSISTED_CONTACT, Range
-from .uncertainty import Simulation, Tornado, _distribution, _parameters, _said, draw, tornado, tornado_html
+from .tornado import Swing, Tornado, tornado, tornado_html
+from rlops_lab.tokenomics.uncertainty import (
+    Input,
+    MonteCarlo,
+    as_distribution,
+    draw_inputs,
+    format_figure,
+    parameter_names,
+)
 
 # %% ../../nbs/11_tokenomics/14_scorecard.ipynb #15f60926
 def automation_usd(
-    cases_per_month,                # contacts, not tokens
-    share_resolved,                 # verified resolutions, as a share of all cases
-    usd_per_case,                   # USD of the model for one case, today
-    people_usd_per_month,           # whoever looks after it
-    human_usd=ASSISTED_CONTACT,     # USD of a person handling one case
-    handoff_usd=0.,                 # USD that a handed-over case costs a person on top
-    judge_usd=0., share_judged=0.,  # USD of judging one case; cases that are judged
-    rent_usd_per_month=0.,          # machines
-    invest_usd=0.,                  # USD once, spread over two years
-    months_per_tenfold=TENFOLD,     # pace at which the model's price falls; inf: it stands still
-    month=0,                        # from now
-):                                  # USD per month
+    cases_per_month: Number,                # contacts, not tokens
+    share_resolved: Number,                 # verified resolutions, as a share of all cases
+    usd_per_case: Number,                   # USD of the model for one case, today
+    people_usd_per_month: Number,           # whoever looks after it
+    human_usd: Number = ASSISTED_CONTACT,   # USD of a person handling one case
+    handoff_usd: Number = 0.,               # USD that a handed-over case costs a person on top
+    judge_usd: Number = 0.,                 # USD of judging one case
+    share_judged: Number = 0.,              # cases that are judged
+    rent_usd_per_month: Number = 0.,        # machines
+    invest_usd: Number = 0.,                # USD once, spread over two years
+    months_per_tenfold: Number = TENFOLD,   # pace at which the model's price falls; inf: it stands still
+    month: Number = 0,                      # from now
+) -> np.ndarray:                            # USD per month
     "What a month with the model saves over a person on every contact"
-    fixed = dict(people_usd_per_month=people_usd_per_month, rent_usd_per_month=rent_usd_per_month, invest_usd=invest_usd)
-    check_amounts(cases_per_month=cases_per_month, **fixed)
+    check_amounts(
+        cases_per_month=cases_per_month,
+        people_usd_per_month=people_usd_per_month,
+        rent_usd_per_month=rent_usd_per_month,
+        invest_usd=invest_usd,
+    )
     model = price_after(usd_per_case, month, months_per_tenfold)
-    saved = as_array(human_usd)-contact_usd(model, share_resolved, human_usd, handoff_usd, judge_usd, share_judged)
-    return as_array(cases_per_month)*saved-as_array(people_usd_per_month)-as_array(rent_usd_per_month)-as_array(invest_usd)/24
+    with_model = contact_usd(model, share_resolved, human_usd, handoff_usd, judge_usd, share_judged)
+    saved = as_array(human_usd) - with_model
+    people = as_array(people_usd_per_month)
+    rent = as_array(rent_usd_per_month)
+    invested = as_array(invest_usd)/24
+    return as_array(cases_per_month)*saved - people - rent - invested
 
 # %% ../../nbs/11_tokenomics/14_scorecard.ipynb #2f031e09
 @dataclass(frozen=True, repr=False)
 class Scorecard:
     "Go, no-go or not yet, and why"
     name: str
-    verdict: str            # 'go', 'no-go' or 'not yet'
-    month: int|None         # first month in which it is a go; 0: now; None: not within the horizon
-    share_good: float       # draws in which the benefit is positive and every requirement met, now
-    benefit: Range          # median and 90% interval, now
-    deciding: tuple         # names of the two assumptions that decide
-    met: dict               # {requirement: share of the draws that meet it, now}
+    verdict: str                    # 'go', 'no-go' or 'not yet'
+    month: int | None               # first month in which it is a go; 0: now; None: not within the horizon
+    share_good: float               # draws in which the benefit is positive and every requirement met, now
+    benefit: Range                  # median and 90% interval, now
+    deciding: tuple[str, ...]       # the two assumptions that decide
+    met: dict[str, float]           # {requirement: share of the draws that meet it, now}
     tornado: Tornado = field(repr=False)
-    inputs: dict = field(repr=False)
+    inputs: dict[str, Input] = field(repr=False)
 
-    def __repr__(self):
-        decided = ' and '.join(self.deciding)
-        return f'{self.name}: {self.verdict}{self._when}; good in {self.share_good:.0%} of the draws; decided by {decided}'
     @property
-    def _when(self): return f', go in {self.month} months' if self.month else ''
+    def headline(self) -> str:
+        when = f', go in {self.month} months' if self.month else ''
+        return f'{self.name}: {self.verdict}{when}'
 
-    def _repr_html_(self):
-        colour = {'go': '24,128,56', 'no-go': '217,48,37', 'not yet': '249,171,0'}[self.verdict]
-        words = lambda name: html.escape(name.replace('_', ' '))
-        def known(name):
-            x = self.inputs[name]
-            d, source = _distribution(name, x), f', {x.source}, {x.date}' if hasattr(x, 'source') else ''
-            swing = next((s for s in self.tornado.swings if s.name==name), None)
-            turn = '' if swing is None or math.isnan(swing.turns_at) else f'; the benefit turns at <b>{_said(swing.turns_at)}</b>'
-            return f'<li><b>{words(name)}</b>: {_said(d.value)} [{_said(d.at(.05))}, {_said(d.at(.95))}]{turn}{html.escape(source)}</li>'
-        met = ''.join(f'<li>{words(k)}: met in {v:.0%} of the draws</li>' for k, v in self.met.items())
-        rest = ''.join(known(k) for k in self.inputs if k not in self.deciding)
-        return (f'<div style="border-left:6px solid rgb({colour});background:rgba({colour},.08);padding:8px 14px;max-width:860px">'
-                f'<div style="font-size:1.2em"><b>{html.escape(self.name)}: {self.verdict}{self._when}</b></div>'
-                f'<div>Good in {self.share_good:.0%} of the draws; benefit {_said(self.benefit)} (median and 90%).</div>'
-                f'<div>It hangs on</div><ul>{"".join(map(known, self.deciding))}</ul>{f"<div>Required</div><ul>{met}</ul>" if met else ""}'
-                f'<details><summary>What each assumption moves</summary>{tornado_html(self.tornado)}</details>'
-                f'<details><summary>All other assumptions</summary><ul>{rest}</ul></details></div>')
+    def __repr__(self) -> str:
+        decided = ' and '.join(self.deciding)
+        return f'{self.headline}; good in {self.share_good:.0%} of the draws; decided by {decided}'
 
 # %% ../../nbs/11_tokenomics/14_scorecard.ipynb #7baf7f7c
-def _call(function, values, **extra):
-    "With those of the values that it has parameters for"
-    known = _parameters(function)
-    return function(**{k: v for k, v in {**values, **extra}.items() if known is None or k in known})
+class _UseCase(NamedTuple):
+    "Benefit and requirements; each takes those of the inputs that it has parameters for"
+    benefit: Callable
+    must: dict[str, Callable]
 
+    @property
+    def functions(self) -> list[Callable]: return [self.benefit, *self.must.values()]
+
+    @property
+    def looks_ahead(self) -> bool:
+        "Does anything change from month to month?"
+        return any('month' in (parameter_names(function) or ()) for function in self.functions)
+
+    def good(self, values: dict[str, np.ndarray], month: int = 0) -> np.ndarray:
+        "[draws] is it worth doing, and is every requirement met?"
+        result = _call(self.benefit, values, month=month) > 0
+        for function in self.must.values():
+            result = result & np.asarray(_call(function, values, month=month), bool)
+        return result
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #5c4af21c
+def _call(function: Callable, values: dict, **extra: int) -> np.ndarray:
+    "The function of those of the values that it has parameters for"
+    known = parameter_names(function)
+    given = {**values, **extra}
+    if known is not None:
+        given = {name: value for name, value in given.items() if name in known}
+    return function(**given)
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #5dda94cf
+def _check_inputs(use_case: _UseCase, inputs: dict) -> None:
+    used = set()
+    for function in use_case.functions:
+        used.update(parameter_names(function) or inputs)
+    if unused := [name for name in inputs if name not in used]:
+        known = ', '.join(sorted(used - {'month'}))
+        raise ValueError(f'no function has a parameter {", ".join(unused)}: '
+                         f'check the spelling; they take {known}')
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #aaff5203
 def use_case_scorecard(
     name: str,
-    inputs: dict,                         # {name: number, Range, Assumption or Distribution}
+    inputs: dict[str, Input],
     benefit: Callable = automation_usd,   # positive: worth doing; may have a parameter `month`
-    must: dict = None,                    # {requirement: function of the inputs, True where it is met}
+    must: dict | None = None,             # {requirement: function of the inputs, True where it is met}
     sure: float = .9,                     # share of the draws that must be good
     horizon_months: int = 60,             # how far to look ahead
-    n: int = 100_000, correlation: dict = None, seed: int = 0,
+    n: int = 100_000,
+    correlation: dict | None = None,      # {(name, name): -1 to 1}
+    seed: int = 0,
 ) -> Scorecard:
     "Go, no-go or not yet, with the two assumptions that decide it"
-    must = must or {}
-    if not .5<sure<1: raise ValueError(f'sure={sure}: the share of draws that must be good lies above one half and below 1')
-    functions = [benefit, *must.values()]
-    used = {p for f in functions for p in _parameters(f) or inputs}
-    if unused := [k for k in inputs if k not in used]:
-        known = ', '.join(sorted(used-{'month'}))
-        raise ValueError(f'no function has a parameter {", ".join(unused)}: check the spelling; they take {known}')
-    def good(values, month=0):
-        "Per draw: is it worth doing, and is every requirement met?"
-        met = _call(benefit, values, month=month)>0
-        for f in must.values(): met = met & np.asarray(_call(f, values, month=month), bool)
-        return met
-    drawn = draw(inputs, n, correlation, seed)
-    gain = Simulation(drawn, np.broadcast_to(_call(benefit, drawn), (n,)))
-    share = float(np.mean(good(drawn)))
-    ahead = any('month' in (_parameters(f) or ()) for f in functions)
-    month, most = (0, share) if share>=sure else _ahead(good, drawn, sure, horizon_months) if ahead else (None, share)
-    verdict = 'go' if month==0 else 'no-go' if month is None and max(share, most)<=1-sure else 'not yet'
-    met = {k: float(np.mean(_call(f, drawn, month=0))) for k, f in must.items()}
+    if not .5 < sure < 1:
+        raise ValueError(f'sure={sure}: the share of draws that must be good lies above one half and below 1')
+    use_case = _UseCase(benefit, must or {})
+    _check_inputs(use_case, inputs)
+    drawn = draw_inputs(inputs, n, correlation, seed)
+    share = float(np.mean(use_case.good(drawn)))
+    found = _verdict(use_case, drawn, share, sure, horizon_months)
+    gain = MonteCarlo(drawn, np.broadcast_to(_call(benefit, drawn), (n,)))
     bars = tornado(inputs, lambda **values: _call(benefit, values))
-    return Scorecard(name, verdict, month, share, gain.interval(), _deciding(bars, inputs, good, must), met, bars, inputs)
+    return Scorecard(
+        name=name,
+        verdict=found.verdict,
+        month=found.month,
+        share_good=share,
+        benefit=gain.interval(),
+        deciding=_deciding(bars, inputs, use_case),
+        met={key: float(np.mean(_call(function, drawn, month=0))) for key, function in use_case.must.items()},
+        tornado=bars,
+        inputs=inputs,
+    )
 
-def _ahead(good, drawn, sure, horizon):
-    "(first month, from the next on, in which enough of at most 5,000 draws are good, or None; the largest share of all draws in a month)"
-    some, shares = {k: v[:5000] for k, v in drawn.items()}, {}
-    for month in range(1, horizon+1):
-        shares[month] = float(np.mean(good(some, month)))
-        if shares[month]>=sure: return month, shares[month]
-    return None, float(np.mean(good(drawn, max(shares, key=shares.get)))) if shares else 0.
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #acbcd696
+class _Verdict(NamedTuple):
+    verdict: str
+    month: int | None      # first month in which it is a go
 
-def _deciding(bars, inputs, good, must):
-    "Two inputs: first what turns the verdict alone, then what an unmet requirement asks about, then what moves the benefit most"
-    middle = {k: _distribution(k, x).value for k, x in inputs.items()}
-    blocked = {p for f in must.values() if not _call(f, middle, month=0) for p in _parameters(f) or ()}
-    def turns(s): return len({bool(good({**middle, s.name: np.float64(x)})) for x in (s.low, middle[s.name], s.high)})>1
-    return tuple(s.name for s in sorted(bars.swings, key=lambda s: (not turns(s), s.name not in blocked, -s.width))[:2])
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #5ada740b
+def _verdict(
+    use_case: _UseCase,
+    drawn: dict[str, np.ndarray],
+    share: float,                   # draws that are good now
+    sure: float,
+    horizon: int,                   # months
+) -> _Verdict:
+    "The three rules"
+    if share >= sure: return _Verdict('go', 0)
+    month, most = None, share
+    if use_case.looks_ahead: month, most = _first_good_month(use_case, drawn, sure, horizon)
+    fails = month is None and max(share, most) <= 1 - sure
+    return _Verdict('no-go' if fails else 'not yet', month)
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #125ec9b5
+def _first_good_month(
+    use_case: _UseCase,
+    drawn: dict[str, np.ndarray],
+    sure: float,
+    horizon: int,
+) -> tuple[int | None, float]:      # (month, share of good draws in it or, without one, in the best month)
+    "First month from the next on in which enough draws are good"
+    some = {name: values[:5000] for name, values in drawn.items()}
+    shares = {}
+    for month in range(1, horizon + 1):
+        shares[month] = float(np.mean(use_case.good(some, month)))
+        if shares[month] >= sure: return month, shares[month]
+    if not shares: return None, 0.
+    best = max(shares, key=shares.get)
+    return None, float(np.mean(use_case.good(drawn, best)))
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #ecf2d61e
+def _deciding(bars: Tornado, inputs: dict, use_case: _UseCase) -> tuple[str, ...]:
+    "Names of two inputs"
+    middle = {name: as_distribution(name, figure).value for name, figure in inputs.items()}
+    blocking = _blocking(use_case, middle)
+
+    def turns(swing: Swing) -> bool:
+        "Is it good at one end and bad at another?"
+        figures = swing.low, middle[swing.name], swing.high
+        verdicts = {bool(use_case.good({**middle, swing.name: np.float64(figure)})) for figure in figures}
+        return len(verdicts) > 1
+
+    def rank(swing: Swing) -> tuple:
+        return not turns(swing), swing.name not in blocking, -swing.width
+
+    return tuple(swing.name for swing in sorted(bars.swings, key=rank)[:2])
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #3dce4fc6
+def _blocking(use_case: _UseCase, middle: dict[str, float]) -> set[str]:
+    "Inputs of the requirements that are not met with every input at its value"
+    names = set()
+    for function in use_case.must.values():
+        if not _call(function, middle, month=0): names.update(parameter_names(function) or ())
+    return names
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #ac8a9ade
+_COLOURS = {'go': '24,128,56', 'no-go': '217,48,37', 'not yet': '249,171,0'}
+
+@patch
+def _repr_html_(self: Scorecard) -> Html:
+    colour = _COLOURS[self.verdict]
+    style = f'border-left:6px solid rgb({colour});background:rgba({colour},.08);padding:8px 14px;max-width:860px'
+    others = [name for name in self.inputs if name not in self.deciding]
+    met = [Html(f'{_words(key)}: met in {share:.0%} of the draws') for key, share in self.met.items()]
+    parts = [
+        f'<div style="font-size:1.2em"><b>{escape(self.headline)}</b></div>',
+        f'<div>Good in {self.share_good:.0%} of the draws; '
+        f'benefit {format_figure(self.benefit)} (median and 90%).</div>',
+        f'<div>It hangs on</div>{_list(_assumption(self, name) for name in self.deciding)}',
+        f'<div>Required</div>{_list(met)}' if met else '',
+        html_fold('What each assumption moves', tornado_html(self.tornado)),
+        html_fold('All other assumptions', _list(_assumption(self, name) for name in others)),
+    ]
+    return Html(f'<div style="{style}">{"".join(parts)}</div>')
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #8a769526
+def _assumption(card: Scorecard, name: str) -> Html:
+    "Its value, range and source, and where the benefit turns"
+    figure = card.inputs[name]
+    distribution = as_distribution(name, figure)
+    low, high = format_figure(distribution.at(.05)), format_figure(distribution.at(.95))
+    shown = f'<b>{_words(name)}</b>: {format_figure(distribution.value)} [{low}, {high}]'
+    turns = {swing.name: swing.turns_at for swing in card.tornado.swings}.get(name, math.nan)
+    if not math.isnan(turns):
+        shown += f'; the benefit turns at <b>{format_figure(turns)}</b>'
+    if hasattr(figure, 'source'):
+        shown += escape(f', {figure.source}, {figure.date}')
+    return Html(shown)
+
+# %% ../../nbs/11_tokenomics/14_scorecard.ipynb #ece69f6d
+def _words(name: str) -> str: return escape(name.replace('_', ' '))
+
+def _list(items: Iterable[Html]) -> Html:
+    return Html(f'<ul>{"".join(f"<li>{item}</li>" for item in items)}</ul>')

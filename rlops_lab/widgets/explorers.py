@@ -21,7 +21,9 @@ from ..tokenomics.latency import GPUS, latency, largest_batch, token_usd
 from ..tokenomics.payback import TENFOLD, payback, saved_usd
 from ..tokenomics.prices import ASSISTED_CONTACT
 from ..tokenomics.scorecard import automation_usd
-from ..tokenomics.uncertainty import _said, lognormal, pert, resolved, simulate, tornado, tornado_html
+from ..tokenomics.uncertainty import format_figure, lognormal, pert, resolved, simulate
+from ..tokenomics.tornado import tornado_html
+from ..tokenomics.tornado import tornado
 
 # %% ../../nbs/14_widgets/04_explorers.ipynb #d51ce789
 _API, _OWN, _GOOD, _BAD, _GREY = '232,113,10', '26,115,232', '24,128,56', '217,48,37', '128,134,139'
@@ -144,7 +146,7 @@ def sensitivity_html(
     inputs = dict(share_resolved=resolved(round(share_resolved*n), n), **{name: around(x) for name, x in rest.items()})
     draws = simulate(inputs, automation_usd, 5000)
     likely = f'it is positive in <b>{np.mean(draws.output>0):.0%}</b> of the draws'
-    return _frame(f'Saves <b>${_said(draws.interval())}</b> a month (median and 90%); {likely}.',
+    return _frame(f'Saves <b>${format_figure(draws.interval())}</b> a month (median and 90%); {likely}.',
                   tornado_html(tornado(inputs, automation_usd)))
 
 # %% ../../nbs/14_widgets/04_explorers.ipynb #d89d9322

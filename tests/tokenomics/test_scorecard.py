@@ -8,7 +8,7 @@ from money import near
 from rlops_lab.tokenomics.payback import price_after
 from rlops_lab.tokenomics.prices import Range
 from rlops_lab.tokenomics.scorecard import automation_usd, use_case_scorecard
-from rlops_lab.tokenomics.uncertainty import draw, pert, resolved, triangular
+from rlops_lab.tokenomics.uncertainty import draw_inputs, pert, resolved, triangular
 
 CHAT = dict(
     cases_per_month=1e4,
@@ -61,7 +61,7 @@ def test_no_go_means_throughout():
         return x + month / 60
 
     inputs = dict(x=triangular(-1.5, -0.9, -0.1))
-    assert draw(inputs, 20_000)['x'].mean() < -0.8
+    assert draw_inputs(inputs, 20_000)['x'].mean() < -0.8
     months = (0, 1, 60)
     cards = [
         use_case_scorecard('later', inputs, benefit, horizon_months=horizon, n=20_000) for horizon in months
@@ -80,7 +80,7 @@ def test_a_requirement_can_forbid_what_pays():
         seconds=triangular(0.1, 0.5, 0.6),
     )
     card = use_case_scorecard('voice', inputs, must={'fast': lambda seconds: seconds < 0.3}, n=20_000)
-    seconds = draw(dict(seconds=triangular(0.1, 0.5, 0.6)), 20_000)['seconds']
+    seconds = draw_inputs(dict(seconds=triangular(0.1, 0.5, 0.6)), 20_000)['seconds']
     assert card.met['fast'] == card.share_good == pytest.approx((seconds < 0.3).mean(), abs=0.02)
     assert card.deciding[0] == 'seconds'
     assert card.verdict == 'not yet'

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from rlops_lab.tokenomics.prices import Range
-from rlops_lab.tokenomics.uncertainty import Swing, Tornado, tornado, tornado_html, triangular
+from rlops_lab.tokenomics.tornado import Swing, Tornado, tornado, tornado_html
+from rlops_lab.tokenomics.uncertainty import triangular
 
 
 def test_bars_by_hand():
