@@ -34,7 +34,8 @@ from _vllm import RELEASE, serve
 from rlops_lab.core import git_state
 from rlops_lab.tokenomics.latency import GPU
 from rlops_lab.tokenomics.latency_fit import calibrate, predict
-from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
+from rlops_lab.tokenomics.measure import ask_endpoint, random_prompts
+from rlops_lab.tokenomics.closed_loop import measure_users
 from rlops_lab.tokenomics.prices import TWO_CORES
 from rlops_lab.tokenomics.servers import llm_server
 from rlops_lab.tokenomics.simulation import random_trace, simulate_trace
