@@ -149,7 +149,7 @@ def export():
 
 
 shows_nothing = re.compile(
-    r'(test|assert)_\w+|seed_everything|.*\.(append|extend|sort|seed|close|run_line_magic|run_cell_magic)'
+    r'(test|assert)_\w+|seed_everything|.*\.(append|extend|sort|seed|close|update|run_line_magic|run_cell_magic)'
 )
 
 

@@ -9,8 +9,10 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
+
 import nbformat
-from rlops_lab.samplers.server import free_port
+
+from rlops_lab.samplers.vllm_server import free_port
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 FLAGS = [

@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from rlops_lab.judges.endpoints import JudgeReply
 from rlops_lab.judges.rubrics import Criterion, Rubric
 
-
 RUBRIC = Rubric(
     'helpful', 'You check one answer.', 1.0, (Criterion('helps', 'Does it help?', ('no', 'yes')),)
 )

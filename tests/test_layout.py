@@ -16,8 +16,8 @@ PACKAGE = Path(rlops_lab.__file__).parent
 TABLE = """
 stats html core
 models samplers
-environments environments.support_desk environments.text_to_sql environments.coding
-rollouts rewards judges rejection finetune ppo
+environments environments.support_desk environments.text_to_sql environments.coding environments.extraction
+rollouts rewards judges rejection training_rows finetune ppo
 tokenomics observe serve widgets recipes
 """.split()
 

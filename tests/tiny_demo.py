@@ -1,7 +1,7 @@
 "The demo on a tiny model, with the scripted expert for a teacher: used by the tests of recipes"
 
 from rlops_lab.core import Trajectory, Usage
-from rlops_lab.environments.support_desk.scenarios import demonstrate, oracle_step, play
+from rlops_lab.environments.support_desk.scenarios import demonstrate, oracle_step, run_scripted_case
 from rlops_lab.recipes.support_desk import Demo
 
 TINY = dict(
@@ -57,7 +57,7 @@ def expert(row, tokenizer):
         logprobs=[-0.1 * is_action for is_action in mask],
         turn_ids=turn_ids,
         turn_rewards=[0.0] * turn + [1.0],
-        kpis=dict(play(oracle_step, row).kpis),
+        kpis=dict(run_scripted_case(oracle_step, row).kpis),
         reply_seconds=[0.0] * (turn + 1),
         terminated=True,
         stop_reason='done',

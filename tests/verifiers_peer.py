@@ -8,10 +8,10 @@ from pathlib import Path
 import verifiers.v1 as vf
 from verifiers.v1.utils.loaders import load_taskset
 
-from rlops_lab.environments.adapters import from_verifiers
 from rlops_lab.environments.check_env import check_environment
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import oracle, oracle_step, scenarios
+from rlops_lab.environments.verifiers import from_verifiers
 
 assert 'torch' not in sys.modules
 
@@ -145,7 +145,7 @@ def ours_as_a_package_of_verifiers():
     rows = scenarios(18, seed=4)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / 'desk_for_test.py').write_text(
-            'import ast\nfrom rlops_lab.environments.adapters import to_verifiers\nfrom '
+            'import ast\nfrom rlops_lab.environments.verifiers import to_verifiers\nfrom '
             'rlops_lab.environments.support_desk.desk import SupportDesk\n'
             'from rlops_lab.environments.support_desk.scenarios import scenarios\n'
             'def read(text):\n    if "(" not in text: return None\n    call = ast.parse(text, mode="eval").body\n'

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../../nbs/09_finetune/02_preferences.ipynb #b057b07f
-PAIR_IDS = ['prompt_ids', 'chosen_ids', 'rejected_ids']     # of `rejection.pairs`, without the masks
+PAIR_IDS = ['prompt_ids', 'chosen_ids', 'rejected_ids']     # of `training_rows.pairs`, without the masks
 _PAIR_COLUMNS = [*PAIR_IDS, 'chosen_mask', 'rejected_mask']
 
 @delegates(RunOptions, keep=True)
 def preference(
     model: 'PreTrainedModel',      # causal language model, without adapters; changed in place
     tokenizer: 'PreTrainedTokenizerBase',
-    dataset: 'Dataset',            # of `rejection.pairs`
+    dataset: 'Dataset',            # of `training_rows.pairs`
     output_dir: str | Path,        # for checkpoints
     *,
     peft_config: 'LoraConfig',     # the reference is the base with the adapter off
@@ -36,7 +36,7 @@ def preference(
     **kwargs: object,              # fields of `RunOptions`, and further ones of `DPOConfig`
 ) -> tuple['PreTrainedModel', list[dict]]:      # the model with LoRA merged; metrics of each step
     "Make the right episode of each pair likelier than the wrong one (DPO), on the policy's tokens"
-    check_columns(dataset, _PAIR_COLUMNS, 'rejection.pairs')
+    check_columns(dataset, _PAIR_COLUMNS, 'training_rows.pairs')
     if peft_config is None:
         raise ValueError('preference needs a peft_config: the reference is the base with the adapter off')
     from trl import DPOConfig, DPOTrainer

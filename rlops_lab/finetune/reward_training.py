@@ -75,7 +75,7 @@ def _classifier_lora(peft_config):
 def reward_model(
     model: 'PreTrainedModel',     # causal language model: its decoder is copied, it stays as it is
     tokenizer: 'PreTrainedTokenizerBase',
-    dataset: 'Dataset',           # of `rejection.pairs`
+    dataset: 'Dataset',           # of `training_rows.pairs`
     output_dir: str | Path,       # for checkpoints
     *,
     peft_config: 'LoraConfig | None' = None,      # None trains all weights
@@ -84,7 +84,7 @@ def reward_model(
 ) -> tuple['PreTrainedModel', list[dict]]:        # sequence classifier with one output; metrics of each step
     "A scorer of episodes, trained on pairs"
     from trl import RewardConfig, RewardTrainer
-    check_columns(dataset, PAIR_IDS, 'rejection.pairs')
+    check_columns(dataset, PAIR_IDS, 'training_rows.pairs')
     if adapter_dir is not None and peft_config is None:
         raise ValueError('adapter_dir needs a peft_config: without LoRA there is no adapter to keep')
     if hasattr(model, 'peft_config'):
@@ -149,7 +149,7 @@ def _last_states(scorer: 'PreTrainedModel', inputs: dict) -> torch.Tensor:
     lengths = real.sum(1)
     last = lengths.cumsum(0) - 1
     ids = inputs['input_ids'][real]
-    return hidden_states(scorer.base_model, ids, lengths.tolist(), 'default', wanted=last)
+    return hidden_states(scorer.base_model, ids, lengths.tolist(), 'default', positions=last)
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #70d6db99
 def _verdict_collator(pad_token_id: int) -> Callable:

@@ -87,7 +87,7 @@ def _states_at(
     if packs:
         real = inputs['attention_mask'].bool()
         places = picked[real].nonzero()[:, 0]
-        return hidden_states(decoder, ids[real], real.sum(1).tolist(), 'default', wanted=places)
+        return hidden_states(decoder, ids[real], real.sum(1).tolist(), 'default', positions=places)
     in_bfloat16 = base.dtype == torch.bfloat16
     with torch.autocast('cpu', torch.bfloat16, enabled=in_bfloat16), eager_attention(base):
         return decoder(input_ids=ids, use_cache=False).last_hidden_state[picked]
@@ -116,7 +116,7 @@ def sft(
     **kwargs: object,                 # fields of `RunOptions`: epochs, learning_rate, batch_size, …
 ) -> tuple['PreTrainedModel', list[dict]]:       # the model with LoRA merged; metrics of each step
     "Fine-tune on the labelled tokens"
-    check_columns(dataset, ['input_ids', 'labels'], 'rejection.to_dataset')
+    check_columns(dataset, ['input_ids', 'labels'], 'training_rows.to_dataset')
     _check_labels(dataset['labels'])
     _check_output_layer(model)
     rows = dataset.select_columns(['input_ids', 'labels'])

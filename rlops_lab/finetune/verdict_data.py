@@ -13,7 +13,8 @@ import numpy as np
 
 from ..core import Trajectory, rng
 from ..judges.agreement import BINARY, codes
-from ..rejection import distilled, family, verified
+from ..training_rows import distilled
+from ..rejection import family, verified
 from ..rollouts.encoding import decoded
 
 if TYPE_CHECKING:

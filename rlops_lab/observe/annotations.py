@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core import Trajectory, digest, rng
-from ..judges.agreement import BINARY, DRAWN, calibrate, codes
+from ..judges.agreement import BINARY, DESIGNS, calibrate, codes
 from ..stats import Estimate
 from ..judges.consistency import rater_alpha
 from ..judges.verdicts import vote
@@ -141,7 +141,7 @@ class Sheet:
     ):
         if not len(items): raise ValueError('there is nothing to label: `items` is empty')
         if drawn is None and order is not None:
-            raise ValueError(f'an order was given: say how its rows were drawn, drawn={" or ".join(map(repr, DRAWN))}')
+            raise ValueError(f'an order was given: say how its rows were drawn, drawn={" or ".join(map(repr, DESIGNS))}')
         if verdicts is not None and len(verdicts)!=len(items):
             raise ValueError(f'{len(verdicts)} verdicts on {len(items)} items: give one of each')
         self.rubric = PASS_FAIL if rubric is None else rubric if isinstance(rubric, Rubric) else load_rubric(rubric)
@@ -156,7 +156,7 @@ class Sheet:
         self.verdicts = None if verdicts is None else [None if v<0 else BINARY[v] for v in said]
         self.drawn = drawn or 'random'
         self.order = label_order(len(items), k, self.drawn, self.verdicts, seed) if order is None else [int(i) for i in order]
-        if self.drawn not in DRAWN: raise ValueError(f'drawn={self.drawn!r}: one of {", ".join(DRAWN)}')
+        if self.drawn not in DESIGNS: raise ValueError(f'drawn={self.drawn!r}: one of {", ".join(DESIGNS)}')
         if not self.order or len(set(self.order))<len(self.order) or not set(self.order)<=set(range(len(items))):
             raise ValueError(f'order={self.order[:5]}…: rows of the {len(items)} items, each once')
         self.by = digest(self.verdicts) if self.drawn=='verdict' and self.verdicts is not None else ''    # which verdicts drew them

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from ..core import Trajectory
 from ..judges.agreement import BINARY, codes
-from ..rejection import distilled, family
+from ..training_rows import distilled
+from ..rejection import family
 from ..rollouts.encoding import encoded
 from ..stats import Estimate, share
 
@@ -199,7 +200,7 @@ def edit_pairs(
     tokenizer: 'PreTrainedTokenizerBase',
     minor_edit: float = .9,                         # similarity from which an edit is dropped, as in `event_verdict`
     prompt: Callable = lambda row: row['prompt'],   # row -> chat messages of the short prompt
-) -> 'Dataset':                                     # with the columns of `rejection.pairs` that training reads
+) -> 'Dataset':                                     # with the columns of `training_rows.pairs` that training reads
     "A pair for each edit: the person's turn, and the policy's"
     from datasets import Dataset
     edits = [event for event in events if event.kind == 'edit']

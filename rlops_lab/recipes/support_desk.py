@@ -23,7 +23,8 @@ from .report import write_report
 from .staged_run import StagedRun
 from .stage_figures import by_family, over_families, stage_figures
 from .training_cases import cases, hopeless, kinds, teacher_prompt
-from ..rejection import select, to_dataset, verified
+from ..rejection import select, verified
+from ..training_rows import to_dataset
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -18,11 +18,11 @@ if TYPE_CHECKING: from rlops_lab.environments.support_desk.desk import SupportDe
 # %% ../../nbs/15_recipes/02_training_cases.ipynb #08bef8db
 def kinds(families: tuple | list) -> list[tuple[str, str]]:
     "Every (family, intent) of some families"
-    from rlops_lab.environments.support_desk.desk import FAMILIES
+    from rlops_lab.environments.support_desk.cases import DESK_FAMILIES
     return [
         (family, intent)
         for family in families
-        for intent in FAMILIES[family].orders
+        for intent in DESK_FAMILIES[family].orders
     ]
 
 # %% ../../nbs/15_recipes/02_training_cases.ipynb #2f570733

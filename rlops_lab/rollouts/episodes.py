@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fastcore.basics import patch
 
 from ..core import Trajectory, Usage
-from ..environments.contract import call_tool, settled
+from ..environments.contract import call_tool, run_sync
 from ..models.chat_template import parse_call
 from .cases import Case, EpisodeLimits
 from .encoding import decoded, encoded, escape_special_tokens, fast_observation_ids, rendered
@@ -70,7 +70,7 @@ def step_environment(
         result, failed = call_tool(env, name, arguments)
         return Observation(dict(role='tool', name=name, content=result), failed)
     user = getattr(env, 'user', None)
-    reply = settled(user(action.text)) if user else None
+    reply = run_sync(user(action.text)) if user else None
     return Observation(None if reply is None else dict(role='user', content=reply))
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #4cda6a1c
@@ -237,7 +237,7 @@ def final_reward(env: object) -> float:
     "What `get_reward` returns, for environments without `turn_reward`; None counts 0"
     if _has(env, 'turn_reward') or not _has(env, 'get_reward'):
         return 0.
-    return float(settled(env.get_reward()) or 0.)
+    return float(run_sync(env.get_reward()) or 0.)
 
 def is_async_reward(env: object) -> bool:
     "Is this environment's reward async?"

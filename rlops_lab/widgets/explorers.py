@@ -17,7 +17,8 @@ import numpy as np
 from IPython.display import HTML, display
 from ..tokenomics.architectures import architecture
 from ..tokenomics.decisions import Option, bill, break_even_cases, contact_usd, resolution_usd
-from ..tokenomics.latency import GPUS, latency, largest_batch, token_usd
+from ..tokenomics.roofline import GPUS
+from ..tokenomics.latency import latency, largest_batch, token_usd
 from ..tokenomics.payback import TENFOLD, payback, saved_usd
 from ..tokenomics.prices import ASSISTED_CONTACT
 from ..tokenomics.scorecard import automation_usd

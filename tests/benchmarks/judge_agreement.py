@@ -18,8 +18,9 @@ from _judges import DATA, MODES, arguments, judged, machine
 
 from rlops_lab.core import git_state
 from rlops_lab.environments.contract import call_text
-from rlops_lab.environments.support_desk.desk import FAMILIES, GONE, SupportDesk
-from rlops_lab.environments.support_desk.records import POLICY
+from rlops_lab.environments.support_desk.cases import DESK_FAMILIES
+from rlops_lab.environments.support_desk.desk import GONE, SupportDesk
+from rlops_lab.environments.support_desk.policy import POLICY
 from rlops_lab.environments.support_desk.scenarios import (
     never_escalate_agent,
     oracle_step,
@@ -70,13 +71,13 @@ def silent(env):
 
 WRITES = ('cancel_open', 'address_open', 'refund_ok', 'refund_one_item', 'lost_parcel')
 AGENTS = [
-    ('expert', oracle_step, tuple(FAMILIES), 54),
+    ('expert', oracle_step, tuple(DESK_FAMILIES), 54),
     ('never escalates', never_escalate_agent, ('refund_over_limit', 'legal_threat'), 8),
     ('says, does not do', liar, WRITES, 15),
     ('pays half', half, WRITES[2:], 9),
     ('does, does not say', silent, WRITES, 8),
-    ('puts off', stalling_agent, tuple(FAMILIES), 6),
-    ('random', random_agent, tuple(FAMILIES), 8),
+    ('puts off', stalling_agent, tuple(DESK_FAMILIES), 6),
+    ('random', random_agent, tuple(DESK_FAMILIES), 8),
 ]
 
 

@@ -3,7 +3,7 @@
     make bench BENCH=latency_points [ARGS="--points ../shared/data/latency/measured_points.csv"]
 
 Any table with the same columns can be given. Three predictions of the points that pass the filters of
-`calibration.usable`: the data sheet, the defaults (which were fitted on the published points) and fits that leave
+`latency_points.usable`: the data sheet, the defaults (which were fitted on the published points) and fits that leave
 out the point's stack. Then what three points of a stack are worth: calibrated on them, starting from a fit
 without the stack, the rest is predicted. `ttft_all` counts the first tokens of runs too that state a target
 instead of the users that ran. Everything runs in a second or two on one core."""
@@ -17,16 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from rlops_lab.core import git_state
-from rlops_lab.tokenomics.latency import SPEC_SHEET
-from rlops_lab.tokenomics.latency_fit import (
-    calibration_trial,
-    coverage,
-    errors,
-    leave_one_out,
-    predict,
-    read_points,
-    usable,
-)
+from rlops_lab.tokenomics.roofline import SPEC_SHEET
+from rlops_lab.tokenomics.latency_fit import calibration_trial, coverage, errors, leave_one_out
+from rlops_lab.tokenomics.latency_points import usable
+from rlops_lab.tokenomics.latency_points import predict
+from rlops_lab.tokenomics.latency_points import read_points
 
 
 def show(title, points, predicted):

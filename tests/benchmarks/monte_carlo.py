@@ -26,7 +26,8 @@ from _machine import processor
 from rlops_lab.core import git_state
 from rlops_lab.tokenomics.decisions import Option, bill, break_even_cases
 from rlops_lab.tokenomics.payback import TENFOLD, payback
-from rlops_lab.tokenomics.prices import ASSISTED_CONTACT, Range
+from rlops_lab.tokenomics.prices import ASSISTED_CONTACT
+from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.uncertainty import lognormal, pert, resolved, simulate, triangular
 
 INPUTS = dict(
@@ -45,7 +46,7 @@ INPUTS = dict(
     human_usd=ASSISTED_CONTACT,
     handoff_usd=pert(0, 1, 4),
     months_per_tenfold=TENFOLD,
-    own_growth_per_year=Range(0.0, -0.2, 0.3),
+    own_growth_per_year=Estimate(0.0, -0.2, 0.3),
 )
 TOGETHER = {('usd_per_case', 'usd_per_server_hour'): 0.5}
 

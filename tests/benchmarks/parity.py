@@ -5,7 +5,7 @@ Both start from the same weights, samples and settings, in float32.
     make bench BENCH=parity
 
 TRL's side is its own `train()` with `num_mini_batches=1`, in its own environment (`_peer.py`, `_trl110.py`); ours
-is `PPOTrainer.score`, `batches.credit` and `PPOTrainer.optimize`. A tiny Llama answers prompts of different
+is `PPOTrainer.score`, `update.compute_advantages` and `PPOTrainer.optimize`. A tiny Llama answers prompts of different
 lengths; some answers end early, one is cut at the limit. Compared are log-probabilities, reference, values,
 scores, advantages (whitened and not), and for each of three epochs both losses and the gradient of every trained
 tensor. A case with LoRA has all four roles: policy adapter, critic adapter, reference without adapter, reward
@@ -57,7 +57,7 @@ from transformers import AutoModelForSequenceClassification
 from rlops_lab.core import Trajectory, git_state, rng
 from rlops_lab.models.load import tiny
 from rlops_lab.ppo.advantages import whiten
-from rlops_lab.ppo.batches import credit
+from rlops_lab.ppo.update import compute_advantages
 from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -214,15 +214,14 @@ def update(trainer, prompts, answers, reward, epochs):
     episodes = [trajectory(*x) for x in zip(prompts, answers, scores)]
     plan = trainer.plan(episodes, list(range(EPISODES)))
     scored = trainer.score(episodes, plan)
-    real = torch.arange(scored['old'].shape[1]) < torch.tensor([len(a) for a in answers])[:, None]
-    scored['reference'] = torch.where(real, scored['reference'], scored['old'])  # the filler costs no KL
-    s = credit(episodes, scored, trainer.args)
+    real = torch.arange(scored.old_logprobs.shape[1]) < torch.tensor([len(a) for a in answers])[:, None]
+    scored.ref_logprobs = torch.where(real, scored.ref_logprobs, scored.old_logprobs)  # the filler costs no KL
+    s = compute_advantages(episodes, scored, trainer.args)
     n = int(real.sum())
-    s['advantages'] = whiten(s['errors'], real) * ((n - 1) / n) ** 0.5
-    s['weights'] = s['keep'] = real.float()
-    out = {k: s[k] for k in ('old', 'reference', 'values', 'errors', 'advantages')} | dict(
-        real=real, mask=s['mask'], scores=torch.tensor(scores)
-    )
+    s.advantages = whiten(s.raw_advantages, real) * ((n - 1) / n) ** 0.5
+    s.weights = s.keep = real.float()
+    out = dict(old=s.old_logprobs, reference=s.ref_logprobs, values=s.values, errors=s.raw_advantages)
+    out |= dict(advantages=s.advantages, real=real, mask=s.mask, scores=torch.tensor(scores))
     named = [
         *trainer.backbone.model.named_parameters(),
         *(('value_head.' + n, p) for n, p in trainer.backbone.value_head.named_parameters()),
@@ -233,8 +232,8 @@ def update(trainer, prompts, answers, reward, epochs):
     )
     for _ in range(epochs):
         log = trainer.optimize(plan, s)
-        losses.append((log['policy_loss'], log['value_loss']))
-        clipped += int(log['clip'])
+        losses.append((log.policy_loss, log.value_loss))
+        clipped += int(log.clip)
     hook.remove()
     return out | dict(
         clipped=clipped,

@@ -21,7 +21,7 @@ from peft import LoraConfig
 from rlops_lab.core import git_state
 from rlops_lab.models.load import load
 from rlops_lab.models.packed_layers import LINEARS
-from rlops_lab.ppo.batches import credit
+from rlops_lab.ppo.update import compute_advantages
 from rlops_lab.ppo.losses import token_logprobs
 from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 
@@ -83,7 +83,7 @@ def loop(trainer, plan):
                 n: torch.randn(sum(micro.lengths), n, dtype=out.dtype)
                 for n in {s for w in layers[0] for s in w.shape}
             },
-            len(micro.wanted),
+            len(micro.positions),
         )
 
         def of(width, layer, i):
@@ -132,7 +132,7 @@ def main():
         )
         played = episodes(tokenizer, args.episodes)
         plan = trainer.plan(played, list(range(len(played))))
-        s = credit(played, trainer.score(played, plan), config)
+        s = compute_advantages(played, trainer.score(played, plan), config)
         plain = sum(products(trainer, played)) + (products(trainer, played)[0] if critic == 'adapter' else 0)
         trainer.optimize(plan, s)
         loop(trainer, plan)  # warm-up

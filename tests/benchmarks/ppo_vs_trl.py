@@ -91,25 +91,22 @@ def ours(folder, critic, updates):
     import torch
     from peft import LoraConfig
 
-    from rlops_lab import samplers
     from rlops_lab.core import Trajectory
     from rlops_lab.models.load import load
     from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
+    from rlops_lab.samplers import local
+    from rlops_lab.samplers.sampling import SampledReply, SamplingParams
 
     work = json.loads((folder / 'work.json').read_text())
     limit_of = {tuple(p): n for p, n in zip(work['prompts'], work['limits'])}
 
-    class Limited(samplers.Reply):
-        "Ends at its own length and nowhere else"
+    class Limited(SampledReply):
+        "A reply that ends at its own limit, whatever its tokens are"
 
-        def __init__(self, context, *args):
-            super().__init__(context, *args)
-            self.most = limit_of[tuple(context)]
+        def add(self, token, logprob, *_):
+            super().add(token, logprob, set(), limit_of[tuple(self.context)])
 
-        def add(self, token, logprob, stop, max_tokens):
-            super().add(token, logprob, (), self.most)
-
-    samplers.Reply = Limited
+    local.SampledReply = Limited
     model, tokenizer = load(str(folder / 'base'), device='cpu', dtype=torch.bfloat16)
     args = PPOConfig(
         num_updates=updates + 1,
@@ -130,8 +127,8 @@ def ours(folder, critic, updates):
     out = dict(seconds=[], seconds_rollout=[], seconds_score=[], seconds_update=[], sampled=[])
     for i in range(updates + 1):
         began = time.perf_counter()
-        sampler = samplers.HFSampler(trainer.backbone.base, tokenizer)
-        replies = sampler.sample(work['prompts'], samplers.SamplingParams(LIMIT, args.temperature, seed=i))
+        sampler = local.HFSampler(trainer.backbone.base, tokenizer)
+        replies = sampler.sample(work['prompts'], SamplingParams(LIMIT, args.temperature, seed=i))
         played = [
             Trajectory(
                 {},

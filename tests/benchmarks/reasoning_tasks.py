@@ -13,7 +13,7 @@ from _machine import processor
 from reasoning_gym.factory import DATASETS
 
 from rlops_lab.core import git_state
-from rlops_lab.environments.adapters import ReasoningGym, reasoning_gym_answer, reasoning_gym_rows
+from rlops_lab.environments.reasoning_gym import ReasoningGym, reasoning_gym_answer, reasoning_gym_rows
 
 PARTS = dict(
     datasets=[dict(name='chain_sum', weight=1), dict(name='leg_counting', weight=1)]

@@ -37,7 +37,7 @@ from scipy.stats import bootstrap
 from rlops_lab.core import Trajectory, append_jsonl, git_state, read_jsonl, write_json
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.faults import mixed_agent
-from rlops_lab.environments.support_desk.records import POLICY
+from rlops_lab.environments.support_desk.policy import POLICY
 from rlops_lab.environments.support_desk.scenarios import scenarios
 from rlops_lab.finetune.verdict_data import BagOfWords
 from rlops_lab.finetune.grader_reports import auroc, reliability
@@ -54,7 +54,8 @@ from rlops_lab.models.load import load
 from rlops_lab.recipes.demo_config import DemoConfig
 from rlops_lab.recipes.training_cases import cases, kinds
 from rlops_lab.recipes.staged_run import newest_run
-from rlops_lab.rewards.compose import split_messages, spoken
+from rlops_lab.rewards.grading import split_messages
+from rlops_lab.rewards.compose import policy_turns
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.rollouts.scripted import record_script
 from rlops_lab.samplers.local import HFSampler
@@ -116,7 +117,7 @@ def conversation(t):
     "What the judge reads: the customer's first message, and what followed"
     prompt, rest = split_messages(t)
     return [prompt[-1]] + [
-        dict(role=m['role'], content=spoken([m])[0] if m['role'] == 'assistant' else m['content'])
+        dict(role=m['role'], content=policy_turns([m])[0] if m['role'] == 'assistant' else m['content'])
         for m in rest
     ]
 

@@ -8,7 +8,7 @@ Rate: the solutions of this project's tasks against their tests, one after the o
 in Monty and by a fresh interpreter that runs program and tests in one file (no isolation at all), in turn,
 `--repeats` times, by the clock and by processor time: all tasks, those whose tests are compared, and those whose
 tests run. With `--data`, HumanEval (openai/human-eval) in each sandbox. Attacks: those of
-`tests/test_sandbox.py`."""
+`tests/hostile_programs.py`."""
 
 import argparse
 import gzip
@@ -26,12 +26,13 @@ from pathlib import Path
 from _machine import processor
 
 from rlops_lab.core import git_state
-from rlops_lab.environments.coding import unit_tests
-from rlops_lab.environments.coding.sandbox import Limits, bubblewrap_fault
+from rlops_lab.environments.coding.assertions import comparisons
+from rlops_lab.environments.coding.bubblewrap import bubblewrap_fault
+from rlops_lab.environments.coding.limits import SandboxLimits
 from rlops_lab.environments.coding.task import coding_tasks
 from rlops_lab.environments.coding.unit_tests import run_tests
 
-PATIENT = Limits(seconds=30.0)  # a busy machine is no reason for a wrong program
+PATIENT = SandboxLimits(seconds=30.0)  # a busy machine is no reason for a wrong program
 
 
 def subprocess_check(row):
@@ -144,8 +145,8 @@ def human_eval(path, kind):
 
 def attacks(kind):
     "The hostile programs of the tests: how many passed, the words for the others, the longest check"
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'environments' / 'coding'))
-    from test_sandbox import HOSTILE, LIMITS, TESTS
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from hostile_programs import HOSTILE, LIMITS, TESTS
 
     folder = Path(tempfile.mkdtemp(dir='/var/tmp'))
     canary = folder / 'canary'
@@ -177,7 +178,7 @@ def main():
         0, sorted(os.sched_getaffinity(0))[:1]
     )  # one core for both: checks are counted, not cores
     ours = coding_tasks() + coding_tasks('eval')
-    compared = [r for r in ours if unit_tests._table(tuple(r['tests']), tuple(r['functions']))]
+    compared = [r for r in ours if comparisons(tuple(r['tests']), tuple(r['functions']))]
     sets = {
         'our tasks': ours,
         'our tasks, tests compared': compared,
@@ -187,7 +188,7 @@ def main():
         every_fourth = humaneval_rows(args.data)[::4]
         sets['HumanEval, every fourth'] = every_fourth
         sets['of these, tests compared'] = [
-            r for r in every_fourth if unit_tests._table(tuple(r['tests']), tuple(r['functions']))
+            r for r in every_fourth if comparisons(tuple(r['tests']), tuple(r['functions']))
         ]
     figures = dict(rates={})
     for name, rows in sets.items():

@@ -6,7 +6,7 @@
    once, some minutes.
 2. vLLM serves SmolLM2-135M on 127.0.0.1, without prefix cache, for prompts of 64 to 192 tokens and answers of 32
    to 96.
-3. Closed loops of 1 to 16 users with the same lengths are measured, and `calibrate` fits the efficiencies of the
+3. Closed loops of 1 to 16 users with the same lengths are measured, and `fit_latency` fits the efficiencies of the
    processor to them: that is all the simulator learns. Loops of one length each keep their users in step, so that
    a prompt is never read while others write, and the fit then knows nothing of the passes that mix both, which a
    Poisson load has in plenty.
@@ -32,8 +32,9 @@ from _machine import processor
 from _vllm import RELEASE, serve
 
 from rlops_lab.core import git_state
-from rlops_lab.tokenomics.latency import GPU
-from rlops_lab.tokenomics.latency_fit import calibrate, predict
+from rlops_lab.tokenomics.roofline import GPU
+from rlops_lab.tokenomics.latency_fit import fit_latency
+from rlops_lab.tokenomics.latency_points import predict
 from rlops_lab.tokenomics.measure import ask_endpoint, random_prompts
 from rlops_lab.tokenomics.closed_loop import measure_users
 from rlops_lab.tokenomics.prices import TWO_CORES
@@ -171,7 +172,7 @@ def calibrated(url, args):
     points = seen.points(
         'smollm2-135m', cpu, stack='vLLM CPU', arrivals='spread'
     )  # answers of many lengths keep the users out of step
-    found = calibrate(points, noise=0.05)  # means of many requests: nearer than published points are
+    found = fit_latency(points, noise=0.05)  # means of many requests: nearer than published points are
     wrong = np.abs(predict(points, found) / [p.seconds for p in points] - 1)
     print(
         f'calibrated on {len(points)} points: median error {np.median(wrong):.1%}, largest {wrong.max():.1%}'

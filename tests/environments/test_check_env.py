@@ -1,8 +1,14 @@
 "`check_environment` on environments with one planted fault each, and on those that have none."
 
-import copy, json, random, threading, time
+import copy
+import json
+import random
+import threading
+import time
 from functools import partial
+
 import pytest
+
 from rlops_lab.environments.check_env import check_environment
 from rlops_lab.environments.contract import validate_environment
 from rlops_lab.environments.support_desk.desk import SupportDesk
@@ -431,7 +437,7 @@ def test_nothing_is_found_in_a_clinics_questions():
     from rlops_lab.environments.text_to_sql.clinic import ClinicSQL, questions
 
     found = check_environment(
-        ClinicSQL, questions(12), lambda env: ('answer', dict(query=env.wanted[0])), progress=False
+        ClinicSQL, questions(12), lambda env: ('answer', dict(query=env._gold_arguments[0])), progress=False
     )
     assert not found, found
 
@@ -453,7 +459,8 @@ def test_nothing_is_found_in_coding_tasks():
 
 @pytest.mark.parametrize('kind', ['product', 'invoice'])
 def test_nothing_is_found_in_extraction(kind):
-    from rlops_lab.environments.extraction import Extraction, extraction_rows
+    from rlops_lab.environments.extraction.task import Extraction
+    from rlops_lab.environments.extraction.task import extraction_rows
 
     def truth(env):
         return 'submit', dict(
@@ -466,7 +473,7 @@ def test_nothing_is_found_in_extraction(kind):
 
 
 def test_nothing_is_found_in_summaries():
-    from rlops_lab.environments.extraction import Summary
+    from rlops_lab.environments.extraction.summaries import Summary
 
     found = check_environment(
         Summary,

@@ -1,8 +1,12 @@
-"verifiers has pins of its own, so it is run in an environment of its own: `.bench/verifiers`, or whatever VERIFIERS_PYTHON names."
+"""verifiers has pins of its own, so it runs in an environment of its own: `.bench/verifiers`, or the Python of
+VERIFIERS_PYTHON."""
 
-import os, subprocess, sys
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +26,7 @@ def python_with_verifiers():
         return sys.executable
     pytest.skip(
         "no verifiers: python -m venv .bench/verifiers && "
-        ".bench/verifiers/bin/pip install 'verifiers>=0.4' 'fastcore<2' tqdm numpy"
+        ".bench/verifiers/bin/pip install 'verifiers>=0.4' 'fastcore<2' lazy_loader tqdm numpy"
     )
 
 

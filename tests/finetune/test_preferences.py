@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('trl')
 from datasets import Dataset
+from finetuning import lora, pair_rows, tiny, tokenizer
 from peft import LoraConfig
 
-from finetuning import lora, pair_rows, tiny, tokenizer
 from rlops_lab.finetune.preferences import _kto_collator, kto, preference
 from rlops_lab.rollouts.encoding import encoded, rendered
 

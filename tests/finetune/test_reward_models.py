@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip('torch')
 trl = pytest.importorskip('trl')
 from datasets import Dataset
+from finetuning import tokenizer, verdict_rows
 from peft import LoraConfig
 
-from finetuning import tokenizer, verdict_rows
 from rlops_lab.core import rng
 from rlops_lab.finetune.reward_models import RewardModel
 from rlops_lab.finetune.reward_training import classifier

@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('trl')
+from finetuning import Killed, kill_at, lora, pair_rows, tiny, tokenizer, verdict_rows
 from peft import LoraConfig, get_peft_model
 
-from finetuning import Killed, kill_at, lora, pair_rows, tiny, tokenizer, verdict_rows
 from rlops_lab.finetune.reward_models import RewardModel
 from rlops_lab.finetune.reward_training import classifier, lower_layers, reward_model
 from rlops_lab.models.lora import fingerprint

@@ -7,10 +7,10 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('trl')
 from datasets import Dataset
+from finetuning import Killed, kill_at, labelled_rows, lora, same_weights, tiny, tokenizer
 from peft import get_peft_model
 from torch.nn.functional import cross_entropy
 
-from finetuning import Killed, kill_at, labelled_rows, lora, same_weights, tiny, tokenizer
 from rlops_lab.finetune.sft import _sft_classes, labels_html, sft
 from rlops_lab.finetune.trl_runs import run_trainer
 

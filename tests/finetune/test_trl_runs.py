@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('trl')
 from datasets import Dataset
+from finetuning import labelled_rows, lora, tiny, tokenizer
 from peft import get_peft_model
 
-from finetuning import labelled_rows, lora, tiny, tokenizer
 from rlops_lab.core import rng
 from rlops_lab.finetune.sft import _sft_classes
 from rlops_lab.finetune.trl_runs import RunOptions, batch_order, check_columns, last_checkpoint, merge, run_trainer
@@ -90,8 +90,8 @@ def test_what_is_not_plain_lora_is_merged_as_well(options):
 def test_a_missing_column_is_named_with_its_maker():
     rows = Dataset.from_list([dict(a=1)])
     check_columns(rows, ['a'], 'nobody')
-    with pytest.raises(ValueError, match=r"no column \['b', 'c'\]: make it with rejection.pairs"):
-        check_columns(rows, ['c', 'a', 'b'], 'rejection.pairs')
+    with pytest.raises(ValueError, match=r"no column \['b', 'c'\]: make it with training_rows.pairs"):
+        check_columns(rows, ['c', 'a', 'b'], 'training_rows.pairs')
 
 
 def test_options_of_the_run_and_of_trl_are_told_apart(tmp_path):

@@ -3,75 +3,101 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+
 from rlops_lab.judges.alignment import Examples, Wording, choose, split
 
 word = st.sampled_from(['kettle', 'lamp', 'refund', 'late', 'Lamp', ' lamp '])
-item = st.tuples(
-    st.lists(word, min_size=1, max_size=3).map(' '.join), st.sampled_from(['pass', 'fail']), st.integers(0, 3)
-)
+texts = st.lists(word, min_size=1, max_size=3).map(' '.join)
+items = st.tuples(texts, st.sampled_from(['pass', 'fail']), st.integers(0, 3))
+
+
+def rows_of(items):
+    return [dict(id=i, text=text, label=label, talk=talk) for i, (text, label, talk) in enumerate(items)]
+
+
+def normalized(row):
+    return ' '.join(row['text'].lower().split())
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(item, min_size=2, max_size=25), st.integers(1, 6), st.booleans())
+@given(st.lists(items, min_size=2, max_size=25), st.integers(1, 6), st.booleans())
 def test_never_itself_nor_a_copy_nor_its_group(items, k, balance):
-    rows = [dict(id=i, text=t, label=y, talk=g) for i, (t, y, g) in enumerate(items)]
-    plain = lambda t: ' '.join(t.lower().split())
-    for grouped in (None, 'talk'):
-        examples = Examples(rows, group=grouped)
+    rows = rows_of(items)
+    for group in (None, 'talk'):
+        examples = Examples(rows, group=group)
         for row in rows[:5]:
             shown = examples.nearest(row, k, balance)
-            assert len({r['id'] for r in shown}) == len(shown) <= k
-            assert all(r['id'] != row['id'] and plain(r['text']) != plain(row['text']) for r in shown)
-            if grouped:
-                assert all(r['talk'] != row['talk'] for r in shown)
+            assert len({example['id'] for example in shown}) == len(shown) <= k
+            assert all(example['id'] != row['id'] for example in shown)
+            assert all(normalized(example) != normalized(row) for example in shown)
+            if group:
+                assert all(example['talk'] != row['talk'] for example in shown)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(item, min_size=2, max_size=40), st.integers(0, 99))
+@given(st.lists(items, min_size=2, max_size=40), st.integers(0, 99))
 def test_copies_and_groups_stay_on_one_side(items, seed):
-    rows = [dict(id=i, text=t, label=y, talk=g) for i, (t, y, g) in enumerate(items)]
-    for group, key in ((None, lambda r: ' '.join(r['text'].lower().split())), ('talk', lambda r: r['talk'])):
+    rows = rows_of(items)
+    for group, key in ((None, normalized), ('talk', lambda row: row['talk'])):
         sides = split(rows, group=group, seed=seed)
-        for k in {key(r) for r in rows}:
-            assert len({s for r, s in zip(rows, sides) if key(r) == k}) == 1
+        for unit in {key(row) for row in rows}:
+            assert len({side for row, side in zip(rows, sides) if key(row) == unit}) == 1
 
 
 def test_chosen_by_choosing_rows_alone():
-    "What held-out rows say changes the report and not the choice"
-    y = [True, False] * 40
+    "Held-out rows change the report and not the choice"
+    labels = [True, False] * 40
     choosing = np.arange(80) < 40
-    good, bad = (
-        [v if i < 40 else not v for i, v in enumerate(y)],
-        [not v if i < 40 else v for i, v in enumerate(y)],
-    )
-    found = choose(dict(bad=bad, good=good), y, choosing)
-    assert (
-        found.name,
-        found.promised.agreement.value,
-        found.reported.agreement.value,
-        found.before.agreement.value,
-    ) == ('good', 1, 0, 1)
+    good = [label if i < 40 else not label for i, label in enumerate(labels)]
+    bad = [not label if i < 40 else label for i, label in enumerate(labels)]
+    found = choose(dict(bad=bad, good=good), labels, choosing)
+    assert found.name == 'good'
+    assert found.promised.agreement.value == 1
+    assert found.reported.agreement.value == 0
+    assert found.before.agreement.value == 1
     assert found.p_value < 1e-9 and found.optimism == 1
-    assert (
-        choose(dict(a=y, b=y), y, choosing).name == 'a' and choose(dict(a=y, b=y), y, choosing).p_value == 1
-    )
+
+
+def test_ties_go_to_the_first_candidate():
+    labels = [True, False] * 40
+    found = choose(dict(a=labels, b=labels), labels, np.arange(80) < 40)
+    assert found.name == 'a' and found.p_value == 1
 
 
 def test_a_candidate_that_answers_little_does_not_win():
     "Right on every tenth item and silent on the rest, or silent on all"
-    y = [i % 3 > 0 for i in range(80)]
-    plain = [not v if i % 5 == 0 else v for i, v in enumerate(y)]
-    found = choose(
-        dict(plain=plain, easy=[v if i % 10 == 0 else None for i, v in enumerate(y)], silent=[None] * 80),
-        y,
-        np.arange(80) < 40,
+    labels = [i % 3 > 0 for i in range(80)]
+    candidates = dict(
+        plain=[not label if i % 5 == 0 else label for i, label in enumerate(labels)],
+        easy=[label if i % 10 == 0 else None for i, label in enumerate(labels)],
+        silent=[None] * 80,
     )
+    found = choose(candidates, labels, np.arange(80) < 40)
     assert found.name == 'plain' and found.promised.kappa.value < 1
 
 
+def test_p_is_that_of_a_fair_coin_on_the_rows_where_the_two_differ():
+    "Exact two-sided McNemar: twice the lower tail of the binomial distribution, at most 1"
+    from scipy.stats import binom
+
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        labels = random.random(60) < 0.6
+        verdicts = {
+            name: (labels == (random.random(60) < p)).tolist() for name, p in (('a', 0.6), ('b', 0.8))
+        }
+        held_out = np.arange(60) >= 20
+        found = choose(verdicts, labels.tolist(), ~held_out)
+        a, b = (np.array(verdicts[name]) == labels for name in ('a', found.name))
+        won, lost = int((b & ~a & held_out).sum()), int((a & ~b & held_out).sum())
+        expected = min(1.0, 2 * binom.cdf(min(won, lost), won + lost, 0.5))
+        assert found.p_value == pytest.approx(expected, abs=1e-9)
+
+
 def test_pass_and_true_are_the_same():
-    y = ['pass', 'fail'] * 20
-    assert choose(dict(a=[x == 'pass' for x in y]), y, np.arange(40) < 20).p_value == 1
+    labels = ['pass', 'fail'] * 20
+    passed = [label == 'pass' for label in labels]
+    assert choose(dict(a=passed), labels, np.arange(40) < 20).p_value == 1
 
 
 @pytest.mark.parametrize(
@@ -85,6 +111,6 @@ def test_pass_and_true_are_the_same():
         (lambda: Examples([dict(id=1, text='a', label='pass')], group='talk'), 'rows without talk'),
     ],
 )
-def test_bad_input(call, message):
+def test_bad_input_raises(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -11,7 +11,8 @@ from rlops_lab.judges.endpoints import JudgeReply
 from rlops_lab.judges.grading import run_in_background
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.pairwise import Panel
-from rlops_lab.rewards.compose import Gate, Sequential, WeightedSum, grade
+from rlops_lab.rewards.compose import Gate, Sequential, WeightedSum
+from rlops_lab.rewards.grading import grade
 
 
 def test_in_a_running_loop_and_from_it():

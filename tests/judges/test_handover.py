@@ -1,9 +1,13 @@
 "The hand-over's intervals hold what they promise, under both designs, and odd graders are met with reasons."
 
-import subprocess, sys
+import re
+import subprocess
+import sys
 
-import numpy as np, pytest
-from hypothesis import given, settings, strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.judges.handover import Graded, graded, handover
 from rlops_lab.stats import stratified_gain
@@ -62,7 +66,7 @@ def test_any_verdicts_give_a_recommendation_or_a_reason(rows):
         return
     assert h.recommendation in ('reward model', 'judge', 'label more', 'neither') and h.reason
     assert h.difference.low <= h.difference.value <= h.difference.high and h.break_even == 500
-    assert '<table>' in h._repr_html_()
+    assert '<table' in h._repr_html_()
 
 
 def test_nothing_is_asked_twice_and_failures_are_named():
@@ -115,14 +119,14 @@ def test_figures_of_a_hand_over_by_hand():
     rng = np.random.default_rng(3)
     y, a, b = draw(rng, 300, (0.7, 0.1, 0.15, 0.05))
     h = handover(Graded('judge', a, 2.0, 0.004), Graded('model', b, 0.02, 0.001), y, invest_usd=60.0)
-    right = {who: np.mean([v == l for v, l in zip(x, y)]) for who, x in (('judge', a), ('reward model', b))}
+    right = {who: np.mean([v == label for v, label in zip(x, y)]) for who, x in (('judge', a), ('reward model', b))}
     for who, x in (('judge', a), ('reward model', b)):
         assert h.agreement[who].value == pytest.approx(right[who]) and h.kappa[who].value == pytest.approx(
             cohen_kappa_score(x, y)
         )
     only_b, only_a = (
-        sum(u == l != v for v, u, l in zip(a, b, y)),
-        sum(v == l != u for v, u, l in zip(a, b, y)),
+        sum(u == label != v for v, u, label in zip(a, b, y)),
+        sum(v == label != u for v, u, label in zip(a, b, y)),
     )
     assert (
         h.difference.value
@@ -134,7 +138,7 @@ def test_figures_of_a_hand_over_by_hand():
     assert h.break_even == pytest.approx(60 / 0.003) and h.speedup == pytest.approx(100)
     page = h._repr_html_()
     assert (
-        '<td>4</td><td>1</td>' in page and 'after 20,000 items' in page and '100 times faster' in page
+        re.search('>4</td><td [^>]*>1</td>', page) and 'after 20,000 items' in page and '100 times faster' in page
     )  # dollars for 1,000
 
 

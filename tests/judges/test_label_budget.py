@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from rlops_lab.judges.corrected_rate import corrected_rate
 from rlops_lab.judges.label_budget import allocate, expected_width, labels_needed, next_labels
 
@@ -11,31 +13,27 @@ cells = st.lists(st.tuples(st.floats(0, 1), st.integers(1, 500)), min_size=1, ma
 
 @settings(deadline=None)
 @given(cells, st.floats(0.01, 1), st.sampled_from(['random', 'verdict']))
-def test_allocation_adds_up_and_fits(strata, share, drawn):
+def test_allocation_adds_up_and_fits(strata, share, design):
     rates, pool = (np.array(x, float) for x in zip(*strata))
-    given_ = allocate(share * pool.sum(), rates, pool, drawn)
-    assert (
-        given_.sum() == pytest.approx(share * pool.sum())
-        and (given_ <= pool + 1e-6).all()
-        and (given_ >= 0).all()
-    )
+    labels = allocate(share * pool.sum(), rates, pool, design)
+    assert labels.sum() == pytest.approx(share * pool.sum())
+    assert (labels <= pool + 1e-6).all() and (labels >= 0).all()
 
 
-def pilot_of(n=60, seed=0, p=0.3):
-    r = np.random.default_rng(seed)
-    y = r.random(1000) < p
-    v = np.where(y, r.random(1000) < 0.95, r.random(1000) < 0.3)
-    return corrected_rate(v.tolist(), [bool(x) if i < n else None for i, x in enumerate(y)], 'random')
+def pilot_of(n=60, seed=0, rate=0.3):
+    random = np.random.default_rng(seed)
+    passes = random.random(1000) < rate
+    verdicts = np.where(passes, random.random(1000) < 0.95, random.random(1000) < 0.3)
+    labels = [bool(passed) if row < n else None for row, passed in enumerate(passes)]
+    return corrected_rate(verdicts.tolist(), labels, 'random')
 
 
 def test_more_labels_are_narrower_and_the_best_shares_are_best():
     pilot = pilot_of()
     widths = [expected_width(n, pilot) for n in (50, 100, 200, 400, 1000)]
     assert widths == sorted(widths, reverse=True)
-    assert all(
-        expected_width(n, pilot, 'verdict') <= expected_width(n, pilot, 'random') + 1e-3
-        for n in (50, 100, 200)
-    )
+    for n in (50, 100, 200):
+        assert expected_width(n, pilot, 'verdict') <= expected_width(n, pilot, 'random') + 1e-3
     for width in (0.08, 0.12, 0.2):
         plan = labels_needed(width, pilot)
         assert expected_width(plan.labels, pilot) <= width < expected_width(plan.labels - 1, pilot)
@@ -51,18 +49,19 @@ def test_a_wanted_width_that_rows_cannot_give():
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**20), st.integers(1, 60))
 def test_named_rows_are_unlabelled_and_distinct(seed, k):
-    r = np.random.default_rng(seed)
-    v = r.choice(['pass', 'fail', None], 80).tolist()
-    y = [None if i >= 20 else 'pass' for i in range(80)]
-    rows = next_labels(v, y, k, seed=seed)
-    assert len(set(rows)) == len(rows) == k and all(y[i] is None for i in rows)
-    assert rows == next_labels(v, y, 60, seed=seed)[:k]
+    random = np.random.default_rng(seed)
+    verdicts = random.choice(['pass', 'fail', None], 80).tolist()
+    labels = ['pass'] * 20 + [None] * 60
+    rows = next_labels(verdicts, labels, k, seed=seed)
+    assert len(set(rows)) == len(rows) == k and all(labels[row] is None for row in rows)
+    assert rows == next_labels(verdicts, labels, 60, seed=seed)[:k]
 
 
 def test_rows_within_a_verdict_are_at_random():
     "Over many seeds every row of a verdict is named equally often"
-    v, y = ['pass'] * 40 + ['fail'] * 40, [None] * 80
-    counts = np.bincount(np.concatenate([next_labels(v, y, 20, seed=s) for s in range(600)]), minlength=80)
+    verdicts, labels = ['pass'] * 40 + ['fail'] * 40, [None] * 80
+    named = [next_labels(verdicts, labels, 20, seed=seed) for seed in range(600)]
+    counts = np.bincount(np.concatenate(named), minlength=80)
     for half in (counts[:40], counts[40:]):
         assert ((half - half.mean()) ** 2 / half.mean()).sum() < 70  # chi-square, 39 degrees: 99.8%
 
@@ -73,7 +72,7 @@ def test_bad_input():
     for call, message in [
         (lambda: labels_needed(0, pilot_of()), 'between 0 and 1'),
         (lambda: labels_needed(0.1, balanced), 'balanced labels'),
-        (lambda: labels_needed(0.1, pilot_of(), 'label'), "drawn='label'"),
+        (lambda: labels_needed(0.1, pilot_of(), 'label'), "design='label'"),
         (lambda: allocate(0, [0.5], [10]), 'ask for at least one'),
         (lambda: next_labels(['pass'], [None], 2), 'between 1 and the 1 rows'),
     ]:
@@ -83,20 +82,20 @@ def test_bad_input():
 
 def test_a_gap_is_a_gap_however_it_is_written():
     "pandas writes nan for what is missing: one stratum of unscored rows, and rows without a label"
-    v = ['pass', 'fail', None] * 20
-    named = next_labels(v, [None] * 60, 12)
-    assert named == next_labels([float('nan') if x is None else x for x in v], [float('nan') for _ in v], 12)
-    assert {v[i] for i in named} == {'pass', 'fail', None}
+    verdicts = ['pass', 'fail', None] * 20
+    named = next_labels(verdicts, [None] * 60, 12)
+    with_nan = [float('nan') if verdict is None else verdict for verdict in verdicts]
+    assert named == next_labels(with_nan, [float('nan') for _ in verdicts], 12)
+    assert {verdicts[row] for row in named} == {'pass', 'fail', None}
 
 
 def test_labels_alone_are_planned_for_the_same_question():
-    "For these rows alone never more than there are; and no pass among the pilot's labels does not make passes impossible"
+    """For these rows alone never more than there are.
+    And no pass among the pilot's labels does not make passes impossible."""
     assert labels_needed(0.03, pilot_of(), target='pool').without_judge <= 1000
     for target in ('pool', 'population'):
         plan = labels_needed(0.12, pilot_of(), target=target)
         assert plan.labels < plan.without_judge
     none = corrected_rate(['pass', 'fail'] * 300, [False] * 40 + [None] * 560, 'random')
-    assert (
-        none.rate.value == 0
-        and labels_needed(0.1, none).without_judge >= 0.9 * labels_needed(0.1, none).labels
-    )
+    plan = labels_needed(0.1, none)
+    assert none.rate.value == 0 and plan.without_judge >= 0.9 * plan.labels

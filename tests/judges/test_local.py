@@ -1,18 +1,20 @@
-"A model in this process as a judge: batches, threads, time-outs, versions and forms; and the same judge before a vLLM server"
+"A model in this process as a judge: batches, threads, time-outs and versions; and the same judge before a vLLM server"
 
-import asyncio, json, math, sys, threading, time
+import asyncio
+import math
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
 
-from rlops_lab.judges.pairwise import Panel, compare_pairs, pairwise
 from rlops_lab.judges.endpoints import Endpoint
-from rlops_lab.judges.judge import Judge
-from rlops_lab.judges.grading import _background_loop
+from rlops_lab.judges.forms import Refused
 from rlops_lab.judges.grading import run_in_background
-from rlops_lab.judges.local import Form, LocalEndpoint, Refused, form_parts, text_tokens, unread, weights_hash
+from rlops_lab.judges.judge import Judge
+from rlops_lab.judges.local import LocalEndpoint, unread, weights_hash
+from rlops_lab.judges.pairwise import Panel, compare_pairs, pairwise
 from rlops_lab.judges.prompts import messages_for
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models.load import load
@@ -39,50 +41,54 @@ def ask(tiny):
 
 def test_calls_of_every_kind_share_a_loop_and_each_gets_its_own_answer(ask):
     "Many at once, of different lengths and settings, give what each gives alone"
-    calls = [
-        dict(messages=messages_for(RUBRIC, RUBRIC.criteria[0], x), max_tokens=n, temperature=t, seed=s)
-        for x in items(5)
-        for n, t, s in ((3, 0.0, 0), (6, 1.0, 1), (6, 1.0, 2))
+    how = [
+        dict(max_tokens=3),
+        dict(max_tokens=6, temperature=1.0, seed=1),
+        dict(max_tokens=6, temperature=1.0, seed=2),
     ]
+    chats = [messages_for(RUBRIC, RUBRIC.criteria[0], item) for item in items(5)]
+    calls = [dict(messages=chat, **settings) for chat in chats for settings in how]
 
     async def together():
-        return await asyncio.gather(*(ask(**c) for c in calls))
+        return await asyncio.gather(*(ask(**call) for call in calls))
 
     many, ran = run_in_background(together()), list(ask.batches)
     assert sum(ran) == 15 and len(ran) == 2  # two settings, two batches
-    alone = [run_in_background(ask(**c)) for c in calls]
-    assert [r.text for r in many] == [r.text for r in alone]
-    assert all(
-        r.usage.prompt_tokens > r.usage.cached_tokens >= 0 and r.usage.calls == 1 and r.usage.seconds > 0
-        for r in many
-    )
-    assert {r.usage.completion_tokens for r in many} <= {1, 2, 3, 4, 5, 6} and not ask.sampler.ids
+    alone = [run_in_background(ask(**call)) for call in calls]
+    assert [reply.text for reply in many] == [reply.text for reply in alone]
+    for usage in (reply.usage for reply in many):
+        assert usage.prompt_tokens > usage.cached_tokens >= 0
+        assert usage.calls == 1 and usage.seconds > 0
+        assert 1 <= usage.completion_tokens <= 6
+    assert not ask.sampler.ids
 
 
 def test_a_large_judge_runs_in_batches_of_the_size_that_was_given(tiny):
     ask = LocalEndpoint(*tiny, batch=8, prefixes=1)  # and common beginnings are dropped between them
     verdicts = Judge(ask, RUBRIC, mode='logprobs', structured=True, concurrency=8).grade(items(20))
-    assert all(v.score is not None for v in verdicts) and sum(ask.batches) == 20 and max(ask.batches) == 8
+    assert all(verdict.score is not None for verdict in verdicts)
+    assert sum(ask.batches) == 20 and max(ask.batches) == 8
     whole = Judge(LocalEndpoint(*tiny), RUBRIC, mode='logprobs', structured=True).grade(items(20))
-    assert [v.score for v in verdicts] == pytest.approx([v.score for v in whole], abs=1e-5)
+    scores, expected = ([verdict.score for verdict in found] for found in (verdicts, whole))
+    assert scores == pytest.approx(expected, abs=1e-5)
 
 
 def test_equal_calls_of_two_judges_are_one_row(ask):
     judges = [Judge(ask, RUBRIC, mode='logprobs', structured=True) for _ in range(2)]
 
     async def both():
-        return await asyncio.gather(*(j._grade_all(items(3)) for j in judges))
+        return await asyncio.gather(*(judge._grade_all(items(3)) for judge in judges))
 
     first, second = run_in_background(both())
-    assert [v.score for v in first] == [v.score for v in second] and ask.batches == [3]
+    assert [verdict.score for verdict in first] == [verdict.score for verdict in second]
+    assert ask.batches == [3]
 
 
 def test_two_endpoints_take_turns_at_one_model(tiny):
     "A panel of two templates on the same weights: their threads must not meet inside the model"
-    panel = Panel(
-        [Judge(LocalEndpoint(*tiny, name=n), RUBRIC, mode='logprobs', structured=True) for n in ('a', 'b')]
-    )
-    assert all(v.score is not None for v in panel.grade(items(6)))
+    endpoints = [LocalEndpoint(*tiny, name=name) for name in ('a', 'b')]
+    panel = Panel([Judge(ask, RUBRIC, mode='logprobs', structured=True) for ask in endpoints])
+    assert all(verdict.score is not None for verdict in panel.grade(items(6)))
     assert tiny[0].config._attn_implementation != 'rlops_rows'
 
 
@@ -118,23 +124,20 @@ def test_an_error_of_the_model_is_a_reason_and_not_a_hang(ask):
 
     ask.sampler.pick = broken
     with pytest.warns(UserWarning, match='RuntimeError: out of memory'):
-        assert [v.score for v in Judge(ask, RUBRIC, pause=0.0).grade(items(2))] == [None] * 2
+        verdicts = Judge(ask, RUBRIC, pause=0.0).grade(items(2))
+    assert [verdict.score for verdict in verdicts] == [None] * 2
     ask.sync()
     assert run_in_background(ask(HELLO, max_tokens=2)) and not ask.sampler.ids
 
 
-def test_what_cannot_be_asked_is_refused_once(ask):
+def test_what_the_model_cannot_take_is_refused_before_a_batch_runs(ask):
+    fields = dict(reason=dict(type='string'))
     with pytest.raises(Refused, match='more than the context of 8192'):
         run_in_background(ask([dict(role='user', content='word ' * 9000)]))
     with pytest.raises(Refused, match='raise max_tokens'):
-        run_in_background(
-            ask(HELLO, schema=dict(type='object', properties=dict(reason=dict(type='string'))), max_tokens=3)
-        )
-    for schema in (
-        dict(type='array'),
-        dict(type='object'),
-        dict(type='object', properties=dict(a=dict(type='number'))),
-    ):
+        run_in_background(ask(HELLO, schema=dict(type='object', properties=fields), max_tokens=3))
+    numbers = dict(type='object', properties=dict(a=dict(type='number')))
+    for schema in (dict(type='array'), dict(type='object'), numbers):
         with pytest.raises(Refused, match='keeps to an object whose properties are strings'):
             run_in_background(ask(HELLO, schema=schema))
     assert not ask.batches and not ask.waiting
@@ -155,64 +158,41 @@ def test_the_version_follows_weights_and_adapters():
     model, tokenizer = load('tiny')
     base = weights_hash(model)
     assert base == weights_hash(load('tiny')[0])
-    tuned = get_peft_model(
-        model, LoraConfig(r=4, target_modules='all-linear', init_lora_weights=False)
-    ).eval()
+    lora = LoraConfig(r=4, target_modules='all-linear', init_lora_weights=False)
+    tuned = get_peft_model(model, lora).eval()
     on = weights_hash(tuned)
     with tuned.disable_adapter():
         off = weights_hash(tuned)
     assert len({base, on, off}) == 3
     ask = LocalEndpoint(tuned, tokenizer)
-    before = run_in_background(ask(HELLO, top=5, max_tokens=1)).top
+
+    def likeliest():
+        return run_in_background(ask(HELLO, top=5, max_tokens=1)).top
+
+    before = likeliest()
     with torch.no_grad():
-        next(p for n, p in tuned.named_parameters() if 'lora_B' in n).add_(0.5)
-    assert (
-        run_in_background(ask(HELLO, top=5, max_tokens=1)).top == before and ask.revision == on
-    )  # the sampler holds merged weights until it is told
+        next(weight for name, weight in tuned.named_parameters() if 'lora_B' in name).add_(0.5)
+    assert likeliest() == before and ask.revision == on  # the sampler holds merged weights until `sync`
     ask.sync()
-    assert ask.revision != on and run_in_background(ask(HELLO, top=5, max_tokens=1)).top != before
+    assert likeliest() != before and ask.revision != on
 
 
-# ---- forms
-
-WORDS = st.text(st.characters(codec='utf-8', exclude_categories=('Cc', 'Cs')), min_size=1, max_size=8)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(WORDS, min_size=1, max_size=5, unique=True),
-    st.integers(40, 120),
-    st.randoms(use_true_random=False),
-)
-def test_whatever_is_drawn_fits_the_form(menu, max_tokens, dice):
-    tokenizer = TOKENIZER
-    schema = dict(
-        type='object', properties=dict(reason=dict(type='string'), choice=dict(type='string', enum=menu))
-    )
-    parts = form_parts(schema, tokenizer)
-    if sum(max(map(len, p)) if p else 2 for p in parts) > max_tokens:
-        return
-    form, ids = Form(parts, max_tokens, tokenizer, TEXTS), []
-    while not ids or ids[-1] != tokenizer.eos_token_id:
-        ids.append(dice.choice(form.allowed(ids)))
-    assert len(ids) <= max_tokens
-    found = json.loads(tokenizer.decode(ids[:-1], clean_up_tokenization_spaces=False))
-    assert list(found) == ['reason', 'choice'] and found['choice'] in menu
-
-
-TOKENIZER = load('tiny')[1]
-TEXTS = text_tokens(TOKENIZER)
+# ---- answers that can be read
 
 
 def test_structured_verdicts_always_parse_and_free_ones_are_counted(ask):
     judge = Judge(ask, RUBRIC, structured=True, max_tokens=40, temperature=1.0, samples=3)
     verdicts = judge.grade(items(4))
-    assert all(v.parts['helps'].choice in ('no', 'yes') for v in verdicts) and judge.usage.calls == 12
+    assert {verdict.parts['helps'].choice for verdict in verdicts} <= {'no', 'yes'}
+    assert judge.usage.calls == 12
     with pytest.warns(UserWarning, match='unscored'):
         free = Judge(ask, RUBRIC, max_tokens=20, attempts=1).grade(items(4))
     assert unread(free) == (4, 4) and unread(verdicts) == (0, 4)
     pairs = [dict(prompt='?', a='It is here.', b='No idea.')]
-    assert unread(compare_pairs(Judge(ask, pairwise(RUBRIC), mode='logprobs', structured=True), pairs)) == (0, 2)
+    assert unread(compare_pairs(Judge(ask, pairwise(RUBRIC), mode='logprobs', structured=True), pairs)) == (
+        0,
+        2,
+    )
 
 
 # ---- before a vLLM server
@@ -229,26 +209,25 @@ def test_the_same_judge_before_a_vllm_server(tmp_path):
         pytest.skip('no vLLM: tests/benchmarks/_vllm.py installs one')
     pytest.importorskip('openai')
     model, tokenizer = load('smollm2')
-    xs = [
-        dict(prompt='Where is my parcel?', completion=c)
-        for c in ('It left yesterday and arrives on Thursday.', 'No idea, ask somebody else.', 'Please wait.')
-    ]
-    here = Judge(LocalEndpoint(model, tokenizer), RUBRIC, mode='logprobs', structured=True).grade(xs)
+    completions = 'It left yesterday and arrives on Thursday.', 'No idea, ask somebody else.', 'Please wait.'
+    parcels = [dict(prompt='Where is my parcel?', completion=completion) for completion in completions]
+    letters_of = dict(mode='logprobs', structured=True)
+    here = Judge(LocalEndpoint(model, tokenizer), RUBRIC, **letters_of).grade(parcels)
+    log = tmp_path / 'log.jsonl'
     with serve(model, tokenizer) as server:
         ask = Endpoint(server.url, 'policy')
-        letters = Judge(ask, RUBRIC, mode='logprobs', structured=True, log=tmp_path / 'log.jsonl').grade(xs)
-        free = Judge(ask, RUBRIC, mode='logprobs', attempts=1).grade(xs)
-        reasons = Judge(ask, RUBRIC, structured=True, max_tokens=200, timeout=300.0).grade(xs)
-    assert [v.score for v in letters] == pytest.approx(
-        [v.score for v in here], abs=0.1
-    )  # bfloat16 in two programs
-    assert unread(letters) == unread(reasons) == (0, 3) and all(
-        v.parts['helps'].choice in ('no', 'yes') for v in reasons
-    )
-    assert unread(free)[1] == 3 and all(
-        v.usage.prompt_tokens > 100 and v.usage.completion_tokens == 1 for v in free
-    )  # read or not, one token each
-    again = Judge(ask, RUBRIC, mode='logprobs', structured=True, log=tmp_path / 'log.jsonl').grade(
-        xs
-    )  # the server is gone
-    assert [v.score for v in again] == [v.score for v in letters] and all(v.cached for v in again)
+        letters = Judge(ask, RUBRIC, log=log, **letters_of).grade(parcels)
+        free = Judge(ask, RUBRIC, mode='logprobs', attempts=1).grade(parcels)
+        reasons = Judge(ask, RUBRIC, structured=True, max_tokens=200, timeout=300.0).grade(parcels)
+
+    def scores(verdicts):
+        return [verdict.score for verdict in verdicts]
+
+    assert scores(letters) == pytest.approx(scores(here), abs=0.1)  # bfloat16 in two programs
+    assert unread(letters) == unread(reasons) == (0, 3)
+    assert all(verdict.parts['helps'].choice in ('no', 'yes') for verdict in reasons)
+    assert unread(free)[1] == 3
+    for usage in (verdict.usage for verdict in free):  # readable or not, one token each
+        assert usage.prompt_tokens > 100 and usage.completion_tokens == 1
+    again = Judge(ask, RUBRIC, log=log, **letters_of).grade(parcels)  # the server is gone
+    assert scores(again) == scores(letters) and all(verdict.cached for verdict in again)

@@ -124,7 +124,7 @@ def test_a_message_cannot_pretend_to_be_another():
             dict(role='tool', name='refund', content='error'),
         ]
     )
-    assert [json.loads(l)['role'] for l in said.split('\n')] == ['assistant', 'tool']
+    assert [json.loads(line)['role'] for line in said.split('\n')] == ['assistant', 'tool']
     assert fenced(dict(a='x')) == fenced(dict(a='x')) and fenced(dict(a='x'))[1] != fenced(dict(a='y'))[1]
 
 

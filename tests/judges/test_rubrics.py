@@ -1,8 +1,11 @@
 "Rubric files wrong in every way a person might write them: refused with line, field and cure, before anything is paid"
 
 from dataclasses import replace
+
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from rlops_lab.judges.rubrics import Criterion, Rubric, line_of, load_rubric, parse_rubric, rubric_names
 
 GOOD = '''name = "r"
@@ -110,7 +113,7 @@ def test_all_faults_come_at_once():
         parse_rubric(
             GOOD.replace('weight = 2', 'weight = -2').replace('"Is it short?"', '""').replace('0.5', '7')
         )
-    assert [l.split(':')[0] for l in str(e.value).split('\n')] == [
+    assert [line.split(':')[0] for line in str(e.value).split('\n')] == [
         'rubric, line 5',
         'rubric, line 12',
         'rubric, line 22',

@@ -1,18 +1,22 @@
 "Does the warning keep its level, and does it find what it should?"
 
 import warnings
+
 import numpy as np
 import pytest
 from scipy import stats
+
 from rlops_lab.judges.shift import _answers_p, _rank_p, _shares_p, transfer
 
-WORDS = 'order parcel money back late door box label shop street week day send wait call note open card paid sum'.split()
+WORDS = """order parcel money back late door box label shop street
+week day send wait call note open card paid sum""".split()
 
 
-def texts(r, n, tilt=0.0):
+def texts(random, n, tilt=0.0):
     "Sentences of eight words; `tilt` makes some of the words more frequent"
-    p = np.exp(tilt * np.linspace(-1, 1, len(WORDS)))
-    return [' '.join(r.choice(WORDS, 8, p=p / p.sum())) for _ in range(n)]
+    weights = np.exp(tilt * np.linspace(-1, 1, len(WORDS)))
+    shares = weights / weights.sum()
+    return [' '.join(random.choice(WORDS, 8, p=shares)) for _ in range(n)]
 
 
 def quietly(*args, **keys):
@@ -22,14 +26,21 @@ def quietly(*args, **keys):
 
 
 def test_rank_and_chi_square_agree_with_scipy():
-    r = np.random.default_rng(0)
-    new, old = r.integers(0, 9, 40) + 1.0, r.integers(0, 9, 60) + 0.0
-    assert _rank_p(new, old)[0] == pytest.approx(
-        stats.mannwhitneyu(new, old, alternative='greater', method='asymptotic').pvalue
-    )
-    a, b = r.choice(['x', 'y', None], (2, 80))
-    table = [[np.sum(s == k) for k in ('x', 'y', None)] for s in (a, b)]
-    assert _shares_p(a, b) == pytest.approx(stats.chi2_contingency(table, correction=False).pvalue)
+    random = np.random.default_rng(0)
+    new, old = random.integers(0, 9, 40) + 1.0, random.integers(0, 9, 60) + 0.0
+    expected = stats.mannwhitneyu(new, old, alternative='greater', method='asymptotic').pvalue
+    assert _rank_p(new, old)[0] == pytest.approx(expected)
+    before, now = random.choice(['x', 'y', None], (2, 80))
+    table = [[np.sum(values == kind) for kind in ('x', 'y', None)] for values in (before, now)]
+    expected = stats.chi2_contingency(table, correction=False).pvalue
+    assert _shares_p(before, now) == pytest.approx(expected)
+
+
+def test_the_auc_is_the_share_of_pairs_in_the_right_order():
+    random = np.random.default_rng(5)
+    new, old = random.integers(0, 9, 30), random.integers(0, 9, 50)
+    ahead = np.subtract.outer(new, old)
+    assert _rank_p(new, old)[1] == pytest.approx(((ahead > 0) + (ahead == 0) / 2).mean())
 
 
 def test_answers_keep_their_level_even_with_copies():
@@ -52,7 +63,7 @@ def test_what_is_missing_is_not_tested():
     rows = [dict(verdict=bool(i % 2), label=bool(i % 3)) for i in range(60)]
     assert set(quietly(rows, [dict(verdict=True), dict(verdict=False)]).p_values) == {'verdict'}
     assert set(quietly(rows, rows).p_values) == {'verdict', 'labels'}
-    assert set(quietly(rows, rows, drawn='verdict').p_values) == {'labels'}
+    assert set(quietly(rows, rows, design='verdict').p_values) == {'labels'}
     assert quietly(rows, [dict(r, text='a') for r in rows]).p_values.keys() == {'verdict', 'labels'}
 
 
@@ -73,16 +84,15 @@ def test_a_new_version_is_named(column):
 
 
 def test_labels_find_a_judge_that_became_mild():
-    r = np.random.default_rng(3)
+    random = np.random.default_rng(3)
 
     def rows(fpr):
-        y = r.random(300) < 0.5
-        return [
-            dict(verdict=bool(v), label=bool(t)) for v, t in zip(np.where(y, True, r.random(300) < fpr), y)
-        ]
+        passes = random.random(300) < 0.5
+        judged = passes | (random.random(300) < fpr)
+        return [dict(verdict=bool(verdict), label=bool(label)) for verdict, label in zip(judged, passes)]
 
-    assert not quietly(rows(0.2), rows(0.2), drawn='verdict').warns
-    assert quietly(rows(0.1), rows(0.5), drawn='verdict').warns
+    assert not quietly(rows(0.2), rows(0.2), design='verdict').warns
+    assert quietly(rows(0.1), rows(0.5), design='verdict').warns
 
 
 def test_a_gap_is_a_gap_however_it_is_written():
@@ -100,19 +110,19 @@ def test_a_gap_is_a_gap_however_it_is_written():
             for i in range(120)
         ]
 
-    none, nan = (
-        quietly(rows(gap), rows(gap), slices=('topic',)) for gap in (lambda: None, lambda: float('nan'))
-    )
+    gaps = (lambda: None), (lambda: float('nan'))
+    none, nan = (quietly(rows(gap), rows(gap), slices=('topic',)) for gap in gaps)
     assert none.p_values == nan.p_values and none.reasons == nan.reasons
 
 
 def test_rare_verdicts_raise_no_false_alarm():
     "One row in 500 without a verdict, 60 old rows and 600 new ones"
-    r, fired = np.random.default_rng(4), 0
+    random, fired = np.random.default_rng(4), 0
+
+    def rows(n):
+        missing, passed = random.random(n) < 0.002, random.random(n) < 0.6
+        return [dict(verdict=None if gap else bool(verdict)) for gap, verdict in zip(missing, passed)]
+
     for _ in range(400):
-        v = [
-            [None if x < 0.002 else bool(y) for x, y in zip(r.random(n), r.random(n) < 0.6)]
-            for n in (60, 600)
-        ]
-        fired += quietly(*([dict(verdict=x) for x in values] for values in v)).warns
+        fired += quietly(rows(60), rows(600)).warns
     assert fired <= 9  # of 400: 98% if the level is 1%

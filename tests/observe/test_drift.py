@@ -1,11 +1,14 @@
 "An alarm that keeps its promise, whatever the order and dependence of verdicts."
 
 from dataclasses import asdict
+
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
-from rlops_lab.observe.drift import DriftAlarm, first_alarms, watch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from rlops_lab.judges.verdicts import Verdict
+from rlops_lab.observe.drift import DriftAlarm, first_alarms, watch
 
 
 @settings(deadline=None)

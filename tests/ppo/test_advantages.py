@@ -1,7 +1,9 @@
-"Credit for tokens and turns: what must not matter, whatever the layout, and what must."
+"Advantages of tokens and turns: what must not matter, whatever the layout, and what must."
 
-import pytest, torch
-from hypothesis import given, settings, strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.ppo.advantages import (
     adaptive_lam,
@@ -154,7 +156,7 @@ def test_turns_of_one_token_are_tokens(seed, gamma, lam):
 @examples
 @given(seeds, unit, unit, st.integers(2, 6))
 def test_words_do_not_matter_to_turns(seed, gamma, lam, times):
-    "A turn said in more words, paid the same, expected the same when it begins: the same credit"
+    "A turn said in more words, paid the same, expected the same when it begins: the same advantages"
     ids, r, v, cut = layout(seed)
     longer = ids.repeat_interleave(times, 1)
     paid = torch.zeros(longer.shape)
@@ -184,7 +186,7 @@ def test_where_in_a_turn_it_was_paid_does_not_matter():
         close(x, y)
 
 
-def test_an_episode_without_a_sampled_token_has_no_credit():
+def test_an_episode_without_a_sampled_token_has_no_advantage():
     ids = torch.tensor([[-1, -1, -1], [-1, 0, 0]])
     for f, where in ((gae, ids >= 0), (turn_gae, ids)):
         advantages, targets = f(torch.ones(2, 3), torch.zeros(2, 3), where)
@@ -193,7 +195,7 @@ def test_an_episode_without_a_sampled_token_has_no_credit():
         assert not x.any()
 
 
-def test_a_cut_reaches_every_turn_and_a_perfect_critic_hears_nothing():
+def test_a_cut_reaches_every_turn_and_a_perfect_critic_leaves_no_advantage():
     ids = torch.tensor([[0, 0, -1, 1, 1, 1]])
     r, v = token_rewards(torch.tensor([[1.0, 1.0]]), ids), torch.where(ids == 0, 4.0, 3.0)
     for x in turn_gae(r, v, ids, bootstrap=torch.tensor([2.0]))[:1]:

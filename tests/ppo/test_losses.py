@@ -1,9 +1,11 @@
-"The losses against slow, plain re-implementations, exact enumeration, and inputs that must not count."
+"The losses against slow, plain re-implementations, exact enumeration, and inputs that must not count"
 
 import math
 
-import pytest, torch
-from hypothesis import given, settings, strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.ppo.losses import (
     AdaptiveKL,
@@ -90,7 +92,7 @@ def test_the_log_adds_up_over_any_split(seed, parts, clip_range, dual):
     data = batch(seed, n)
     loss, stats = policy_loss(*data, n, clip_range, dual)
     split = [policy_loss(*(x[at] for x in data), n, clip_range, dual) for at in torch.arange(n).split(parts)]
-    close(sum(l for l, _ in split), loss)
+    close(sum(loss_part for loss_part, _ in split), loss)
     for k, v in stats.items():
         close((max if k in ('ratio_max', 'ratio_error') else sum)(s[k] for _, s in split), v)
 
@@ -142,7 +144,7 @@ def test_value_loss_adds_up_and_counts_what_it_stopped(seed, parts, clip_range):
         value_loss(values[at], old[at], returns[at], n, clip_range, stats=True)
         for at in torch.arange(n).split(parts)
     ]
-    close(sum(l for l, _ in split), loss)
+    close(sum(loss_part for loss_part, _ in split), loss)
     for k, v in stats.items():
         close(sum(s[k] for _, s in split), v)
     assert stats['clip'] == (torch.autograd.grad(loss, values)[0] == 0).sum() and stats['n'] == n
@@ -242,7 +244,7 @@ def test_blocks_of_positions_change_no_number(n, dtype):
         )
 
 
-def test_a_head_that_is_trained_says_the_same_to_the_bit_with_several_threads():
+def test_a_trained_head_computes_the_same_bits_with_several_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(2)  # a sum of 32,768 and more numbers for one row alone is shared out among threads
     try:

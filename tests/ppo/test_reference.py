@@ -1,10 +1,12 @@
-"A whole update against a slow re-implementation: sums in plain Python, one episode at a time through transformers, autograd without a shortcut"
+"A whole update against a slow one: sums in plain Python, an episode at a time through transformers, plain autograd"
 
 import math
 
-import pytest, torch
+import pytest
+import torch
+from policies import episodes, lora, shaken, trainer
+
 from rlops_lab.core import rng
-from test_trainer import episodes, lora, shaken, trainer
 
 
 def credited(played, scored, a):
@@ -198,4 +200,4 @@ def test_an_update_is_what_its_formulas_say(change):
     for j, i in enumerate(rows):
         n = len(credits[i]['keep'])
         for ours, name in (('advantages', 'advantage'), ('returns', 'target')):
-            torch.testing.assert_close(t.scored[ours][j, :n], credits[i][name], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(getattr(t.scored, ours)[j, :n], credits[i][name], atol=1e-4, rtol=1e-4)

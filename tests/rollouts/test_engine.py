@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import torch
+from scripted_rollouts import END, TOKENIZER, Scripted, Talk, Till, run
 
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
@@ -14,7 +15,6 @@ from rlops_lab.rollouts.encoding import encoded
 from rlops_lab.rollouts.engine import RolloutEngine, rollout
 from rlops_lab.samplers.local import HFSampler
 from rlops_lab.samplers.sampling import Completion, SamplingParams
-from scripted_rollouts import END, TOKENIZER, Scripted, Talk, Till, run
 
 # ------------------------------------------------------------------ batches
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from scripted_rollouts import END, TOKENIZER, Scripted, Talk, Till, actions, run
 
 from rlops_lab.core import Trajectory
 from rlops_lab.environments.support_desk.desk import SupportDesk
@@ -10,7 +11,6 @@ from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
 from rlops_lab.rollouts.encoding import decoded, encoded, template_drift
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.rollouts.episodes import Action, read_action
-from scripted_rollouts import END, TOKENIZER, Scripted, Talk, Till, actions, run
 
 # ------------------------------------------------------------------ what is recorded
 

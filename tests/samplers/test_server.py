@@ -1,6 +1,8 @@
-"The server's sampler against a server in this process: the same tokens as our own sampler, what a server may get wrong, and training through it"
+"""The server's sampler against a server in this process: the same tokens as our own sampler, what a server may get
+wrong, and training through it"""
 
-import json, threading
+import json
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -17,15 +19,15 @@ from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.samplers.local import HFSampler
 from rlops_lab.samplers.sampling import SamplingParams
-from rlops_lab.samplers.server import ServerSampler, VLLMServer
+from rlops_lab.samplers.server import ServerSampler
 
 
 class FakeVLLM:
-    "The endpoints that the sampler uses, answered by `HFSampler`; `faults` change what it says"
+    "The endpoints that the sampler uses, answered by `HFSampler`; `faults` change the answers"
 
     def __init__(self, model, tokenizer):
         self.sampler, self.tokenizer, self.lock = HFSampler(model, tokenizer), tokenizer, threading.Lock()
-        self.faults, self.asked, self.loaded, self.context = set(), [], [], 512
+        self.faults, self.requests, self.loaded, self.context = set(), [], [], 512
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,23 +43,7 @@ class FakeVLLM:
                 self.wfile.write(data)
 
             def do_GET(self):
-                self.send(
-                    200,
-                    dict(
-                        object='list',
-                        data=[
-                            dict(
-                                id=name,
-                                object='model',
-                                created=0,
-                                owned_by='us',
-                                max_model_len=fake.context,
-                                parent='policy' if name in fake.loaded else None,
-                            )
-                            for name in ('policy', *fake.loaded)
-                        ],
-                    ),
-                )
+                self.send(200, dict(object='list', data=fake.models()))
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers['content-length'])))
@@ -66,6 +52,12 @@ class FakeVLLM:
         self.http = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
         self.url = f'http://127.0.0.1:{self.http.server_port}/v1'
+
+    def models(self):
+        "The base, and adapters, which have it as their parent"
+        common = dict(object='model', created=0, owned_by='us', max_model_len=self.context)
+        base = dict(common, id='policy', parent=None)
+        return [base, *(dict(common, id=name, parent='policy') for name in self.loaded)]
 
     def answer(self, path, body):
         if path.endswith('/load_lora_adapter'):
@@ -77,44 +69,37 @@ class FakeVLLM:
             self.loaded.remove(body['lora_name'])
             return 200, 'Success'
         with self.lock:
-            self.asked.append(body)
+            self.requests.append(body)
             if 'busy once' in self.faults:
                 self.faults.discard('busy once')
                 return 503, dict(error=dict(message='busy'))
-            params = SamplingParams(
-                body['max_tokens'], body['temperature'], body['top_p'], body['top_k'], seed=body['seed']
-            )
-            reply = self.sampler.sample([body['prompt']], params)[0]
+            return 200, self.completion(body)
+
+    def completion(self, body):
+        names = 'max_tokens', 'temperature', 'top_p', 'top_k', 'seed'
+        params = SamplingParams(**{name: body[name] for name in names})
+        reply = self.sampler.sample([body['prompt']], params)[0]
+        n = len(reply.token_ids)
+        usage = dict(prompt_tokens=len(body['prompt']), completion_tokens=n, total_tokens=0)
+        choice = self.choice(body, reply)
+        return dict(
+            id='x', object='text_completion', created=0, model=body['model'], choices=[choice], usage=usage
+        )
+
+    def choice(self, body, reply):
+        n = len(reply.token_ids)
         likeliest = -2.0 if 'raw' in self.faults else -2.0 * body['temperature']
-        choice = dict(
-            index=0,
-            text='',
-            finish_reason=reply.finish_reason,
-            token_ids=reply.token_ids,
-            prompt_token_ids=body['prompt'],
-            logprobs=dict(
-                token_logprobs=reply.logprobs,
-                tokens=[],
-                text_offset=[],
-                top_logprobs=[{'x': likeliest}] * len(reply.token_ids),
-            ),
+        logprobs = dict(
+            token_logprobs=[None] * n if 'no numbers' in self.faults else reply.logprobs,
+            tokens=[],
+            text_offset=[],
+            top_logprobs=[{'x': likeliest}] * n,
         )
-        if 'text only' in self.faults:
-            del choice['token_ids']
-        if 'begin token' in self.faults:
-            choice['prompt_token_ids'] = [1, *body['prompt']]
-        if 'no numbers' in self.faults:
-            choice['logprobs']['token_logprobs'] = [None] * len(reply.token_ids)
-        return 200, dict(
-            id='x',
-            object='text_completion',
-            created=0,
-            model=body['model'],
-            choices=[choice],
-            usage=dict(
-                prompt_tokens=len(body['prompt']), completion_tokens=len(reply.token_ids), total_tokens=0
-            ),
-        )
+        choice = dict(index=0, text='', finish_reason=reply.finish_reason, logprobs=logprobs)
+        choice['prompt_token_ids'] = [1, *body['prompt']] if 'begin token' in self.faults else body['prompt']
+        if 'text only' not in self.faults:
+            choice['token_ids'] = reply.token_ids
+        return choice
 
 
 @pytest.fixture(scope='module')
@@ -130,30 +115,31 @@ def fake(policy):
 
 
 def test_the_same_tokens_as_our_own_sampler(fake, policy):
-    "Each request's seed comes from the address that HFSampler draws from, so the draws are the server's own: what must agree is what comes back"
-    tokenizer, sampler = policy[1], ServerSampler(fake.url, policy[1])
-    prompts, params = (
-        [[5, 6, 7], [8, 9], [10, 11, 12, 13]],
-        SamplingParams(max_tokens=7, temperature=0.8, seed=3),
-    )
-    got = sampler.sample(prompts, params, keys=['a', 'b', 'c'])
+    "Each request's seed comes from the address that HFSampler draws from; what comes back must be what was drawn"
+    sampler = ServerSampler(fake.url, policy[1])
+    prompts = [[5, 6, 7], [8, 9], [10, 11, 12, 13]]
+    settings = dict(max_tokens=7, temperature=0.8)
+    got = sampler.sample(prompts, SamplingParams(**settings, seed=3), keys=['a', 'b', 'c'])
     for key, prompt, reply in zip('abc', prompts, got):
         seed = int(rng(3, key, len(prompt)).integers(2**31))
-        want = fake.sampler.sample([prompt], SamplingParams(max_tokens=7, temperature=0.8, seed=seed))[0]
-        assert (
-            reply.token_ids == want.token_ids
-            and reply.logprobs == pytest.approx(want.logprobs)
-            and reply.finish_reason == want.finish_reason
-        )
-        assert reply.usage.prompt_tokens == len(prompt) and reply.usage.calls == 1 and reply.usage.seconds > 0
-    sent = fake.asked[-1]
-    assert (
-        sent['stop_token_ids'] == [tokenizer.eos_token_id]
-        and sent['repetition_penalty'] == 1
-        and sent['min_p'] == 0
-        and sent['top_k'] == 0
-        and sent['ignore_eos']
-    )  # nothing is left to the model's generation_config
+        right = fake.sampler.sample([prompt], SamplingParams(**settings, seed=seed))[0]
+        assert reply.token_ids == right.token_ids
+        assert reply.logprobs == pytest.approx(right.logprobs)
+        assert reply.finish_reason == right.finish_reason
+        assert reply.usage.prompt_tokens == len(prompt)
+        assert reply.usage.calls == 1
+        assert reply.usage.seconds > 0
+
+
+def test_nothing_is_left_to_the_models_generation_config(fake, policy):
+    sampler = ServerSampler(fake.url, policy[1])
+    sampler.sample([[5, 6, 7]])
+    sent = fake.requests[-1]
+    assert sent['stop_token_ids'] == [policy[1].eos_token_id]
+    assert sent['repetition_penalty'] == 1
+    assert sent['min_p'] == 0
+    assert sent['top_k'] == 0
+    assert sent['ignore_eos']
     assert sampler.context == fake.context
 
 
@@ -178,7 +164,7 @@ def test_logprobs_that_ignore_the_temperature_are_refused(fake, policy):
         ServerSampler(fake.url, policy[1])
 
 
-def test_a_busy_server_is_asked_again(fake, policy):
+def test_a_request_to_a_busy_server_is_retried(fake, policy):
     sampler = ServerSampler(fake.url, policy[1])
     fake.faults.add('busy once')
     assert sampler.sample([[5, 6, 7]])[0].token_ids
@@ -196,7 +182,7 @@ def test_bad_requests_name_the_cure(fake, policy):
         sampler.sample([[]])
     with pytest.raises(ValueError, match='the same key'):
         sampler.sample([[5], [6]], keys=['a', 'a'])
-    assert len(fake.asked) == 2  # the two of the check
+    assert len(fake.requests) == 2  # those of the check
 
 
 def test_episodes_through_a_server(fake, policy):
@@ -212,26 +198,26 @@ def test_episodes_through_a_server(fake, policy):
         batch_size=3,
         progress=False,
     )
-    assert len(played) == 6 and all(t.n_actions and len(t.token_ids) == len(t.logprobs) for t in played)
+    assert len(played) == 6
+    assert all(t.n_actions and len(t.token_ids) == len(t.logprobs) for t in played)
 
 
 def test_each_push_has_a_name_of_its_own(fake, policy):
     backbone = Backbone(load('tiny')[0], LoraConfig(r=4, target_modules='all-linear'))
     sampler = ServerSampler(fake.url, policy[1])
     first = sampler.push(backbone)
-    assert fake.loaded == [first] and (sampler.adapters / first / 'policy' / 'adapter_config.json').exists()
+    assert fake.loaded == [first]
+    assert (sampler.adapters / first / 'policy' / 'adapter_config.json').exists()
     second = sampler.push(backbone)
-    assert (
-        fake.loaded == [second] != [first]
-        and sampler.model == second
-        and not (sampler.adapters / first).exists()
-    )
-    again = ServerSampler(
-        fake.url, policy[1], adapters=sampler.adapters
-    )  # another process, while an adapter is there
-    assert again.model == 'policy' and again.push(backbone) not in (first, second)
+    assert fake.loaded == [second] != [first]
+    assert sampler.model == second
+    assert not (sampler.adapters / first).exists()
+    # another process, while an adapter is there
+    again = ServerSampler(fake.url, policy[1], adapters=sampler.adapters)
+    assert again.model == 'policy'
+    assert again.push(backbone) not in (first, second)
     sampler.sample([[5, 6]])
-    assert fake.asked[-1]['model'] == second
+    assert fake.requests[-1]['model'] == second
     fake.faults.add('no lora')
     with pytest.raises(RuntimeError, match='--enable-lora'):
         sampler.push(backbone)
@@ -249,6 +235,10 @@ def test_training_through_a_server(fake, policy):
         max_total_tokens=500,
         learning_rate=1e-2,
     )
+
+    def odd_tokens(prompts, completions, trajectories, **_):
+        return [sum(i % 2 for i in t.token_ids) / len(t.token_ids) for t in trajectories]
+
     trainer = PPOTrainer(
         model,
         args,
@@ -256,29 +246,14 @@ def test_training_through_a_server(fake, policy):
         train_dataset=scenarios(8, 'train'),
         processing_class=tokenizer,
         peft_config=LoraConfig(r=4, target_modules='all-linear'),
-        reward_funcs=lambda prompts, completions, trajectories, **_: [
-            sum(i % 2 for i in t.token_ids) / len(t.token_ids) for t in trajectories
-        ],
+        reward_funcs=odd_tokens,
         sampler=ServerSampler(fake.url, tokenizer),
     )
     first, second = trainer.train()
     assert first['mismatch_max'] < 1e-3  # the server's base is the policy as it begins
-    assert (
-        len({body['model'] for body in fake.asked}) == 3
-    )  # the base in the check, then each update's adapter
-    assert (
-        first['policy_grad_norm'] > 0
-        and second['mismatch_max'] > 100 * first['mismatch_max']
-        and second['first_ratio_error'] == 0
-    )  # the fake goes on with the base, which is measured
-
-
-def test_limits_of_this_process_are_not_the_servers(monkeypatch):
-    for name in ('OMP_NUM_THREADS', 'LRU_CACHE_CAPACITY', 'KEPT'):
-        monkeypatch.setenv(name, '1')
-    env = VLLMServer('a-model', env=dict(OMP_NUM_THREADS='2')).env
-    assert (
-        (env['OMP_NUM_THREADS'], env['KEPT']) == ('2', '1')
-        and 'LRU_CACHE_CAPACITY' not in env
-        and 'ONEDNN_PRIMITIVE_CACHE_CAPACITY' not in env
-    )
+    # the base in the check, then each update's adapter
+    assert len({body['model'] for body in fake.requests}) == 3
+    assert first['policy_grad_norm'] > 0
+    # the fake goes on with the base, which is measured
+    assert second['mismatch_max'] > 100 * first['mismatch_max']
+    assert second['first_ratio_error'] == 0

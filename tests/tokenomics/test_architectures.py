@@ -1,80 +1,12 @@
-"Architectures: KV bytes by hand, parameters as published and as transformers counts them, and what a config cannot say"
+"Architectures: parameters as published and as transformers counts them, and what a config cannot determine"
 
-import json, subprocess, sys
-import numpy as np
+import json
+import subprocess
+import sys
+
 import pytest
-from hypothesis import given, settings, strategies as st
-from rlops_lab.tokenomics.architectures import (
-    CONFIGS,
-    Architecture,
-    architecture,
-    attended,
-    decode_flops,
-    experts_touched,
-    kv_bytes,
-    kv_bytes_per_token,
-    kv_capacity,
-    kv_copies,
-    max_sequences,
-    prefill_flops,
-    step_weight_bytes,
-    weight_bytes,
-)
 
-names = st.sampled_from(sorted(CONFIGS))
-
-
-@pytest.mark.parametrize(
-    'name, by_hand',
-    [  # bytes a token at 16 bits: K and V, layers, KV heads, head width, 2 bytes
-        ('smollm2-135m', 23_040),  # 2 x 30 x 3 x 64 x 2
-        ('smollm2-1.7b', 196_608),  # 2 x 24 x 32 x 64 x 2
-        ('llama-2-7b', 524_288),  # 2 x 32 x 32 x 128 x 2: every head has its own K and V
-        ('llama-3-8b', 131_072),  # 2 x 32 x 8 x 128 x 2 = 128 KiB
-        ('llama-3.3-70b', 327_680),  # 2 x 80 x 8 x 128 x 2 = 320 KiB
-        ('mistral-7b-v0.3', 131_072),  # 2 x 32 x 8 x 128 x 2
-        ('mistral-nemo-12b', 163_840),  # 2 x 40 x 8 x 128 x 2; 5120/32 would be 160 wide
-        ('mixtral-8x7b', 131_072),  # 2 x 32 x 8 x 128 x 2: experts have no cache
-        ('phi-3-mini', 393_216),  # 2 x 32 x 32 x 96 x 2
-        ('phi-4', 204_800),  # 2 x 40 x 10 x 128 x 2
-        ('qwen2-7b', 57_344),  # 2 x 28 x 4 x 128 x 2
-        ('qwen3-0.6b', 114_688),  # 2 x 28 x 8 x 128 x 2; 1024/16 would be 64 wide
-        ('qwen3-8b', 147_456),  # 2 x 36 x 8 x 128 x 2
-        ('qwen3-32b', 262_144),  # 2 x 64 x 8 x 128 x 2; 5120/64 would be 80 wide
-        ('qwen3-30b-a3b', 98_304),  # 2 x 48 x 4 x 128 x 2
-        ('qwen3-235b-a22b', 192_512),  # 2 x 94 x 4 x 128 x 2
-        ('qwen3-next-80b-a3b', 24_576),  # 2 x 12 of 48 layers x 2 x 256 x 2
-        ('qwen3.5-27b', 65_536),  # 2 x 16 of 64 layers x 4 x 256 x 2
-        ('gemma-3-27b', 507_904),  # 2 x 62 x 16 x 128 x 2 while inside the window
-        ('gpt-oss-20b', 49_152),  # 2 x 24 x 8 x 64 x 2
-        ('gpt-oss-120b', 73_728),  # 2 x 36 x 8 x 64 x 2
-        ('deepseek-v3', 70_272),  # 61 x (512+64) x 2: no separate V
-        ('kimi-k2', 70_272),
-    ],
-)
-def test_kv_bytes_of_a_token(name, by_hand):
-    assert kv_bytes_per_token(architecture(name)) == by_hand
-
-
-@pytest.mark.parametrize(
-    'name, context, by_hand',
-    [
-        ('gemma-3-27b', 131_072, 11_173_625_856),  # 8192 bytes a layer and token x (10 x 131072 + 52 x 1024)
-        ('gemma-3-1b', 8192, 45_088_768),  # 1024 x (4 of 26 layers x 8192 + 22 x 512)
-        ('gpt-oss-120b', 4096, 155_713_536),  # 2048 x (18 x 4096 + 18 x 128)
-        ('mistral-7b-v0.1', 10_000, 536_870_912),  # 131072 x 4096: all layers forget
-        ('mistral-7b-v0.1', 1000, 131_072_000),
-        ('qwen2-7b', 10_000, 573_440_000),  # its sliding_window is switched off
-        (
-            'qwen3-next-80b-a3b',
-            10_000,
-            10_000 * 24_576 + 36 * (2 * 32 * 128 * 128 + 2 * 3 * (2 * 2048 + 4096)),
-        ),  # 36 delta nets: matrices and three steps of convolution
-        ('qwen3.5-27b', 0, 48 * (4 * 48 * 128 * 128 + 2 * 3 * (2 * 2048 + 6144))),
-    ],
-)  # this one keeps its matrices in fp32
-def test_kv_bytes_of_a_context(name, context, by_hand):
-    assert kv_bytes(architecture(name), context) == by_hand
+from rlops_lab.tokenomics.architectures import CONFIGS, Architecture, architecture
 
 
 @pytest.mark.parametrize(
@@ -141,102 +73,11 @@ def test_parameters_as_transformers_counts_them():
         with torch.device('meta'):
             model = hf.AutoModelForCausalLM.from_config(config)
         arch = architecture(name)
-        biases = (
-            arch.moe_layers * arch.experts if kind == 'deepseek_v3' else 0
-        )  # a buffer there: the router's load-balancing bias
+        # the router's load-balancing bias is a buffer there, not a parameter
+        biases = arch.moe_layers * arch.experts if kind == 'deepseek_v3' else 0
         assert (name, sum(p.numel() for p in model.parameters()) + biases) == (name, arch.total)
         again = architecture(config, name)  # its own config object is read alike
         assert (again.cached, again.windows, again.total) == (arch.cached, arch.windows, arch.total)
-
-
-def test_vllm_reports_93_184_tokens():
-    assert (
-        kv_capacity(architecture('smollm2-135m'), 2 * 2**30, block=128) == 93_184
-    )  # 728 blocks of 128 x 23,040 bytes
-    assert kv_capacity(architecture('smollm2-135m'), 728 * 128 * 23_040 - 1, block=128) == 727 * 128
-
-
-def test_capacity_by_hand():
-    a = architecture('llama-3-8b')
-    assert kv_capacity(a, 10e9, block=16, kv_bits=8) == 9536 * 16  # 10e9 // (16 x 65,536) = 9536
-    assert max_sequences(a, 10e9, 1000, block=16) == 75  # 1000 tokens take 63 blocks: 1008 x 131,072 bytes
-    assert list(max_sequences(a, [1e5, 10e9], 1000)) == [0, 75]
-    assert (
-        kv_copies(architecture('qwen3-235b-a22b'), 8) == 2
-        and kv_copies(a, 8) == 1
-        and kv_copies(a, 3) == 9 / 8
-    )
-
-
-def test_values_read_by_hand():
-    # 10 layers of gemma-3-27b look at all 2,000 tokens, 52 at 1,024; a token is 2 x 16 heads x 128 values in each
-    assert attended(architecture('gemma-3-27b'), 2000) == 4096 * (10 * 2000 + 52 * 1024)
-    assert list(attended(architecture('deepseek-v3'), [0, 1000])) == [0, 61 * 576 * 1000]
-
-
-def test_weights_by_hand():
-    a = architecture('llama-3.1-8b')
-    assert weight_bytes(a) == 2 * 8_030_261_248
-    assert weight_bytes(a, 8) == 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336) + 2 * (
-        2 * 128256 * 4096 + 65 * 4096
-    )
-    assert weight_bytes(architecture('gpt-oss-120b'), expert_bits=4.25) / 1e9 == pytest.approx(65.2, abs=0.1)
-    tied = architecture('smollm2-135m')
-    assert (
-        weight_bytes(tied) == 2 * 134_515_008 and tied.matmul == 134_515_008 - 61 * 576
-    )  # the head is the embedding, and multiplies
-
-
-def test_experts_by_hand():
-    a = architecture('mixtral-8x7b')
-    assert experts_touched(a, [1, 2]) == pytest.approx([2, 8 * (1 - 0.75**2)])
-    assert experts_touched(architecture('llama-3-8b'), 5) == 0
-    assert step_weight_bytes(a, 1) == pytest.approx(2 * a.matmul) and step_weight_bytes(
-        a, 1e6
-    ) == pytest.approx(2 * (a.total - 32000 * 4096 - 65 * 4096))
-
-
-def test_flops_by_hand():
-    a = architecture('llama-3.1-8b')
-    assert prefill_flops(a, 1) == 2 * a.matmul + 4 * 32 * 4096 and prefill_flops(a, 0) == 0
-    assert decode_flops(a, 3, 100) == 3 * (2 * a.matmul + 4 * 32 * 4096 * 100)
-    w = architecture('mistral-7b-v0.1')
-    pairs = sum(min(p, 4096) for p in range(5001, 6001))
-    assert prefill_flops(w, 1000, 5000) == 2 * w.blocks * 1000 + 4 * 32 * 4096 * pairs + 2 * w.head
-
-
-@settings(deadline=None, max_examples=60)
-@given(names, st.integers(0, 200_000), st.integers(0, 5000), st.sampled_from([4, 8, 16]))
-def test_memory_only_grows(name, context, more, bits):
-    a = architecture(name)
-    assert (
-        kv_bytes(a, context)
-        <= kv_bytes(a, context + more)
-        <= kv_bytes(a, context) + more * kv_bytes_per_token(a)
-    )
-    assert kv_bytes(a, context, bits) <= kv_bytes(a, context) and weight_bytes(a, bits) <= weight_bytes(a)
-    assert np.all(
-        attended(a, np.array([context, context + more])) * 2 + a.state_bytes
-        == kv_bytes(a, np.array([context, context + more]))
-    )
-
-
-@settings(deadline=None, max_examples=60)
-@given(names, st.integers(1, 4096), st.integers(1, 4096))
-def test_reading_in_chunks_is_reading_at_once(name, first, second):
-    a = architecture(name)
-    assert prefill_flops(a, first) + prefill_flops(a, second, first) == pytest.approx(
-        prefill_flops(a, first + second) + 2 * a.head
-    )
-    assert step_weight_bytes(a, first) <= step_weight_bytes(a, first + second) <= weight_bytes(a)
-
-
-@settings(deadline=None, max_examples=60)
-@given(names, st.floats(1e6, 1e12), st.integers(1, 50_000), st.sampled_from([1, 16, 128]))
-def test_what_is_said_to_fit_fits(name, pool, context, block):
-    a = architecture(name)
-    n = max_sequences(a, pool, context, block)
-    assert n * kv_bytes(a, context) <= pool and kv_capacity(a, pool, block) * kv_bytes_per_token(a) <= pool
 
 
 def test_reads_a_folder_a_file_and_nested_text(tmp_path):
@@ -253,23 +94,8 @@ def test_hub_ids_of_the_table_find_their_entry():
     for name, (source, config) in CONFIGS.items():
         if '/' in source:
             assert (source, CONFIGS[architecture(source).name][1]) == (source, config)
-    assert (
-        architecture('mistralai/Mistral-7B-Instruct-v0.1').name == 'mistral-7b-v0.1'
-        and architecture('mixtral-8x7b-instruct-v0.1').name == 'mixtral-8x7b'
-    )
-
-
-@pytest.mark.parametrize(
-    'kind, used, windows',
-    [('qwen2', None, 0), ('qwen2', False, 0), ('qwen2', True, 4), ('mistral', None, 32), ('phi3', None, 32)],
-)
-def test_a_window_in_the_config_is_used_as_the_family_uses_it(kind, used, windows):
-    config = dict(CONFIGS['llama-3-8b'][1], model_type=kind, sliding_window=4096) | (
-        {} if used is None else dict(use_sliding_window=used)
-    )
-    assert (
-        sum(w > 0 for w in architecture(config).windows) == windows
-    )  # Qwen's max_window_layers is 28 unless said
+    assert architecture('mistralai/Mistral-7B-Instruct-v0.1').name == 'mistral-7b-v0.1'
+    assert architecture('mixtral-8x7b-instruct-v0.1').name == 'mixtral-8x7b'
 
 
 @pytest.mark.parametrize(
@@ -292,20 +118,7 @@ def test_what_a_config_cannot_say_is_refused(model, text):
         architecture(model)
 
 
-def test_sizes_must_be_sizes():
-    a = architecture('llama-3-8b')
-    for call in (
-        lambda: kv_bytes(a, -1),
-        lambda: kv_bytes(a, 1, kv_bits=0),
-        lambda: max_sequences(a, 1e9, 0),
-        lambda: weight_bytes(a, 0),
-        lambda: kv_copies(a, 0),
-        lambda: kv_capacity(a, 1e9, tp=1.5),
-    ):
-        with pytest.raises(ValueError):
-            call()
-
-
 def test_no_torch():
-    code = "import rlops_lab.tokenomics.architectures, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    heavy = "{'torch', 'transformers'}"
+    code = f'import rlops_lab.tokenomics.architectures, sys; sys.exit(bool({heavy} & set(sys.modules)))'
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0

@@ -1,16 +1,21 @@
 "Prices: what a silent price table must not do to a report"
 
-import subprocess, sys
-from datetime import date, datetime, timezone
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+
 import pytest
-from hypothesis import given, settings, strategies as st
-from genai_prices import Usage as TheirUsage, calc_price
+from genai_prices import Usage as TheirUsage
+from genai_prices import calc_price
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from rlops_lab.core import Usage
+from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.prices import (
     ASSISTED_CONTACT,
     TWO_CORES,
     Assumption,
-    Range,
     cost_per_resolution,
     list_price,
     machine_usd,
@@ -69,7 +74,7 @@ def test_what_the_data_cannot_know_is_refused(args, text):
 
 def test_the_hour_decides_where_it_must():
     at = lambda hour: (
-        list_price('deepseek-chat', 'deepseek', when=datetime(2026, 3, 1, hour, tzinfo=timezone.utc)).input
+        list_price('deepseek-chat', 'deepseek', when=datetime(2026, 3, 1, hour, tzinfo=UTC)).input
     )
     assert at(17) < at(12)
 
@@ -99,7 +104,7 @@ def test_every_price_shows_its_day():
 
 def test_a_machine_of_ones_own_in_the_same_call():
     # $3.60 an hour is 0.1 cent a second; at half utilisation 1M tokens at 1,000/s cost 1,000 s x 0.1 cent x 2 = $2
-    own = own_price('my-8b', 10_000, 1000, Range(3.6, 3, 4), 0.5)
+    own = own_price('my-8b', 10_000, 1000, Estimate(3.6, 3, 4), 0.5)
     assert (own.input, own.output) == (pytest.approx(0.2), pytest.approx(2.0))
     assert price(
         own, Usage(prompt_tokens=10**6, cached_tokens=10**5, completion_tokens=10**6, calls=5)
@@ -126,9 +131,8 @@ def test_a_machine_of_ones_own_in_the_same_call():
 def test_batch_halves_and_says_so():
     full, half = list_price('gpt-4o'), list_price('gpt-4o', processing='batch')
     assert (half.input, half.output) == (full.input / 2, full.output / 2) and half.processing == 'batch'
-    assert (full.known_since, half.known_since) == (None, date(2026, 10, 14)) and 'since 2026-10-14' in str(
-        half
-    )
+    assert (full.known_since, half.known_since) == (None, date(2026, 10, 14))
+    assert 'since 2026-10-14' in str(half)
 
 
 def test_usage_that_cannot_be_priced():
@@ -158,7 +162,7 @@ def test_more_tokens_never_cost_less(model, prompt, out, calls, more):
 
 
 def test_a_prompt_that_is_all_in_the_cache():
-    # gpt-4o: 1,000,000 cached tokens in 100 requests at $1.25 a million, nothing fresh, 200,000 written at $10: $1.25 + $2
+    # gpt-4o: 1,000,000 cached tokens in 100 requests at $1.25 a million, 200,000 written at $10: $1.25 + $2
     p = price(
         'gpt-4o',
         Usage(prompt_tokens=10**6, cached_tokens=10**6, completion_tokens=200_000, calls=100),
@@ -170,24 +174,24 @@ def test_a_prompt_that_is_all_in_the_cache():
 def test_writing_the_cache_is_paid():
     cold, warm = Usage(prompt_tokens=4000, calls=2), Usage(prompt_tokens=4000, cached_tokens=1, calls=2)
     p = price('claude-fable-5-2', warm)
-    assert p.input_usd == pytest.approx(3999 * 10 / 1e6) and price(
-        'claude-fable-5-2', cold
-    ).input_usd == pytest.approx(4000 * 8 / 1e6)
+    assert p.input_usd == pytest.approx(3999 * 10 / 1e6)
+    assert price('claude-fable-5-2', cold).input_usd == pytest.approx(4000 * 8 / 1e6)
 
 
 def test_machine_time():
     assert machine_usd(3600).value == TWO_CORES.value
     assert machine_usd(3600, utilisation=0.25).high == pytest.approx(4 * TWO_CORES.high)
-    assert machine_usd(1800, 2.5) == Range(1.25, 1.25, 1.25) and own_price(
-        'x', 1000, 1000, 3.6, 0.5
-    ).input == pytest.approx(2.0)
+    assert machine_usd(1800, 2.5) == Estimate(1.25, 1.25, 1.25)
+    assert own_price('x', 1000, 1000, 3.6, 0.5).input == pytest.approx(2.0)
     for bad in (
         dict(seconds=-1),
         dict(seconds=float('nan')),
         dict(seconds=1, utilisation=0),
         dict(seconds=1, utilisation=1.2),
         dict(seconds=1, machine=-2.5),
-        dict(seconds=1, machine=Range(1, -1, 2)),
+        dict(seconds=1, machine=Estimate(1, -1, 2)),
+        dict(seconds=1, machine=Estimate(1, 2, 3)),
+        dict(seconds=1, machine=float('nan')),
     ):
         with pytest.raises(ValueError):
             machine_usd(**bad)
@@ -195,6 +199,7 @@ def test_machine_time():
 
 def test_assumptions_have_a_source_a_date_and_a_range():
     for a in (TWO_CORES, ASSISTED_CONTACT):
+        assert isinstance(a, Estimate) and a.n is None
         assert a.source and a.date and a.low < a.value < a.high
     with pytest.raises(ValueError, match='does not lie between'):
         Assumption(5, 6, 7, 'USD', 'nobody', '2026')
@@ -202,18 +207,16 @@ def test_assumptions_have_a_source_a_date_and_a_range():
 
 def test_cost_per_resolution_by_hand():
     r = cost_per_resolution(0.02, 150, 200, human=10.0)
-    assert r.usd.value == pytest.approx(0.02 / 0.75) and r.usd_per_contact.value == pytest.approx(
-        0.02 + 0.25 * 10
-    )
-    assert r.usd.low == pytest.approx(0.02 / r.rate.high) and r.usd_per_contact.high == pytest.approx(
-        0.02 + (1 - r.rate.low) * 10
-    )
+    assert r.usd.value == pytest.approx(0.02 / 0.75)
+    assert r.usd_per_contact.value == pytest.approx(0.02 + 0.25 * 10)
+    assert r.usd.low == pytest.approx(0.02 / r.rate.high)
+    assert r.usd_per_contact.high == pytest.approx(0.02 + (1 - r.rate.low) * 10)
 
 
 def test_a_cost_is_not_negative():
     for bad in (
         dict(usd_per_case=-0.1),
-        dict(usd_per_case=Range(0.1, -0.1, 0.2)),
+        dict(usd_per_case=Estimate(0.1, -0.1, 0.2)),
         dict(usd_per_case=0.1, human=-5),
     ):
         with pytest.raises(ValueError, match='must not be negative'):
@@ -222,7 +225,7 @@ def test_a_cost_is_not_negative():
 
 @pytest.mark.parametrize('k', [0, 1, 199, 200])
 def test_edges_keep_order(k):
-    r = cost_per_resolution(Range(0.02, 0.01, 0.03), k, 200)
+    r = cost_per_resolution(Estimate(0.02, 0.01, 0.03), k, 200)
     for x in (r.rate, r.usd, r.usd_per_contact):
         assert x.low <= x.value <= x.high
     assert (r.usd.high == float('inf')) == (k == 0)

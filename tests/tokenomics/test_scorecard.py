@@ -6,7 +6,7 @@ import pytest
 from money import near
 
 from rlops_lab.tokenomics.payback import price_after
-from rlops_lab.tokenomics.prices import Range
+from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.scorecard import automation_usd, use_case_scorecard
 from rlops_lab.tokenomics.uncertainty import draw_inputs, pert, resolved, triangular
 
@@ -15,7 +15,7 @@ CHAT = dict(
     share_resolved=resolved(160, 200),
     usd_per_case=0.05,
     human_usd=10.0,
-    people_usd_per_month=Range(5e3, 4e3, 9e3),
+    people_usd_per_month=Estimate(5e3, 4e3, 9e3),
 )
 
 
@@ -39,7 +39,7 @@ def test_too_few_cases_are_a_no_go():
 
 
 def test_divided_draws_are_a_not_yet():
-    card = use_case_scorecard('?', CHAT | dict(people_usd_per_month=Range(8e4, 6e4, 1e5)), n=2000)
+    card = use_case_scorecard('?', CHAT | dict(people_usd_per_month=Estimate(8e4, 6e4, 1e5)), n=2000)
     assert (card.verdict, card.month) == ('not yet', None)
     assert 0.1 < card.share_good < 0.9
 

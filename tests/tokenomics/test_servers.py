@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rlops_lab.tokenomics.architectures import architecture
-from rlops_lab.tokenomics.latency import SPEC_SHEET, decode_step_seconds, gpu, prefill_seconds
+from rlops_lab.tokenomics.roofline import SPEC_SHEET, decode_step_seconds, gpu, prefill_seconds
 from rlops_lab.tokenomics.servers import Server, llm_server, step_seconds
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rlops_lab.tokenomics.prices import Range
+from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.tornado import Swing, Tornado, tornado, tornado_html
 from rlops_lab.tokenomics.uncertainty import triangular
 
@@ -45,4 +45,4 @@ def test_a_tornado_by_hand():
 
 def test_the_level_is_a_share():
     with pytest.raises(ValueError, match='between 0 and 1'):
-        tornado(dict(a=Range(1, 0, 2)), lambda a: a, level=90)
+        tornado(dict(a=Estimate(1, 0, 2)), lambda a: a, level=90)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rlops_lab.tokenomics.prices import Range
+from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.uncertainty import (
     as_distribution,
     check_parameters,
@@ -44,7 +44,7 @@ def test_draws_have_the_distribution_they_are_named_after(distribution, exact):
 
 
 def test_draws_are_the_same_for_a_seed_and_fixed_inputs_stay():
-    a, b, c = (draw_inputs(dict(x=Range(1, 0, 2), y=3.0), 100, seed=seed) for seed in (0, 0, 1))
+    a, b, c = (draw_inputs(dict(x=Estimate(1, 0, 2), y=3.0), 100, seed=seed) for seed in (0, 0, 1))
     assert (a['x'] == b['x']).all()
     assert (a['x'] != c['x']).any()
     assert (a['y'] == 3).all()
@@ -85,7 +85,7 @@ def test_a_simulation_without_inputs_or_without_a_finite_result():
 def test_a_number_is_fixed_and_a_range_is_read_as_pert():
     assert as_distribution('x', 3).is_fixed
     assert as_distribution('x', 3).at([0, 0.5, 1]).tolist() == [3, 3, 3]
-    ranged = as_distribution('x', Range(1, 0, 2))
+    ranged = as_distribution('x', Estimate(1, 0, 2))
     assert (ranged.quantiles == pert(0, 1, 2).quantiles).all()
     assert as_distribution('x', ranged) is ranged
 
@@ -93,7 +93,7 @@ def test_a_number_is_fixed_and_a_range_is_read_as_pert():
 def test_figures_in_print():
     assert format_figure(0.012345) == '0.0123'
     assert format_figure(-1234.5) == '-1,234'
-    assert format_figure(Range(2, 1, math.inf)) == '2 [1, never]'
+    assert format_figure(Estimate(2, 1, math.inf)) == '2 [1, never]'
 
 
 def test_names_that_a_function_takes():
@@ -111,9 +111,9 @@ def test_names_that_a_function_takes():
         (lambda: measured([1, math.nan]), 'drop the failed'),
         (lambda: simulate(dict(a=1), lambda b: b), 'has no parameter a'),
         (lambda: draw_inputs(dict(a='1')), 'a is a str'),
-        (lambda: draw_inputs(dict(a=Range(1, 0, 2)), 0), 'at least one draw'),
-        (lambda: draw_inputs(dict(a=Range(1, 0, 2)), 9, {('a', 'z'): 0.5}), 'correlation names z'),
-        (lambda: draw_inputs(dict(a=Range(1, 0, 2), b=Range(1, 0, 2)), 9, {('a', 'b'): 2}), 'from -1 to 1'),
+        (lambda: draw_inputs(dict(a=Estimate(1, 0, 2)), 0), 'at least one draw'),
+        (lambda: draw_inputs(dict(a=Estimate(1, 0, 2)), 9, {('a', 'z'): 0.5}), 'correlation names z'),
+        (lambda: draw_inputs(dict(a=Estimate(1, 0, 2), b=Estimate(1, 0, 2)), 9, {('a', 'b'): 2}), 'from -1 to 1'),
     ],
 )
 def test_bad_input_is_refused(call, text):

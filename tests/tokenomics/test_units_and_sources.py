@@ -18,7 +18,8 @@ from rlops_lab import tokenomics
 from rlops_lab.tokenomics.decisions import Option, bill, break_even_cases, contact_usd
 from rlops_lab.tokenomics.design_choices import cached_prompt_usd_per_mtok, waiting_share
 from rlops_lab.tokenomics.payback import payback
-from rlops_lab.tokenomics.prices import Assumption, Range
+from rlops_lab.tokenomics.prices import Assumption
+from rlops_lab.stats import Estimate
 
 MODULES = {
     found.name: importlib.import_module(f'rlops_lab.tokenomics.{found.name}')
@@ -120,7 +121,7 @@ def test_help_shows_source_date_and_range_of_every_constant(name):
 def test_a_range_as_default_names_its_source(name):
     for function in functions(MODULES[name]):
         for parameter in inspect.signature(function).parameters.values():
-            if isinstance(parameter.default, Range):
+            if isinstance(parameter.default, Estimate):
                 assert isinstance(parameter.default, Assumption)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from browsing import click, from_browser
-from test_trainer import timeless, trainer as offline_trainer
+from policies import timeless, trainer as offline_trainer
 from rlops_lab.ppo.config import PPOConfig
 from rlops_lab.widgets.live import LiveTraining, curves_png
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings, strategies as st
 from browsing import from_browser
 from rlops_lab.core import Trajectory
 from rlops_lab.models.load import load
-from rlops_lab.ppo.batches import actions, credit
+from rlops_lab.ppo.batches import Scores, per_action
+from rlops_lab.ppo.update import compute_advantages
 from rlops_lab.ppo.config import PPOConfig
 from rlops_lab.widgets.tokens import (
     QUANTITIES,
@@ -56,14 +57,15 @@ def scored(episodes=EPISODES, rows=None, **kw):
     "What an update would say, of a policy that has moved a little and a critic that says .5"
     rows = list(range(len(episodes))) if rows is None else rows
     kept = [episodes[i] for i in rows]
-    behaviour = actions(kept, 'logprobs')
-    out = dict(
-        old=behaviour + 0.01,
-        reference=behaviour - 0.2,
+    behaviour = per_action(kept, 'logprobs')
+    out = Scores(
+        rows=rows,
+        old_logprobs=behaviour + 0.01,
+        ref_logprobs=behaviour - 0.2,
         values=torch.full_like(behaviour, 0.5),
         bootstrap=torch.zeros(len(kept)),
     )
-    return credit(kept, out, PPOConfig(**kw)) | dict(rows=rows)
+    return compute_advantages(kept, out, PPOConfig(**kw))
 
 
 def visible(page):
@@ -94,7 +96,7 @@ def test_the_table_has_the_updates_numbers():
             [i for i, m in zip(t.token_ids, t.action_mask) if m]
         )
         for name in ('advantage', 'value', 'return', 'reward', 'weight'):
-            assert [r[name] for r in table] == s[f'{name}s'][row][: t.n_actions].tolist()
+            assert [r[name] for r in table] == getattr(s, f'{name}s')[row][: t.n_actions].tolist()
         assert all(
             r['ratio'] == pytest.approx(math.exp(0.01), 1e-4) and r['kl'] == pytest.approx(0.21, 1e-4)
             for r in table
@@ -110,7 +112,7 @@ def test_the_table_has_the_updates_numbers():
 
 def test_without_a_reference_there_is_no_divergence():
     s = scored(kl_coef=0.0)
-    del s['reference']
+    s.ref_logprobs = None
     assert 'kl' not in token_table(EPISODES[0], TOKENIZER, s, 0)[0]
     assert 'kl' not in [k for _, k in TokenViewer(EPISODES, s, TOKENIZER).quantity.options]
 
@@ -161,7 +163,7 @@ def test_every_token_has_a_width(token, shown):
 def test_rejected_tokens_are_struck_out():
     s = scored(rejection_bounds=(0.5, 2.0))
     assert 'line-through' not in tokens_html(EPISODES[0], TOKENIZER, s, 0)
-    s['weights'][0, 1] = 0.0
+    s.weights[0, 1] = 0.0
     assert tokens_html(EPISODES[0], TOKENIZER, s, 0).count('line-through') == 1
 
 

@@ -1,0 +1,94 @@
+"Fitting latency: a stack that is found again, errors and bands by hand, and the published points"
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlops_lab.tokenomics.latency import BUNCHING
+from rlops_lab.tokenomics.latency_fit import (
+    START,
+    bands,
+    calibration_trial,
+    coverage,
+    errors,
+    fit_efficiencies,
+    fit_latency,
+    leave_one_out,
+)
+from rlops_lab.tokenomics.latency_points import Point, predict, read_points, usable
+from rlops_lab.tokenomics.roofline import ASSUMED, Efficiency
+
+
+def table():
+    "The published points, or a skip that says where they should be"
+    path = (
+        Path(os.environ.get('RLOPS_REAL_DATA', Path(__file__).parents[3] / 'shared' / 'data'))
+        / 'latency'
+        / 'measured_points.csv'
+    )
+    if not path.exists():
+        pytest.skip(
+            'published latency points are not beside the repository (../shared/data or $RLOPS_REAL_DATA)'
+        )
+    return path
+
+
+def synthetic(e, seed=0):
+    "Points of a stack that follows the formula, with 3% noise"
+    rng, loads = (
+        np.random.default_rng(seed),
+        [(p, o, c, m) for p, o in ((200, 200), (2000, 300)) for c in (1, 8, 32) for m in ('ttft', 'tpot')],
+    )
+    points = [Point('qwen3-8b', 'H200', p, o, c, m, 1.0, stack=f'synthetic {seed}') for p, o, c, m in loads]
+    return [
+        replace(p, seconds=float(s * np.exp(rng.normal(0, 0.03)))) for p, s in zip(points, predict(points, e))
+    ]
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.floats(0.6, 0.95), st.floats(0.35, 0.75), st.floats(5e-4, 6e-3), st.integers(0, 100))
+def test_calibration_finds_a_stack(mbu, mfu, overhead, seed):
+    points = synthetic(Efficiency(mbu=mbu, mfu_prefill=mfu, step_overhead=overhead), seed)
+    seconds, e = np.array([p.seconds for p in points]), fit_latency(points, noise=0.03)
+    assert np.median(np.abs(predict(points, e) / seconds - 1)) < 0.06
+
+
+def test_errors_and_bands_by_hand():
+    points = [Point('llama-3.1-8b', 'H100', 10, 10, 1, 'tpot', s) for s in (1.0, 2.0, 4.0)]
+    assert errors(points, [2.0, 2.0, 2.0])['tpot, 1 GPU'] == pytest.approx((3, 0.5, 0.5, 1.0))
+    assert bands(points, [2.0, 2.0, 2.0], share=1.0)['tpot_band'] == pytest.approx((0.5, 2.0))
+    assert coverage(points, replace(Efficiency(), tpot_band=(0.6, 1.5)), [2.0, 2.0, 2.0]) == pytest.approx(
+        1 / 3
+    )
+
+
+def test_bars_on_published_points():
+    kept, _ = usable(read_points(table()))
+    held, fits = leave_one_out(kept)
+    for predicted in (predict(kept), held):
+        e = errors(kept, predicted)
+        assert e['tpot, 1 GPU'][1] <= 0.15 and e['tpot, several'][1] <= 0.25 and e['ttft'][1] <= 0.25
+        assert 0.85 <= coverage(kept, predicted=predicted) <= 0.95
+    trial = calibration_trial(kept, draws=5, starts={s: f[0] for s, f in fits.items()})
+    assert np.median([np.median(np.abs(1 / ratio - 1)) for _, ratio in trial.values()]) <= 0.11
+
+
+def test_defaults_are_the_fit():
+    e, shares = fit_efficiencies(usable(read_points(table()))[0])
+    for name, a in ASSUMED.items():
+        assert getattr(e, name) == pytest.approx(a.value, rel=0.02)
+    for name, a in BUNCHING.items():
+        assert shares[name] == pytest.approx(a.value, rel=0.02)
+    assert set(START) == {*ASSUMED, *BUNCHING}
+
+
+def test_no_torch():
+    code = "import rlops_lab.tokenomics.latency_fit, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0

@@ -1,0 +1,238 @@
+"Roofline: passes by hand with units, GPUs by name, and what must never happen"
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlops_lab.tokenomics.architectures import architecture
+from rlops_lab.tokenomics.bytes_and_flops import decode_flops, prefill_flops
+from rlops_lab.tokenomics.latency import largest_batch
+from rlops_lab.tokenomics.roofline import (
+    ASSUMED,
+    GPU,
+    GPUS,
+    SPEC_SHEET,
+    Efficiency,
+    cache_bits,
+    decode_step_seconds,
+    decode_work,
+    gpu,
+    prefill_seconds,
+    prefill_work,
+    work_seconds,
+)
+
+LLAMA, H100 = architecture('llama-3.1-8b'), GPUS['H100']
+models = st.sampled_from(
+    ['llama-3.1-8b', 'qwen3-30b-a3b', 'gemma-3-4b', 'smollm2-135m', 'mistral-7b-v0.1', 'qwen3.5-27b']
+)
+cards = st.sampled_from(['A100-80GB', 'H100', 'H200', 'B200'])
+
+
+def test_decode_step_by_hand():
+    weights = 2 * (
+        8_030_261_248 - 128256 * 4096 - 65 * 4096
+    )  # bytes: embedding and norms are not read through
+    cache = 16 * 1000 * 131_072
+    read, compute = (weights + cache) / 3.35e12, decode_flops(LLAMA, 16, 1000) / 989e12  # seconds
+    step = decode_step_seconds(LLAMA, H100, 16, 1000, efficiency=SPEC_SHEET)
+    assert step == pytest.approx((read**4 + compute**4) ** 0.25)
+    slow = replace(SPEC_SHEET, step_overhead=1e-3, layer_overhead=1e-5, sequence_overhead=1e-5)
+    more = decode_step_seconds(LLAMA, H100, 16, 1000, efficiency=slow) - step
+    assert more == pytest.approx(1e-3 + 32 * 1e-5 + 16 * 1e-5)
+
+
+def test_tensor_parallel_by_hand():
+    one = decode_step_seconds(LLAMA, H100, 1, 0, efficiency=SPEC_SHEET)
+    two = decode_step_seconds(LLAMA, H100, 1, 0, tp=2, efficiency=SPEC_SHEET)
+    sent = (
+        2 * 32 * 2 * (1 / 2) * 4096 * 2 / 450e9
+    )  # two all-reduces a layer, 2 (tp-1)/tp of 4096 values of 2 bytes, over 450 GB/s
+    assert two == pytest.approx(one / 2 + sent)
+    four = decode_step_seconds(LLAMA, H100, 1, 0, tp=4, efficiency=replace(SPEC_SHEET, allreduce=1e-5))
+    assert four - decode_step_seconds(LLAMA, H100, 1, 0, tp=4, efficiency=SPEC_SHEET) == pytest.approx(
+        64 * 1.25e-5
+    )
+
+
+def test_work_of_a_step_by_hand():
+    # 16 sequences of 1,000 tokens on four GPUs: bytes and operations divided by 4;
+    # two all-reduces a layer, each at 1.25 for a tree of depth two
+    w = decode_work(LLAMA, H100, 16, 1000, tp=4)
+    weights, cache, flops = (
+        2 * LLAMA.matmul,
+        16 * 1000 * 131_072,
+        16 * (2 * LLAMA.matmul + 4 * 32 * 4096 * 1000),
+    )
+    assert (w.read, w.compute) == pytest.approx(((weights + cache) / 4 / 3.35e12, flops / 4 / 989e12))
+    assert w.send == pytest.approx(2 * 32 * 2 * (3 / 4) * 16 * 4096 * 2 / 450e9)
+    assert (w.passes, w.layers, w.hops, w.sequences, w.routed) == (1, 32, 2 * 32 * 1.25, 16, 0)
+    assert decode_work(architecture('qwen3-30b-a3b'), H100, 1, 10).routed == 1
+
+
+def test_work_of_a_prompt_by_hand():
+    # 10,000 tokens in passes of 8,192: two, each reads the weights; with 2,000 cached: one, which reads the cache once
+    weights, attention = 2 * LLAMA.matmul, 4 * 32 * 4096
+    w = prefill_work(LLAMA, H100, 10_000)
+    assert (w.read, w.passes, w.layers, w.sequences, w.send) == (
+        pytest.approx(2 * weights / 3.35e12),
+        2,
+        64,
+        0,
+        0,
+    )
+    assert w.compute == pytest.approx(
+        (2 * LLAMA.blocks * 10_000 + attention * 10_000 * 10_001 / 2 + 2 * LLAMA.head) / 989e12
+    )
+    w = prefill_work(LLAMA, H100, 10_000, cached=0.2)
+    assert (w.read, w.passes) == (pytest.approx((weights + 2000 * 131_072) / 3.35e12), 1)
+    assert w.compute == pytest.approx(
+        (2 * LLAMA.blocks * 8000 + attention * sum(range(2001, 10_001)) + 2 * LLAMA.head) / 989e12
+    )
+
+
+def test_prefill_by_hand():
+    compute, read = prefill_flops(LLAMA, 2000) / 989e12, 2 * LLAMA.matmul / 3.35e12
+    assert prefill_seconds(LLAMA, H100, 2000, efficiency=SPEC_SHEET) == pytest.approx(
+        (compute**4 + read**4) ** 0.25
+    )
+    assert prefill_seconds(LLAMA, H100, 4000, bits=8, efficiency=SPEC_SHEET) == pytest.approx(
+        prefill_flops(LLAMA, 4000) / 1979e12, rel=0.01
+    )
+    halves = prefill_seconds(LLAMA, H100, 8192, chunk=4096, efficiency=replace(SPEC_SHEET, step_overhead=1.0))
+    assert 2 < halves < 2.2  # two passes pay two overheads
+    warm = prefill_seconds(LLAMA, H100, 2000, cached=0.5, efficiency=SPEC_SHEET)
+    assert warm == pytest.approx(prefill_flops(LLAMA, 1000, 1000) / 989e12, rel=0.05)
+
+
+@settings(deadline=None, max_examples=60)
+@given(models, cards, st.floats(1.0, 4.0), st.integers(1, 256), st.integers(1, 8000))
+def test_a_better_machine_is_never_slower(model, card, factor, batch, context):
+    a, g = architecture(model), GPUS[card]
+    for better in (
+        replace(g, bandwidth=g.bandwidth * factor),
+        replace(g, flops16=g.flops16 * factor),
+        replace(g, link=g.link * factor),
+    ):
+        for tp in (1, 2):
+            assert decode_step_seconds(a, better, batch, context, tp) <= decode_step_seconds(
+                a, g, batch, context, tp
+            ) * (1 + 1e-9)
+            assert prefill_seconds(a, better, context, tp) <= prefill_seconds(a, g, context, tp) * (1 + 1e-9)
+    assert largest_batch(a, replace(g, memory=g.memory * factor), context, batch) >= largest_batch(
+        a, g, context, batch
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(models, cards, st.integers(1, 256), st.integers(0, 100), st.integers(1, 8000))
+def test_longer_and_larger_cost_more(model, card, batch, more, context):
+    a, g = architecture(model), GPUS[card]
+    assert decode_step_seconds(a, g, batch + more, context) >= decode_step_seconds(a, g, batch, context)
+    assert decode_step_seconds(a, g, batch, context + more) >= decode_step_seconds(a, g, batch, context)
+    assert decode_step_seconds(a, g, batch, context, bits=8) <= decode_step_seconds(a, g, batch, context)
+    assert prefill_seconds(a, g, context + more) >= prefill_seconds(a, g, context) * (1 - 1e-9)
+    assert largest_batch(a, g, context + more, 100) <= largest_batch(a, g, context, 100)
+    assert decode_step_seconds(a, g, batch, context) >= decode_step_seconds(
+        a, g, batch, context, efficiency=SPEC_SHEET
+    )
+
+
+def test_units_do_not_mix():
+    scaled = GPU(
+        'kilo',
+        H100.bandwidth * 1e3,
+        H100.flops16 * 1e3,
+        H100.flops8 * 1e3,
+        H100.memory,
+        H100.link * 1e3,
+        H100.usd,
+        'test',
+        '2026-11',
+    )
+    for f, size in ((decode_step_seconds, (8, 1000)), (prefill_seconds, (1000,))):
+        assert f(LLAMA, scaled, *size, efficiency=SPEC_SHEET) * 1e3 == pytest.approx(
+            f(LLAMA, H100, *size, efficiency=SPEC_SHEET)
+        )
+
+
+def test_arrays_are_the_single_values():
+    batch, context = np.array([1, 8, 64]), np.array([100, 1000, 5000])
+    for name in ('llama-3.1-8b', 'qwen3-30b-a3b', 'gemma-3-4b'):
+        a = architecture(name)
+        assert decode_step_seconds(a, H100, batch, context, 2) == pytest.approx(
+            [decode_step_seconds(a, H100, b, c, 2) for b, c in zip(batch, context)]
+        )
+        assert prefill_seconds(a, H100, context) == pytest.approx(
+            [prefill_seconds(a, H100, c) for c in context]
+        )
+
+
+@pytest.mark.parametrize(
+    'name, found',
+    [
+        ('NVIDIA H100 80GB HBM3', 'H100'),
+        ('NVIDIA A100-SXM4-40GB', 'A100-40GB'),
+        ('4xH200', 'H200'),
+        ('nvidia l40s', 'L40S'),
+        ('L40S PCIe', 'L40S'),
+        ('b200_sxm', 'B200'),
+        ('NVIDIA GH200 480GB', 'GH200'),
+    ],
+)
+def test_names_of_gpus(name, found):
+    assert gpu(name).name == found
+
+
+@pytest.mark.parametrize(
+    'name, text',
+    [
+        ('NVIDIA H100 PCIe', 'the H100 of the table is the SXM one'),
+        ('H100 NVL', 'SXM'),
+        ('NVIDIA A100-PCIE-40GB', 'SXM'),
+        ('GB200', 'no GPU'),
+        ('RTX A1000', 'no GPU'),
+        ('L40', 'no GPU'),
+        ('H20', 'no GPU'),
+        ('H800', 'no GPU'),
+    ],
+)
+def test_a_gpu_that_only_sounds_alike_is_refused(name, text):
+    with pytest.raises(ValueError, match=text):
+        gpu(name)
+
+
+def test_losses_add_up_by_hand():
+    work = decode_work(LLAMA, H100, 16, 1000, tp=4)
+    efficiency = Efficiency(*[0.5] * 4, 1e-3, 1e-5, 1e-5, 1e-5, 0.25, 0.0, overlap=1.0)
+    losses = 1e-3 + 32 * 1e-5 + 16 * 1e-5 + 2 * 32 * 1.25 * 1e-5
+    expected = work.read / 0.5 + work.compute / 0.125 + losses + work.send / 0.25
+    assert work_seconds(work, efficiency, mfu=0.125) == pytest.approx(expected)
+
+
+def test_a_cache_has_as_many_bits_as_the_weights_allow():
+    assert [cache_bits(16, None), cache_bits(8, None), cache_bits(4, None), cache_bits(8, 16)] == [
+        16,
+        8,
+        8,
+        16,
+    ]
+
+
+def test_constants_have_a_source_a_date_and_a_range():
+    for a in (*ASSUMED.values(), *(g.usd for g in GPUS.values())):
+        assert a.source and a.date and a.low < a.value < a.high
+    for name, a in ASSUMED.items():
+        assert f'{name} = {a:.3g}' in Efficiency.__doc__
+    for g in GPUS.values():
+        assert g.name in GPU.__doc__ and f'{g.usd:.2f}' in GPU.__doc__
+
+
+def test_no_torch():
+    code = "import rlops_lab.tokenomics.roofline, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0
