@@ -36,9 +36,11 @@ class Load:
     errors: Counter = field(default_factory=Counter)         # {name: requests}
     stopped: str = ''                                        # why it ended before all requests; empty if it did not
 
-    @property
-    def tokens_per_s(self) -> float:
-        return sum(self.tokens)/self.seconds if self.seconds else 0.
+# %% ../../nbs/11_tokenomics/12_closed_loop.ipynb #f3978f78
+@patch(as_prop=True)
+def tokens_per_s(self: Load) -> float:
+    "Tokens per second of all users together; 0 where nothing was measured"
+    return sum(self.tokens)/self.seconds if self.seconds else 0.
 
 # %% ../../nbs/11_tokenomics/12_closed_loop.ipynb #007721ac
 @patch

@@ -45,6 +45,7 @@ def price_after(
     decades = as_array(months)/_pace(months_per_tenfold)
     return as_array(usd_now)*10**(-decades)
 
+# %% ../../nbs/11_tokenomics/16_payback.ipynb #3df74003
 def _pace(months_per_tenfold: Number) -> np.ndarray:
     pace = as_array(months_per_tenfold)
     if not np.all(pace > 0):
@@ -71,6 +72,7 @@ class _Rates(NamedTuple):
     api: np.ndarray      # the API's bill
     own: np.ndarray      # the own costs
 
+# %% ../../nbs/11_tokenomics/16_payback.ipynb #f9076338
 def _rates(
     months_per_tenfold: Number,
     volume_growth_per_year: Number,
@@ -106,6 +108,7 @@ def saved_usd(
     own = as_array(own_usd_per_month)*_integral(rates.own, as_array(months))
     return api - own - as_array(invest_usd)
 
+# %% ../../nbs/11_tokenomics/16_payback.ipynb #05f422ed
 def _integral(rate: np.ndarray, months: np.ndarray) -> np.ndarray:
     "Of exp(rate*t) from 0 to `months`"
     rate = np.where(np.abs(rate) < 1e-12, 1e-12, rate)
@@ -163,6 +166,7 @@ def _turning_month(api: np.ndarray, own: np.ndarray, rates: _Rates) -> np.ndarra
     turn = np.nan_to_num(turn, nan=0., posinf=HORIZON, neginf=0.)
     return np.clip(turn, 0., HORIZON)
 
+# %% ../../nbs/11_tokenomics/16_payback.ipynb #2d8ed5a9
 def _first_paid(saved: Callable, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     "Month between the two in which the saving passes 0"
     for _ in range(40):
