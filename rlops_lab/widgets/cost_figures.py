@@ -15,7 +15,8 @@ from ..html import Html
 from ..tokenomics.decisions import Option, bill, break_even_cases, resolution_usd
 from ..tokenomics.payback import payback, saved_usd
 from ..tokenomics.scorecard import automation_usd
-from ..tokenomics.uncertainty import Distribution, lognormal, resolved, simulate, tornado, tornado_html
+from ..tokenomics.uncertainty import Distribution, lognormal, resolved, simulate
+from ..tokenomics.tornado import tornado, tornado_html
 from .boxes import COLOURS, axis_labels, bars, labelled_row, legend, picture
 
 # %% ../../nbs/14_widgets/09_cost_figures.ipynb #afe113fa

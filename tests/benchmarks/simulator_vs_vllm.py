@@ -35,9 +35,11 @@ from rlops_lab.core import git_state
 from rlops_lab.tokenomics.roofline import GPU
 from rlops_lab.tokenomics.latency_fit import fit_latency
 from rlops_lab.tokenomics.latency_points import predict
-from rlops_lab.tokenomics.measure import ask_endpoint, measure_users, random_prompts
+from rlops_lab.tokenomics.measure import ask_endpoint, random_prompts
+from rlops_lab.tokenomics.closed_loop import measure_users
 from rlops_lab.tokenomics.prices import TWO_CORES
-from rlops_lab.tokenomics.simulation import llm_server, random_trace, simulate_trace
+from rlops_lab.tokenomics.servers import llm_server
+from rlops_lab.tokenomics.simulation import random_trace, simulate_trace
 
 NAME, MAX_BATCH, CHUNK, LENGTHS = 'policy', 64, 2048, np.arange(64, 193)
 # A processor has no data sheet in bf16. So that the usual shares (0.79 of bandwidth, 0.56 of arithmetic) begin
