@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLICK_KEY', 'PASS_FAIL', 'LabelFile', 'read_labels', 'Replay', 'replay_clicks', 'visible_parts', 'label_order',
-           'Question', 'Sheet']
+           'LabelQuestion', 'Sheet']
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #3317a77f
 import json
@@ -187,7 +187,7 @@ def _check_drawn_by_verdict(design: str, verdicts: Sequence | None):
 # %% ../../nbs/12_observe/02_annotations.ipynb #7f4e5624
 PASS_FAIL = Rubric('pass_fail', 'You label one item.', 1., (Criterion('passes', 'Does it pass?', BINARY),))
 
-class Question(NamedTuple):
+class LabelQuestion(NamedTuple):
     "One criterion, asked about one item"
     row: int                # of the items
     criterion: Criterion
@@ -220,7 +220,7 @@ class Sheet:
         _check_order(self.order, self.design, len(items))
         by_verdict = self.design == 'verdict' and self.verdicts is not None
         self.drawn_by = digest(self.verdicts) if by_verdict else ''       # which verdicts drew the rows
-        self.questions = [Question(i, criterion) for i in self.order for criterion in self.rubric.criteria]
+        self.questions = [LabelQuestion(i, criterion) for i in self.order for criterion in self.rubric.criteria]
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #79fa7b04
 @patch

@@ -10,14 +10,7 @@ from rlops_lab.core import Trajectory
 from rlops_lab.models.load import load
 from rlops_lab.observe import feedback
 from rlops_lab.observe.feedback import (
-    EVENT_VERDICTS,
-    Event,
-    edit_pairs,
-    event_verdict,
-    kto_rows,
-    policy_turns,
-    signals,
-    verdicts,
+    EVENT_VERDICTS, Event, edit_pairs, event_verdict, kto_rows, turn_texts, signals, verdicts,
 )
 from rlops_lab.rollouts.encoding import encoded, rendered
 
@@ -86,7 +79,7 @@ def test_rows_of_kto_are_the_episodes_own_tokens():
     (row,) = kto_rows([EPISODES['a']], [True], TOKENIZER)
     assert row['prompt_ids'] + row['completion_ids'] == EPISODES['a'].token_ids
     assert [0] * len(row['prompt_ids']) + row['completion_mask'] == EPISODES['a'].action_mask
-    assert policy_turns(EPISODES['a'], TOKENIZER) == ['look()', 'Done.']
+    assert turn_texts(EPISODES['a'], TOKENIZER) == ['look()', 'Done.']
     with pytest.raises(ValueError, match='no episode has a verdict'):
         kto_rows(list(EPISODES.values()), [None, None], TOKENIZER)
     with pytest.raises(ValueError, match='2 episodes and 1 verdicts'):
@@ -157,7 +150,7 @@ def test_an_episode_is_decoded_once(monkeypatch):
 
     def counted(episode, tokenizer):
         calls.append(episode)
-        return policy_turns(episode, tokenizer)
+        return turn_texts(episode, tokenizer)
 
     monkeypatch.setattr(feedback, 'policy_turns', counted)
     edits = [Event('a', 'edit', turn=turn, text='other') for turn in (0, 1, 0)]
