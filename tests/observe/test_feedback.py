@@ -152,7 +152,7 @@ def test_an_episode_is_decoded_once(monkeypatch):
         calls.append(episode)
         return turn_texts(episode, tokenizer)
 
-    monkeypatch.setattr(feedback, 'policy_turns', counted)
+    monkeypatch.setattr(feedback, 'turn_texts', counted)
     edits = [Event('a', 'edit', turn=turn, text='other') for turn in (0, 1, 0)]
     verdicts(EPISODES, edits + [Event('b', 'thumb_up')] * 5, TOKENIZER)
     assert len(calls) == 1  # and not at all where no wording matters
