@@ -244,14 +244,14 @@ def handover(
     reward_model: object,  # the same
     labels: Sequence,  # [n] of people: pass or fail, None: not labelled
     items: list[dict] | None = None,  # [n] to call graders on; not needed for two `Graded`
-    drawn: str = 'random',  # how labelled items were chosen: 'random', or 'verdict' (so many of each)
+    design: str = 'random',  # how labelled items were chosen: 'random', or 'verdict' (so many of each)
     margin: float = 0.02,  # loss of agreement that the saving is worth
     invest_usd: float = 0.0,  # once, for the reward model: labels, training
     usd_per_hour: float = 0.0,  # of the machine, for graders that are called here; of one alone: `graded`
     seed: int = 0,
 ) -> Handover:
     "May the reward model take over? Agreement with people, time, dollars, and a recommendation"
-    _check_arguments(judge, reward_model, items, drawn, margin, invest_usd)
+    _check_arguments(judge, reward_model, items, design, margin, invest_usd)
     j, m = (_as_graded(grader, items, usd_per_hour) for grader in (judge, reward_model))
     coded = _coded(j, m, labels)
     known = coded.label >= 0
@@ -259,8 +259,8 @@ def handover(
     both = known & scored
     if not both.any():
         raise ValueError('no labelled item has a verdict of both: label some that both have scored')
-    of_both = _design(drawn, coded, both, scored)
-    of_all = _design(drawn, coded, known, np.ones(len(known), bool))
+    of_both = _design(design, coded, both, scored)
+    of_all = _design(design, coded, known, np.ones(len(known), bool))
     difference = _difference(coded.of(both), of_both, seed)  # refuses an empty stratum
     difference_of_all = _difference(coded.of(known), of_all, seed)
     agreement, kappa = _agreement_and_kappa(coded.of(both), of_both, seed)
@@ -276,11 +276,11 @@ def handover(
 
 # %% ../../nbs/07_judges/16_handover.ipynb #65f314e5
 def _check_arguments(
-    judge, reward_model, items, drawn: str, margin: float, invest_usd: float
+    judge, reward_model, items, design: str, margin: float, invest_usd: float
 ) -> None:
-    if drawn not in ('random', 'verdict'):
+    if design not in ('random', 'verdict'):
         raise ValueError(
-            f"drawn={drawn!r}: agreement needs labels drawn at 'random' or by the judge's 'verdict'; "
+            f"design={design!r}: agreement needs labels drawn at 'random' or by the judge's 'verdict'; "
             'balanced ones do not say how common a pass is'
         )
     if margin < 0 or invest_usd < 0:
@@ -304,9 +304,9 @@ def _coded(judge: Graded, model: Graded, labels: Sequence) -> _Coded:
     return _Coded(*verdicts, codes(labels, BINARY, 'label'))
 
 # %% ../../nbs/07_judges/16_handover.ipynb #f50241f3
-def _design(drawn: str, coded: _Coded, rows: np.ndarray, everything: np.ndarray) -> _Design:
+def _design(design: str, coded: _Coded, rows: np.ndarray, everything: np.ndarray) -> _Design:
     "Strata of the labelled rows, and the pool of all rows they were drawn from"
-    if drawn == 'random':
+    if design == 'random':
         return _Design(None, None)
     names = np.array(('unscored', *BINARY))[coded.judge + 1]
     pool = Counter(names[everything].tolist())

@@ -48,7 +48,7 @@ def test_labels_by_verdict_are_weighted_back():
             Graded('j', a, 1.0),
             Graded('m', b, 0.1),
             [v if j in chosen else None for j, v in enumerate(y)],
-            drawn='verdict',
+            design='verdict',
             seed=i,
         )
         hits += h.difference.low <= truth <= h.difference.high
@@ -148,10 +148,10 @@ def test_weighted_agreement_is_the_pools():
     a = ['pass'] * 900 + ['fail'] * 100
     y = ['pass'] * 40 + ['fail'] * 10 + [None] * 850 + ['fail'] * 45 + ['pass'] * 5 + [None] * 50
     b = [v or 'pass' for v in y]
-    h = handover(Graded('judge', a, 1.0), Graded('model', b, 0.1), y, drawn='verdict')
+    h = handover(Graded('judge', a, 1.0), Graded('model', b, 0.1), y, design='verdict')
     assert (
         h.agreement['judge'].value == pytest.approx(0.9 * 0.8 + 0.1 * 0.9)
         and h.agreement['reward model'].value == 1
     )
     with pytest.raises(ValueError, match="among those of 'fail'"):
-        handover(Graded('judge', a, 1.0), Graded('model', b, 0.1), y[:900] + [None] * 100, drawn='verdict')
+        handover(Graded('judge', a, 1.0), Graded('model', b, 0.1), y[:900] + [None] * 100, design='verdict')
