@@ -1,10 +1,10 @@
 """The benchmarks' figures: one JSON-lines file each in `results/`, and the table of RESULTS.md that is made from them.
 
     python tests/benchmarks/_results.py                      write the table anew
-    python tests/benchmarks/_results.py add NAME OUTPUT      append the last line of a run's output, then the same
+    python tests/benchmarks/_results.py add NAME OUTPUT TEXT append the last line of a run's output, then the same
 
-A row has `date`, `commit`, `machine` and `figures`. The last row with a `figure`, one line of text, and `holds` (true,
-false, or null where there is no goal or too few runs) is what the table shows."""
+A row has `date`, `commit`, `machine`, `figures` and `holds` (true, false, or null where there is no goal or too few
+runs). TEXT says in a line what the table shows: the last row that has one, as `figure`, stands there."""
 
 import datetime
 import json
@@ -48,10 +48,10 @@ def rendered(text):
     return f'{before}{BEGIN}\n{table()}\n{END}{after}'
 
 
-def add(name, output):
-    "Append the JSON that a benchmark printed last"
+def add(name, output, figure):
+    "Append the JSON that a benchmark printed last, with a line for the table"
     printed = json.loads(Path(output).read_text().strip().splitlines()[-1])
-    printed.setdefault('date', datetime.date.today().isoformat())
+    printed |= dict(date=datetime.date.today().isoformat(), figure=figure)
     with open(HERE / 'results' / f'{name}.jsonl', 'a') as file:
         file.write(json.dumps(printed, ensure_ascii=False) + '\n')
 
