@@ -3,16 +3,10 @@
 import pytest
 
 
-def train_a_step(factory, rows, folder):
-    "The trainer, after one step on two rows with an empty prompt"
+def one_step(folder):
+    "TRL's settings for one step on a CPU, with two answers to a prompt"
     trl = pytest.importorskip('trl')
-    from datasets import Dataset
-
-    from rlops_lab.models.load import load
-
-    model, tokenizer = load('tiny')
-    rows = [dict(row, prompt=[dict(role='user', content='')]) for row in rows]
-    args = trl.GRPOConfig(
+    return trl.GRPOConfig(
         output_dir=str(folder),
         use_cpu=True,
         bf16=False,
@@ -24,10 +18,21 @@ def train_a_step(factory, rows, folder):
         per_device_train_batch_size=2,
         max_completion_length=8,
     )
+
+
+def train_a_step(factory, rows, folder):
+    "The trainer, after one step on two rows with an empty prompt"
+    trl = pytest.importorskip('trl')
+    from datasets import Dataset
+
+    from rlops_lab.models.load import load
+
+    model, tokenizer = load('tiny')
+    rows = [dict(row, prompt=[dict(role='user', content='')]) for row in rows]
     trainer = trl.GRPOTrainer(
         model=model,
         processing_class=tokenizer,
-        args=args,
+        args=one_step(folder),
         train_dataset=Dataset.from_list(rows),
         environment_factory=factory,
     )

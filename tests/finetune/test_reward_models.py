@@ -9,6 +9,7 @@ torch = pytest.importorskip('torch')
 trl = pytest.importorskip('trl')
 from datasets import Dataset
 from finetuning import tokenizer, verdict_rows
+from grpo_step import one_step
 from peft import LoraConfig
 
 from rlops_lab.core import rng
@@ -137,22 +138,10 @@ def test_a_reward_function_of_grpo(model, tmp_path):
         (prompt, 'ok'),
     ):
         assert grader([asked], [answered]) == pytest.approx(want, abs=1e-6)
-    args = trl.GRPOConfig(
-        output_dir=str(tmp_path / 'grpo'),
-        use_cpu=True,
-        bf16=False,
-        report_to='none',
-        save_strategy='no',
-        disable_tqdm=True,
-        max_steps=1,
-        num_generations=2,
-        per_device_train_batch_size=2,
-        max_completion_length=8,
-    )
     trainer = trl.GRPOTrainer(
         model=load('tiny')[0],
         processing_class=tokenizer,
-        args=args,
+        args=one_step(tmp_path / 'grpo'),
         reward_funcs=[grader],
         train_dataset=Dataset.from_list([dict(prompt=plain)] * 2),
     )

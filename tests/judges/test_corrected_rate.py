@@ -73,9 +73,8 @@ def test_coverage_by_row_and_design(unscored):
             labels[rows] = passes[rows]
             found = corrected_rate(judged.tolist(), labels.tolist(), design).rate
             held[design] += found.low <= 0.3 <= found.high
-    assert all(count >= 182 for count in held.values()), (
-        held
-    )  # 182 of 200 or more in 99% of the cases, if it is 95%
+    # 182 of 200 or more in 99% of the cases, if it is 95%
+    assert all(count >= 182 for count in held.values()), held
 
 
 def test_labels_from_another_collection_are_worth_as_much():
