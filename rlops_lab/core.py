@@ -17,11 +17,13 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from fastcore.basics import patch
 
 from .html import Html, escape, html_fold
+
+if TYPE_CHECKING: import numpy as np
 
 # %% ../nbs/00_core.ipynb #7442e3fd
 @dataclass
@@ -252,8 +254,9 @@ def save(self: Run, **state: object) -> None:
 def rng(
     seed: int,       # the run's seed
     *path: object,   # where in the run: stage, update, episode, …
-) -> np.random.Generator:
+) -> "np.random.Generator":
     "Random generator with an address; the same address always gives the same numbers"
+    import numpy as np      # half of this module's import time, and few need it
     key = hashlib.sha256(json.dumps([seed, *path], default=str).encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], np.uint64)))
 
@@ -261,6 +264,7 @@ def seed_everything(
     seed: int,       # for Python, numpy and, if it is loaded, torch
 ) -> None:
     "Seed the global generators, for the libraries that use them"
+    import numpy as np
     random.seed(seed)
     np.random.seed(seed % 2**32)
     if 'torch' in sys.modules: sys.modules['torch'].manual_seed(seed)

@@ -7,6 +7,7 @@ __all__ = ['join_processes', 'rank_and_world', 'rank_slice', 'sharded', 'pad_to_
            'all_reduce_gradients', 'clip_gradients', 'all_reduce_log']
 
 # %% ../../nbs/10_ppo/08_processes.ipynb #52a74c7f
+import atexit
 import os
 from collections.abc import Iterable
 
@@ -22,6 +23,11 @@ def join_processes():
     if launched and not dist.is_initialized():
         from accelerate import PartialState
         PartialState()      # chooses device and backend as accelerate does everywhere
+        atexit.register(_leave_processes)
+
+def _leave_processes():
+    "gloo's threads end here: left running, now and then they abort an interpreter that has done its work"
+    if dist.is_initialized(): dist.destroy_process_group()
 
 def rank_and_world() -> tuple[int, int]:
     "This process's number, and how many there are"
