@@ -17,7 +17,7 @@ TABLE = """
 stats html core
 models samplers
 environments environments.support_desk environments.text_to_sql environments.coding environments.extraction
-rollouts rewards judges rejection training_rows finetune ppo
+rollouts rewards judges rejection finetune ppo
 tokenomics observe serve widgets recipes
 """.split()
 

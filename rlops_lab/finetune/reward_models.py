@@ -24,7 +24,7 @@ from .trl_runs import merge, padded_rows
 from ..models.lora import fingerprint
 from ..models.load import file_sha256
 from ..models.packed_layers import hidden_states, unsupported
-from ..training_rows import distilled
+from .training_rows import distilled
 from ..rollouts.encoding import encoded, rendered
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase

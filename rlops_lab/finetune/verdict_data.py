@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Trajectory, rng
 from ..judges.agreement import BINARY, codes
-from ..training_rows import distilled
+from .training_rows import distilled
 from ..rejection import family, verified
 from ..rollouts.encoding import decoded
 

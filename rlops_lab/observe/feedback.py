@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..core import Trajectory
 from ..judges.agreement import BINARY, codes
-from ..training_rows import distilled
+from ..finetune.training_rows import distilled
 from ..rejection import family
 from ..rollouts.encoding import encoded
 from ..stats import Estimate, share

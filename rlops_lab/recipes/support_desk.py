@@ -24,7 +24,7 @@ from .staged_run import StagedRun
 from .stage_figures import by_family, over_families, stage_figures
 from .training_cases import cases, hopeless, kinds, teacher_prompt
 from ..rejection import select, verified
-from ..training_rows import to_dataset
+from ..finetune.training_rows import to_dataset
 
 if TYPE_CHECKING:
     from tqdm import tqdm

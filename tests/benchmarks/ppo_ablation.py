@@ -189,7 +189,7 @@ def rejection(run, budget, layers):
     from rlops_lab.recipes.stage_figures import by_family, over_families
     from rlops_lab.recipes.demo_config import lora
     from rlops_lab.rejection import select
-    from rlops_lab.training_rows import to_dataset
+    from rlops_lab.finetune.training_rows import to_dataset
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
 

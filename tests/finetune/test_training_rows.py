@@ -7,7 +7,7 @@ import pytest
 from kept_episodes import SHORT, episode
 
 from rlops_lab.core import Lineage, Trajectory
-from rlops_lab.training_rows import pairs, short_prompt, to_dataset, unpaired
+from rlops_lab.finetune.training_rows import pairs, short_prompt, to_dataset, unpaired
 
 
 @pytest.fixture(scope='module')
@@ -136,5 +136,5 @@ def test_an_environment_that_abstains_has_no_row():
 
 
 def test_no_torch():
-    script = "import rlops_lab.training_rows, sys; sys.exit('torch' in sys.modules)"
+    script = "import rlops_lab.finetune.training_rows, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', script]).returncode == 0
