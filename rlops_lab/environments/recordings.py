@@ -214,7 +214,7 @@ def _call_in(text):
     "The call that a policy wrote as text, or None"
     if not re.match(r'\s*[A-Za-z_]\w*\(', text):
         return None
-    from rlops_lab.models.chat_template import parse_call       # loads torch, so only where a log writes calls as text
+    from rlops_lab.models.tool_syntax import parse_call       # loads torch, so only where a log writes calls as text
     try:
         return parse_call(text)
     except ValueError:

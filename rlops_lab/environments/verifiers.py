@@ -345,5 +345,5 @@ def to_verifiers(
     except ImportError as e:
         raise ImportError(
             'this needs verifiers 0.4 or later: pip install verifiers, in an environment of its own') from e
-    if read is None: from rlops_lab.models.chat_template import parse_call as read
+    if read is None: from rlops_lab.models.tool_syntax import parse_call as read
     return taskset, _env_class(factory, read, max_turns)

@@ -6,14 +6,16 @@
 __all__ = ['Case', 'resolve_cases', 'by_prompt', 'EpisodeLimits', 'check_cases', 'set_lineage']
 
 # %% ../../nbs/05_rollouts/01_cases.ipynb #0269e025
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core import Lineage, digest, git_state
-from ..environments.contract import environment_of, tool_schemas, validate_environment
-from .encoding import check_template, encoded, rendered, template_hash
+from ..environments.contract import environment_of, tool_schemas, tools_of, validate_environment
+from .chat_format import ChatFormat
+from .encoding import encoded, template_hash
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 
@@ -131,21 +133,25 @@ class EpisodeLimits:
 # %% ../../nbs/05_rollouts/01_cases.ipynb #010e1322
 def check_cases(
     cases: list[Case],
-    tokenizer: 'PreTrainedTokenizerBase',
+    chat: ChatFormat,
     limits: EpisodeLimits,
     context: int | None = None,     # tokens that the model can hold; None: unknown
 ) -> None:
     "Raise ValueError, with cause and cure, for what can be known before anything is sampled"
-    _check_padding(tokenizer)
+    _check_padding(chat.tokenizer)
     for group in _grouped(cases, _environment_key):
-        check_template(tokenizer, group[0].tools)
+        env = group[0].factory()
+        chat.check(group[0].tools, calls=bool(tools_of(env)), dialogue=_has_user(env))
     if context and limits.max_total_tokens > context:
         raise ValueError(
             f"max_total_tokens={limits.max_total_tokens} exceeds the model's context "
             f'of {context} tokens: lower it')
     for first, *_ in by_prompt(cases):
-        text = rendered(tokenizer, first.messages, first.tools, reply=True)
-        limits.check_prompt(len(encoded(tokenizer, text)), 'a prompt')
+        text = chat.render(first.messages, first.tools, reply=True)
+        limits.check_prompt(len(encoded(chat.tokenizer, text)), 'a prompt')
+
+def _has_user(env: object) -> bool:
+    return inspect.getattr_static(env, 'user', None) is not None
 
 # %% ../../nbs/05_rollouts/01_cases.ipynb #54c0fc45
 def _check_padding(tokenizer: 'PreTrainedTokenizerBase') -> None:
@@ -159,7 +165,7 @@ def _check_padding(tokenizer: 'PreTrainedTokenizerBase') -> None:
 # %% ../../nbs/05_rollouts/01_cases.ipynb #f04afd79
 def set_lineage(
     cases: list[Case],
-    tokenizer: 'PreTrainedTokenizerBase',
+    chat: ChatFormat,
     sampler: object,               # its model's name is noted
     known: Lineage | None,         # what the caller knows
     seed: int,
@@ -169,7 +175,7 @@ def set_lineage(
         lineage = _environment_lineage(group[0].factory(), sampler, known or Lineage(), seed)
         for case in group: case.lineage = lineage
     for group in by_prompt(cases):
-        template = template_hash(tokenizer, group[0].messages, group[0].tools)
+        template = template_hash(chat.tokenizer, group[0].messages, group[0].tools, chat.template_kwargs)
         for case in group: case.lineage = replace(case.lineage, template=template)
 
 # %% ../../nbs/05_rollouts/01_cases.ipynb #a1eff7e3

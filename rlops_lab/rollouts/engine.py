@@ -8,6 +8,7 @@ __all__ = ['Sampler', 'RolloutEngine', 'rollout']
 # %% ../../nbs/05_rollouts/03_engine.ipynb #206027dc
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from fastcore.basics import patch
@@ -15,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ..core import Lineage, Trajectory
 from .cases import Case, EpisodeLimits, by_prompt, check_cases, resolve_cases, set_lineage
+from .chat_format import ChatFormat, chat_format
 from .episodes import (
     Episode, final_reward, is_async_reward, is_async_step, run_calls, start_episode, step_environment)
 from ..samplers.sampling import Completion, SamplingParams
@@ -38,7 +40,7 @@ class RolloutEngine:
     def __init__(
         self,
         sampler: Sampler,
-        tokenizer: 'PreTrainedTokenizerBase',
+        chat: ChatFormat,
         limits: EpisodeLimits,
         params: SamplingParams,
         *,
@@ -48,13 +50,18 @@ class RolloutEngine:
         keep_environments: bool = False,   # leave each environment at its trajectory's `.environment`
     ):
         if batch_size < 1: raise ValueError(f'batch_size={batch_size}: must be at least 1')
-        self.sampler, self.tokenizer = sampler, tokenizer
-        self.limits, self.params = limits, params
+        self.sampler, self.chat = sampler, chat
+        self.limits = limits
+        self.params = _with_stops(params, chat)
         self.batch_size, self.tag = batch_size, tag
         self.abort, self.keep_environments = abort, keep_environments
 
     def _key(self, case: Case) -> tuple:
         return self.tag, case.number
+
+def _with_stops(params: SamplingParams, chat: ChatFormat) -> SamplingParams:
+    "The same, with every token that ends a reply in this chat format"
+    return replace(params, stop_token_ids=(*params.stop_token_ids, *chat.stop_ids))
 
 # %% ../../nbs/05_rollouts/03_engine.ipynb #84039399
 @patch
@@ -68,8 +75,10 @@ def run_episodes(
     self.running: dict[tuple, Episode] = {}         # by the sampler's key
     self.finished: dict[int, Trajectory] = {}       # by the case's index
     self.on_episode = on_episode
+    self.n_read = self.n_foreign = 0                # calls, and what looks like another family's
     try:
         self._sample_until_done()
+        self._check_calls_are_read(at_least=1)
     except BaseException as error:
         error.trajectories = self._in_order()
         error.add_note(
@@ -113,7 +122,8 @@ def _advance(
     "One step of the episodes that got a reply"
     acted = [self.running[key] for key in replies]
     for episode, completion in zip(acted, replies.values()):
-        episode.act(completion, self.tokenizer)
+        episode.act(completion, self.chat)
+    self._count_calls(acted)
     self._step_environments(_going_on(acted))
     self._finish([key for key in replies if self.running[key].stop_reason])
     going_on = _going_on(acted) + self._start_waiting()
@@ -122,13 +132,28 @@ def _advance(
 def _going_on(episodes: list[Episode]) -> list[Episode]:
     return [episode for episode in episodes if not episode.stop_reason]
 
+# %% ../../nbs/05_rollouts/03_engine.ipynb #7c41d0be
+@patch
+def _count_calls(self: RolloutEngine, episodes: list[Episode]) -> None:
+    self.n_read += sum(len(episode.action.calls) for episode in episodes)
+    self.n_foreign += sum(episode.action.foreign for episode in episodes)
+    self._check_calls_are_read(at_least=8)
+
+@patch
+def _check_calls_are_read(self: RolloutEngine, at_least: int) -> None:
+    if self.n_read or self.n_foreign < at_least: return
+    syntax = self.chat.calls.syntax.name
+    raise ValueError(
+        f'the policy wrote {self.n_foreign} calls in the syntax of another family, and none in {syntax!r}, which is read here: '
+        "use the model's own chat template, or say with `parser=` how it writes calls")
+
 # %% ../../nbs/05_rollouts/03_engine.ipynb #f639db7e
 @patch
 def _step_environments(self: RolloutEngine, episodes: list[Episode]) -> None:
     calls = [(episode.env, episode.action) for episode in episodes]
     observations = run_calls(step_environment, calls, is_async_step)
     for episode, observation in zip(episodes, observations):
-        episode.observe(observation, self.tokenizer, self.limits, self.abort)
+        episode.observe(observation, self.chat, self.limits, self.abort)
 
 # %% ../../nbs/05_rollouts/03_engine.ipynb #cfa4441c
 @patch
@@ -137,7 +162,7 @@ def _start_waiting(self: RolloutEngine) -> list[Episode]:
     started = []
     while self.waiting and len(self.running) + len(started) < self.batch_size:
         case = self.waiting.popleft()
-        started.append(start_episode(case, self.tokenizer, self.limits))
+        started.append(start_episode(case, self.chat, self.limits))
     for episode in started:
         self.running[self._key(episode.case)] = episode
     return started
@@ -186,6 +211,8 @@ def rollout(
     tag: object = '',                   # any plain value; tells rollouts of one run with the same seed apart
     numbers: list[int] | None = None,   # the rows' numbers in the draws, for a part of a larger rollout; None: 0, 1, …
     tools_in_prompt: bool = False,      # show the tools' schemas through the chat template
+    chat_template_kwargs: dict | None = None,     # what else the template gets, as `dict(enable_thinking=False)`
+    parser: Callable | str | None = None,         # how calls are written, where the template doesn't tell: `chat_format`
     abort: Callable | None = None,      # `abort(env)` after a turn: give the episode up?
     lineage: Lineage | None = None,     # model, revision and adapter; the rest is filled in
     keep_environments: bool = False,    # leave each environment at its trajectory's `.environment`
@@ -195,13 +222,14 @@ def rollout(
     "One episode a row; ValueError for what cannot work, before anything is sampled"
     params = SamplingParams(max_tokens_per_turn, temperature, seed=seed)
     limits = EpisodeLimits(max_turns, max_tokens_per_turn, max_total_tokens)
+    chat = chat_format(tokenizer, chat_template_kwargs, parser)
     engine = RolloutEngine(
-        sampler, tokenizer, limits, params,
+        sampler, chat, limits, params,
         batch_size=batch_size, tag=tag, abort=abort, keep_environments=keep_environments)
     cases = resolve_cases(
         environment_factory, rows, prompt=prompt, numbers=numbers, tools_in_prompt=tools_in_prompt)
-    check_cases(cases, tokenizer, limits, getattr(sampler, 'context', None))
-    set_lineage(cases, tokenizer, sampler, lineage, seed)
+    check_cases(cases, chat, limits, getattr(sampler, 'context', None))
+    set_lineage(cases, chat, sampler, lineage, seed)
     return _run_with_bar(engine, cases, on_episode, progress)
 
 # %% ../../nbs/05_rollouts/03_engine.ipynb #0fb5b7c8

@@ -9,7 +9,7 @@ __all__ = ['Action', 'read_action', 'Observation', 'step_environment', 'run_call
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #9a37df05
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from fastcore.basics import patch
 
 from ..core import Trajectory, Usage
-from ..environments.contract import call_tool, run_sync
-from ..models.chat_template import parse_call
+from ..environments.contract import call_tool, run_sync, tools_of
+from ..models.tool_syntax import ForeignCall, ToolCall, ToolSyntax, read_reply
 from .cases import Case, EpisodeLimits
-from .encoding import decoded, encoded, escape_special_tokens, fast_observation_ids, rendered
+from .chat_format import ChatFormat
+from .encoding import decoded, encoded, escape_special_tokens
 from ..samplers.sampling import Completion
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
@@ -28,34 +29,40 @@ if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #4ce89f37
 class Action(NamedTuple):
     "A reply, as the environment and the log see it"
-    text: str                               # what the policy wrote, without its end token
+    text: str                               # what the policy said, without thoughts and calls
     message: dict                           # assistant message
-    call: tuple[str, dict] | None = None    # tool and arguments
-    fault: str = ''                         # what is wrong with the call; '' if nothing is
+    calls: tuple[ToolCall, ...] = ()
+    fault: str = ''                         # what is wrong with a call; '' if nothing is
+    foreign: bool = False                   # is it a call in the syntax of another family?
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #f0419a33
 def read_action(
-    text: str,      # what the policy wrote, without its end token
+    text: str,                       # what the policy wrote, without its end token
+    syntax: ToolSyntax | None,       # how calls are written; None: the environment has no tools
+    tools: Container[str] = (),      # names of its tools
 ) -> Action:
-    "Turn a reply into a message, and find the call in it"
+    "Turn a reply into a message, and find the calls in it"
     plain = dict(role='assistant', content=text)
     try:
-        call = parse_call(text)
-        if call: json.dumps(call[1], ensure_ascii=False).encode()     # raises for what a log can't hold
+        reply = read_reply(text, syntax, tools)
+        json.dumps(reply.calls, ensure_ascii=False).encode()     # raises for what a log can't hold
     except TypeError:
         return Action(text, plain, fault='arguments must be plain values: text in quotes, or a number')
     except ValueError as error:
-        return Action(text, plain, fault=str(error))
-    if not call: return Action(text, plain)
-    name, arguments = call
-    structure = dict(type='function', function=dict(name=name, arguments=arguments))
-    return Action(text, plain | dict(content='', tool_calls=[structure]), call)
+        return Action(text, plain, fault=str(error), foreign=isinstance(error, ForeignCall))
+    message = dict(role='assistant', content=reply.text)
+    if reply.thoughts: message['reasoning_content'] = reply.thoughts
+    if reply.calls: message['tool_calls'] = [_structure(call) for call in reply.calls]
+    return Action(reply.text, message, reply.calls)
+
+def _structure(call: ToolCall) -> dict:
+    return dict(type='function', function=dict(name=call.name, arguments=call.arguments))
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #1407b759
 class Observation(NamedTuple):
     "An environment's answer to an action"
-    message: dict | None     # for the policy; None: nobody answers
-    failed: bool = False     # whether the call failed
+    messages: list[dict]     # for the policy; none: nobody answers
+    n_failed: int = 0        # calls that failed
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #a433db7e
 def step_environment(
@@ -64,14 +71,22 @@ def step_environment(
 ) -> Observation:
     "Let the environment answer an action; a tool that raises is an answer too"
     if action.fault:
-        return Observation(dict(role='tool', content=action.fault), failed=True)
-    if action.call:
-        name, arguments = action.call
-        result, failed = call_tool(env, name, arguments)
-        return Observation(dict(role='tool', name=name, content=result), failed)
+        return Observation([dict(role='tool', content=action.fault)], 1)
+    if action.calls: return _make_calls(env, action.calls)
     user = getattr(env, 'user', None)
     reply = run_sync(user(action.text)) if user else None
-    return Observation(None if reply is None else dict(role='user', content=reply))
+    return Observation([] if reply is None else [dict(role='user', content=reply)])
+
+def _make_calls(env: object, calls: tuple[ToolCall, ...]) -> Observation:
+    messages, n_failed = [], 0
+    for call in calls:
+        if messages and getattr(env, 'done', False):
+            messages.append(dict(role='tool', name=call.name, content='not called: the episode has ended'))
+            continue
+        result, failed = call_tool(env, call.name, call.arguments)
+        messages.append(dict(role='tool', name=call.name, content=result))
+        n_failed += failed
+    return Observation(messages, n_failed)
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #4cda6a1c
 def run_calls(
@@ -87,11 +102,9 @@ def run_calls(
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #0ec13aa0
 def is_async_step(env: object, action: Action) -> bool:
     "Does the answer to this action come from async code?"
-    if action.call:
-        answers = getattr(type(env), action.call[0], None)
-    else:
-        answers = getattr(env, 'user', None)
-    return inspect.iscoroutinefunction(answers)
+    if action.calls: answers = [getattr(type(env), call.name, None) for call in action.calls]
+    else: answers = [getattr(env, 'user', None)]
+    return any(map(inspect.iscoroutinefunction, answers))
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #512e1a11
 @dataclass(eq=False)
@@ -109,6 +122,7 @@ class Episode:
     usage: Usage = field(default_factory=Usage)
     n_calls: int = 0                                           # calls tried
     n_failed: int = 0                                          # calls that failed
+    n_foreign: int = 0                                         # calls in the syntax of another family
     action: Action | None = None                               # the last one
     stop_reason: str = ''                                      # '' while the episode runs
 
@@ -130,7 +144,7 @@ def append_tokens(
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #4a9b883d
 def start_episode(
     case: Case,
-    tokenizer: 'PreTrainedTokenizerBase',
+    chat: ChatFormat,
     limits: EpisodeLimits,
 ) -> Episode:
     "Reset an environment and encode the prompt"
@@ -140,8 +154,8 @@ def start_episode(
         raise TypeError(f'{type(env).__name__}.reset returned a {type(text).__name__}: return text, or None')
     messages = [dict(message) for message in case.messages]
     if text:
-        _append_task(messages, escape_special_tokens(tokenizer, text))
-    ids = encoded(tokenizer, rendered(tokenizer, messages, case.tools, reply=True))
+        _append_task(messages, escape_special_tokens(chat.tokenizer, text))
+    ids = encoded(chat.tokenizer, chat.render(messages, case.tools, reply=True))
     limits.check_prompt(len(ids), f'the prompt of row {case.index}')
     episode = Episode(case, env, messages)
     episode.append_tokens(ids)
@@ -159,7 +173,7 @@ def _append_task(messages: list[dict], text: str) -> None:
 def act(
     self: Episode,
     completion: Completion,
-    tokenizer: 'PreTrainedTokenizerBase',
+    chat: ChatFormat,
 ) -> None:
     "Record a reply; one that was cut before its end stops the episode"
     ids = completion.token_ids
@@ -167,45 +181,75 @@ def act(
     self.turn_rewards.append(0.)
     self.reply_seconds.append(completion.usage.seconds)
     self.usage += completion.usage
-    has_end = ids[-1:] == [tokenizer.eos_token_id]
-    text = decoded(tokenizer, ids[:-1] if has_end else ids)
+    has_end = ids[-1:] and ids[-1] in chat.stop_ids
+    text = decoded(chat.tokenizer, ids[:-1] if has_end else ids)
     if completion.finish_reason == 'length':
         self.action = Action(text, dict(role='assistant', content=text))
         self.stop_reason = 'tokens'
     else:
-        self.action = read_action(text)
+        self.action = self._read_action(text, chat)
     self.messages.append(self.action.message)
+
+@patch
+def _read_action(self: Episode, text: str, chat: ChatFormat) -> Action:
+    "The reply in the environment's terms: its tools, and as many calls as the template can show"
+    tools = tools_of(self.env)
+    action = read_action(text, chat.calls.syntax if tools else None, tools)
+    if len(action.calls) > 1 and not chat.calls.parallel:
+        return Action(text, dict(role='assistant', content=text), fault='write one call per turn')
+    if chat.calls.needs_ids or len(action.calls) > 1: self._give_ids(action)
+    return action
+
+@patch
+def _give_ids(self: Episode, action: Action) -> None:
+    "Ids that the policy wrote, or of nine letters, which tell the calls of an episode apart"
+    structures = action.message.get('tool_calls', ())
+    for place, (structure, call) in enumerate(zip(structures, action.calls)):
+        structure['id'] = call.id or f'call{len(self.turn_rewards):03}{place:02}'
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #f5c9fed2
 @patch
 def observe(
     self: Episode,
     observation: Observation,
-    tokenizer: 'PreTrainedTokenizerBase',
+    chat: ChatFormat,
     limits: EpisodeLimits,
     abort: Callable | None = None,     # `abort(env)`: give the episode up?
 ) -> None:
     "Record the environment's answer, and stop the episode where it stops"
-    self._count_call(observation.failed)
-    message = observation.message
-    if message:
-        message = message | dict(content=escape_special_tokens(tokenizer, message['content']))
-        self.messages.append(message)
-    if message is None or _has_terminated(self.env):
+    self._count_calls(observation.n_failed)
+    messages = self._shown(observation.messages, chat)
+    self.messages += messages
+    if not messages or _has_terminated(self.env):
         self.stop_reason = 'done'
         return
-    ids = fast_observation_ids(tokenizer, self.action.message, message)
+    ids = chat.observation_ids(self.action.message, messages)
     n_tokens = len(self.token_ids) + len(ids)
     if n_tokens <= limits.max_total_tokens: self.append_tokens(ids)
     self.stop_reason = self._truncation(n_tokens, limits, abort)
 
+@patch
+def _shown(self: Episode, messages: list[dict], chat: ChatFormat) -> list[dict]:
+    "Observations as the template takes them: foreign text, roles, and the ids of the calls they answer"
+    shown = [m | dict(content=escape_special_tokens(chat.tokenizer, m['content'])) for m in messages]
+    for message, call in zip(shown, self.action.message.get('tool_calls', ())):
+        if 'id' in call: message['tool_call_id'] = call['id']
+    role = chat.fault_role if self.action.fault else chat.result_role
+    for message in shown:
+        if message['role'] == 'tool' and role == 'user':
+            message['role'] = role
+            message.pop('name', None)
+    return shown
+
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #7bc13112
 @patch
-def _count_call(self: Episode, failed: bool) -> None:
-    "Count the call, and note what the turn earned"
-    self.n_calls += bool(self.action.call or self.action.fault)
-    self.n_failed += failed
-    if not failed and _has(self.env, 'turn_reward'):
+def _count_calls(self: Episode, n_failed: int) -> None:
+    "Count the calls, and note what the turn earned"
+    n_calls = len(self.action.calls) or bool(self.action.fault)
+    self.n_calls += n_calls
+    self.n_failed += n_failed
+    self.n_foreign += self.action.foreign
+    if not (n_failed and n_failed == n_calls) and _has(self.env, 'turn_reward'):
         self.turn_rewards[-1] = float(self.env.turn_reward)
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #2603ff9e

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rlops_lab.models.chat_template import parse_call, setup_chat_format
+from rlops_lab.models.chat_template import setup_chat_format
+from rlops_lab.models.tool_syntax import parse_call
 from rlops_lab.models.load import load
 
 

@@ -6,6 +6,7 @@ from scripted_rollouts import TOKENIZER, Scripted, Talk, Till, run
 from rlops_lab.core import Lineage
 from rlops_lab.rollouts import cases as cases_module
 from rlops_lab.rollouts.cases import by_prompt, resolve_cases, set_lineage
+from rlops_lab.rollouts.chat_format import chat_format
 from rlops_lab.rollouts.encoding import decoded
 
 
@@ -90,5 +91,5 @@ def test_a_model_in_a_folder_is_named_by_the_last_part(folder, tmp_path):
         model = str(tmp_path / 'mine') if folder else 'org/mine'
 
     cases = resolve_cases(Till, [dict(goal=1)])
-    set_lineage(cases, TOKENIZER, Model(), Lineage(git_commit='abc'), seed=0)
+    set_lineage(cases, chat_format(TOKENIZER), Model(), Lineage(git_commit='abc'), seed=0)
     assert cases[0].lineage.model == ('mine' if folder else 'org/mine')

@@ -12,6 +12,7 @@ from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
 from rlops_lab.models.load import load
 from rlops_lab.rollouts.cases import EpisodeLimits, resolve_cases
 from rlops_lab.rollouts.encoding import encoded
+from rlops_lab.rollouts.chat_format import chat_format
 from rlops_lab.rollouts.engine import RolloutEngine, rollout
 from rlops_lab.samplers.local import HFSampler
 from rlops_lab.samplers.sampling import Completion, SamplingParams
@@ -57,7 +58,7 @@ def test_environments_are_kept_on_request_only():
 
 def test_an_engine_runs_again_after_an_interruption():
     sampler = Scripted({i: ['put(amount=10)'] * 2 for i in range(4)})
-    engine = RolloutEngine(sampler, TOKENIZER, EpisodeLimits(), SamplingParams(max_tokens=48), batch_size=1)
+    engine = RolloutEngine(sampler, chat_format(TOKENIZER), EpisodeLimits(), SamplingParams(max_tokens=48), batch_size=1)
     cases = resolve_cases(Till, [dict(goal=10)] * 4)
 
     def stop(trajectory):

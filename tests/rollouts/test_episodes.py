@@ -8,6 +8,7 @@ from scripted_rollouts import END, TOKENIZER, Scripted, Talk, Till, actions, run
 from rlops_lab.core import Trajectory
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
+from rlops_lab.models.tool_syntax import SYNTAXES
 from rlops_lab.rollouts.encoding import decoded, encoded, template_drift
 from rlops_lab.rollouts.engine import rollout
 from rlops_lab.rollouts.episodes import Action, read_action
@@ -312,11 +313,13 @@ def test_bad_calls_are_answered_and_never_raise(reply, told):
 
 
 def test_read_action_tells_calls_text_and_faults_apart():
-    assert read_action('put(amount=4)')[2:] == (('put', dict(amount=4)), '')
+    python = SYNTAXES['python']
+    assert read_action('put(amount=4)', python)[2:] == ((('put', dict(amount=4), ''),), '', False)
     plain = dict(role='assistant', content='I put (4) in.')
-    assert read_action('I put (4) in.') == Action('I put (4) in.', plain, None, '')
-    action = read_action('put(amount=4) then put(amount=5)')
-    assert action.call is None and action.fault
+    assert read_action('I put (4) in.', python) == Action('I put (4) in.', plain)
+    assert read_action('put(amount=4)', None) == Action('put(amount=4)', plain | dict(content='put(amount=4)'))
+    action = read_action('put(amount=4) then put(amount=5)', python)
+    assert not action.calls and action.fault
     assert action.message['content'] == action.text == 'put(amount=4) then put(amount=5)'
 
 

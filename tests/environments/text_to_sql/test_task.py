@@ -448,6 +448,7 @@ def test_gold_queries_that_sqlglot_cannot_read_still_count_in_order():
 
 
 def test_plain_text_and_calls_reach_the_same_answer():
+    from rlops_lab.models.tool_syntax import SYNTAXES
     from rlops_lab.rollouts.episodes import read_action, step_environment
 
     for reply, says in (
@@ -458,8 +459,8 @@ def test_plain_text_and_calls_reach_the_same_answer():
     ):
         env = TextToSQL()
         env.reset('?', SHOP, 'SELECT name FROM product')
-        message, failed = step_environment(env, read_action(reply))
-        assert (message and message['content'], failed) == (says, False)
+        messages, n_failed = step_environment(env, read_action(reply, SYNTAXES['python']))
+        assert ([m['content'] for m in messages], n_failed) == ([says] if says else [], 0)
         assert env.done == (says in (None, '(over)')) and env.get_reward() == env.done
 
 
