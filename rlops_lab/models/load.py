@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from .chat_template import has_tools, setup_chat_format
+from .chat_template import has_chatml, has_tools, setup_chat_format
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -207,13 +207,17 @@ def find_smollm2() -> Path:
     return _from_hub() or _convert_gguf(_download_gguf(_user_cache()/'gguf'), converted)
 
 # %% ../../nbs/02_models/00_load.ipynb #f2f44b2f
-def _read(name: str, dtype: torch.dtype) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':
+def _read(
+    name: str,
+    dtype: torch.dtype,
+    revision: str | None = None,
+) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':
     "Model and tokenizer as they were published"
     from transformers import AutoModelForCausalLM, AutoTokenizer
     path = find_smollm2() if name == 'smollm2' else name
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, revision=revision)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
@@ -223,41 +227,79 @@ def _read(name: str, dtype: torch.dtype) -> 'tuple[PreTrainedModel, PreTrainedTo
     return model, tokenizer
 
 # %% ../../nbs/02_models/00_load.ipynb #25e67805
-def _check_padding(tokenizer: 'PreTrainedTokenizerBase', name: str) -> None:
+_SPARE_TOKENS = (
+    '<|finetune_right_pad_id|>', '<pad>', '<|pad|>', '[PAD]', '<|reserved_special_token_0|>', '<unk>', '<|unk|>', '[UNK]',
+    '<|endoftext|>', '<|end_of_text|>', '<s>',
+)
+
+def _set_padding(tokenizer: 'PreTrainedTokenizerBase', name: str, wanted: str | None) -> None:
+    "Give the tokenizer a padding token that is not its end token"
+    if wanted:
+        if wanted not in tokenizer.get_vocab(): raise ValueError(f'pad_token={wanted!r} is no token of {name}')
+        tokenizer.pad_token = wanted
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        spare = (token for token in _SPARE_TOKENS if token in tokenizer.get_vocab() and token != tokenizer.eos_token)
+        tokenizer.pad_token = next(spare, tokenizer.pad_token)
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         raise ValueError(
-            f'{name}: the padding token is the end token ({tokenizer.eos_token!r}), so masking one masks the other; '
-            'set `tokenizer.pad_token` to another token'
-        )
+            f'{name}: the padding token is missing or the end token ({tokenizer.eos_token!r}), so masking one masks the '
+            "other, and no spare token was found: name one of the vocabulary, as load(…, pad_token='<|reserved_1|>')")
 
 def _copy_special_ids(model: 'PreTrainedModel', tokenizer: 'PreTrainedTokenizerBase') -> None:
-    for config in (model.config, model.generation_config):
-        config.pad_token_id = tokenizer.pad_token_id
-        config.eos_token_id = tokenizer.eos_token_id
+    "Padding and end token as in the tokenizer; further ends that the model was published with stay"
+    model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.config.eos_token_id = tokenizer.eos_token_id
+    published = model.generation_config.eos_token_id
+    ends = published if isinstance(published, list) else [published]
+    others = [end for end in ends if end not in (None, tokenizer.eos_token_id)]
+    is_list = isinstance(published, list) and others
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, *others] if is_list else tokenizer.eos_token_id
+
+# %% ../../nbs/02_models/00_load.ipynb #9be05c1f
+def _tokenizer(
+    given: 'PreTrainedTokenizerBase | str | None',
+    of_model: 'PreTrainedTokenizerBase',
+) -> 'PreTrainedTokenizerBase':
+    from transformers import AutoTokenizer
+    if given is None: return of_model
+    return AutoTokenizer.from_pretrained(given) if isinstance(given, str) else given
+
+def _set_template(tokenizer: 'PreTrainedTokenizerBase', name: str, wanted: str | None) -> None:
+    if wanted: tokenizer.chat_template = wanted
+    elif name == 'smollm2' or not has_tools(tokenizer):
+        if name == 'smollm2' or has_chatml(tokenizer): setup_chat_format(tokenizer)
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f'{name} has no chat template, and its vocabulary is not ChatML, so ours does not fit: '
+            "give the model's as load(…, chat_template=…)")
 
 # %% ../../nbs/02_models/00_load.ipynb #b6355dd6
 def load(
     name: str = 'smollm2',               # 'tiny', 'smollm2', a hub id, or a folder
     dtype: torch.dtype | None = None,    # None: float32 for 'tiny', bfloat16 otherwise
     device: str | None = None,           # None: 'cuda' where there is one, else 'cpu'
+    *,
+    revision: str | None = None,         # branch, tag or commit on the hub
+    tokenizer: 'PreTrainedTokenizerBase | str | None' = None,    # or where one is found; None: the model's
+    chat_template: str | None = None,    # instead of the tokenizer's own
+    pad_token: str | None = None,        # None: the tokenizer's, or a spare one
 ) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':    # model in evaluation mode, tokenizer
     """A causal language model and its tokenizer, ready to be trained as an agent.
 
         model, tokenizer = load('smollm2')
 
-    Of every tokenizer that comes back, the chat template shows tool calls and their results, and the padding token
-    differs from the end token. A template that knows tools is kept as it is; one that does not is replaced by ours
-    (`chat_template.setup_chat_format`), which needs a ChatML vocabulary. The model's configuration names the same
-    padding and end tokens as the tokenizer. Weights are downloaded on first use only.
+    A chat template that shows tools is kept as it is. One that does not is replaced by ours
+    (`chat_template.setup_chat_format`) where the vocabulary is ChatML; elsewhere it stays, for environments without tools.
+    The padding token differs from the end token, and the model's configuration names the same tokens as the tokenizer.
+    Weights are downloaded on first use only.
 
-    Raises ValueError if there is no such model, if its tokenizer has neither tools nor ChatML, or if its padding
-    token is its end token; OSError if SmolLM2 can't be downloaded. Each message names the remedy."""
+    Raises ValueError if there is no such model, no chat template, or no token to pad with; OSError if SmolLM2 can't be
+    downloaded. Each message names the remedy."""
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if name == 'tiny':
-        model, tokenizer = tiny()
-        return model.to(device, dtype or torch.float32), tokenizer
-    model, tokenizer = _read(name, dtype or torch.bfloat16)
-    if name == 'smollm2' or not has_tools(tokenizer): setup_chat_format(tokenizer)
-    _check_padding(tokenizer, name)
+    kind = torch.float32 if name == 'tiny' else torch.bfloat16
+    model, its_tokenizer = tiny() if name == 'tiny' else _read(name, dtype or kind, revision)
+    tokenizer = _tokenizer(tokenizer, its_tokenizer)
+    _set_template(tokenizer, name, chat_template)
+    _set_padding(tokenizer, name, pad_token)
     _copy_special_ids(model, tokenizer)
-    return model.to(device).eval(), tokenizer
+    return model.to(device, dtype or kind).eval(), tokenizer

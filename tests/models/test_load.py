@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import family_tokenizer
 
 from rlops_lab.models import load as load_module
 from rlops_lab.models.chat_template import CHAT_TEMPLATE, has_tools
@@ -98,3 +99,45 @@ def test_a_saved_folder_loads_as_the_same_model(tmp_path):
     assert has_tools(its_tokenizer)
     assert its_tokenizer.pad_token_id == tokenizer.pad_token_id != its_tokenizer.eos_token_id
     assert its_tokenizer.chat_template == CHAT_TEMPLATE
+
+
+def test_a_missing_padding_token_is_found_or_named(tmp_path):
+    "As with Llama 3, whose tokenizer has none"
+    model, tokenizer = load('tiny')
+    tokenizer.pad_token = None
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    _, loaded = load(str(tmp_path))
+    assert loaded.pad_token == '<|endoftext|>'
+    _, named = load(str(tmp_path), pad_token='<|im_start|>')
+    assert named.pad_token == '<|im_start|>'
+    with pytest.raises(ValueError, match='no token of'):
+        load(str(tmp_path), pad_token='<|none|>')
+
+
+def test_without_a_spare_token_the_cure_is_an_argument_of_load(tmp_path):
+    model, tokenizer = load('tiny')
+    bare = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, eos_token='<|endoftext|>')
+    bare.chat_template = '{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}'
+    model.save_pretrained(tmp_path)
+    bare.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r'load\(…, pad_token='):
+        load(str(tmp_path), chat_template=bare.chat_template)
+    assert load(str(tmp_path), chat_template=bare.chat_template, pad_token='<|im_start|>')
+
+
+@pytest.mark.parametrize('name', ['Qwen2.5', 'Llama 3.1', 'Mistral', 'gpt-oss', 'DeepSeek V3', 'Gemma 4'])
+def test_a_template_with_tools_is_kept(name):
+    tokenizer = family_tokenizer(name)
+    _, loaded = load('tiny', tokenizer=tokenizer)
+    assert loaded.chat_template == tokenizer.chat_template and loaded.pad_token == '<pad>'
+
+
+def test_further_ends_of_a_published_model_stay(tmp_path):
+    model, tokenizer = load('tiny')
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, 7]
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded, _ = load(str(tmp_path))
+    assert loaded.generation_config.eos_token_id == [tokenizer.eos_token_id, 7]
+    assert loaded.config.eos_token_id == tokenizer.eos_token_id
