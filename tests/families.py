@@ -1,4 +1,4 @@
-"""Tokenizers of the families of models: a small vocabulary with the family's own marks, and its published chat template.
+"""Tokenizers of families of models: a small vocabulary with the family's marks, and its published chat template.
 
 The templates are those that TRL ships. TRL has none for Mistral and Phi-4-mini; theirs are written here after the
 formats that the models' makers document."""
@@ -42,7 +42,8 @@ MISTRAL = """\
 {%- for m in messages if m.role == 'user' %}{% set last.user = messages.index(m) %}{% endfor %}
 {%- for m in messages %}
 {%- if m.role == 'user' %}
-{%- if tools and loop.index0 == last.user %}{{- '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{% endif %}
+{%- if tools and loop.index0 == last.user %}
+{{- '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{% endif %}
 {{- '[INST]' + m.content + '[/INST]' }}
 {%- elif m.tool_calls %}{{- '[TOOL_CALLS][' }}
 {%- for call in m.tool_calls %}

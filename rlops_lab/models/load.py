@@ -228,7 +228,7 @@ def _read(
 
 # %% ../../nbs/02_models/00_load.ipynb #25e67805
 _SPARE_TOKENS = (
-    '<|finetune_right_pad_id|>', '<pad>', '<|pad|>', '[PAD]', '<|reserved_special_token_0|>', '<unk>', '<|unk|>', '[UNK]',
+    '<|finetune_right_pad_id|>', '<pad>', '<|pad|>', '[PAD]', '<|reserved_special_token_0|>', '<unk>', '[UNK]',
     '<|endoftext|>', '<|end_of_text|>', '<s>',
 )
 
@@ -242,7 +242,7 @@ def _set_padding(tokenizer: 'PreTrainedTokenizerBase', name: str, wanted: str | 
         tokenizer.pad_token = next(spare, tokenizer.pad_token)
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         raise ValueError(
-            f'{name}: the padding token is missing or the end token ({tokenizer.eos_token!r}), so masking one masks the '
+            f'{name}: the padding token is missing or the end token ({tokenizer.eos_token!r}), masking one masks the '
             "other, and no spare token was found: name one of the vocabulary, as load(…, pad_token='<|reserved_1|>')")
 
 def _copy_special_ids(model: 'PreTrainedModel', tokenizer: 'PreTrainedTokenizerBase') -> None:
@@ -289,7 +289,7 @@ def load(
         model, tokenizer = load('smollm2')
 
     A chat template that shows tools is kept as it is. One that does not is replaced by ours
-    (`chat_template.setup_chat_format`) where the vocabulary is ChatML; elsewhere it stays, for environments without tools.
+    (`chat_template.setup_chat_format`) where the vocabulary is ChatML; elsewhere it stays, for use without tools.
     The padding token differs from the end token, and the model's configuration names the same tokens as the tokenizer.
     Weights are downloaded on first use only.
 

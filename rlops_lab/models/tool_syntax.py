@@ -13,18 +13,20 @@ import re
 from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #6f39b77d
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #bbd7f7f3
 class ToolCall(NamedTuple):
     name: str
     arguments: dict
     id: str = ''        # that the policy wrote; Mistral's models do
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #9e780f8a
 class Reply(NamedTuple):
     "What a policy wrote in one turn"
     text: str                   # for the customer
     thoughts: str = ''          # for nobody
     calls: tuple = ()           # of `ToolCall`
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #9127baa9
 class ToolSyntax(NamedTuple):
     "One way to write calls"
     name: str
@@ -42,7 +44,7 @@ def split_thoughts(
     if not closed: thoughts, rest = text, ''
     return thoughts.strip().removeprefix('<think>').strip(), rest.lstrip('\n')
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #f88b882d
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #a1335336
 _JSON_NAMES = dict(true=True, false=False, null=None)
 
 class _JsonNames(ast.NodeTransformer):
@@ -51,11 +53,13 @@ class _JsonNames(ast.NodeTransformer):
         if node.id not in _JSON_NAMES: return node
         return ast.copy_location(ast.Constant(_JSON_NAMES[node.id]), node)
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #2ec77536
 def _expression(text: str) -> ast.expr:
-    "One expression's syntax tree; nested brackets without end are an error too, not a crash"
+    "One expression's syntax tree"
     try: return _JsonNames().visit(ast.parse(text, mode='eval').body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f'could not read the call: {getattr(error, "msg", error)}') from error
+        reason = getattr(error, 'msg', error)
+        raise ValueError(f'could not read the call: {reason}') from error
 
 # %% ../../nbs/02_models/01_tool_syntax.ipynb #71708ded
 def _python_call(node: ast.expr) -> ToolCall:
@@ -68,10 +72,13 @@ def _python_call(node: ast.expr) -> ToolCall:
         raise ValueError('arguments must be plain values: text in quotes, or a number') from error
     return ToolCall(node.func.id, arguments)
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #0a6fb71b
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #23a0d838
 _BEGINS_CALL = re.compile(r'[A-Za-z_]\w*\(')
 
-def _read_python(text: str, tools: Container[str] = ()) -> Reply:
+def _read_python(
+    text: str,
+    tools: Container[str] = (),
+) -> Reply:
     "`name(arg=value)`, one a line"
     if _BEGINS_CALL.match(text.strip()):
         return Reply('', calls=_python_lines(text.strip()))
@@ -80,14 +87,17 @@ def _read_python(text: str, tools: Container[str] = ()) -> Reply:
         return Reply(text[:line.start()].strip(), calls=_python_lines(text[line.end():].strip()))
     return Reply(text)
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #cf91cffc
 def _python_lines(text: str) -> tuple[ToolCall, ...]:
     "A call, or several with a line break between them"
     try: return (_python_call(_expression(text)),)
     except ValueError as error:
-        parts = re.split(r'(?<=\))\s*\n\s*(?=[A-Za-z_]\w*\()', text)
+        parts = _BETWEEN_CALLS.split(text)
         if len(parts) == 1: raise
         try: return tuple(_python_call(_expression(part)) for part in parts)
         except ValueError: raise error from None
+
+_BETWEEN_CALLS = re.compile(r'(?<=\))\s*\n\s*(?=[A-Za-z_]\w*\()')
 
 # %% ../../nbs/02_models/01_tool_syntax.ipynb #75ea676d
 def parse_call(
@@ -100,7 +110,7 @@ def parse_call(
     if len(calls) > 1: raise ValueError('write exactly one call and nothing else')
     return calls[0][:2] if calls else None
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #a44ea715
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #50c896b8
 def _json_value(text: str) -> object:
     "A JSON value; line breaks inside of text are allowed, as models write them"
     try: return json.loads(text, strict=False, parse_constant=_no_constant)
@@ -110,17 +120,20 @@ def _json_value(text: str) -> object:
 def _no_constant(name: str):
     raise ValueError(f'{name} is no JSON value')
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #c290e7d2
 def _json_call(value: object) -> ToolCall:
     "A call from `{name, arguments}`; Llama says `parameters`"
-    if not isinstance(value, dict): raise ValueError('write a call as a JSON object with "name" and "arguments"')
-    value = value.get('function') if isinstance(value.get('function'), dict) else value
-    arguments = value.get('arguments', value.get('parameters'))
-    if isinstance(arguments, str): arguments = _json_value(arguments or '{}')
-    if not isinstance(value.get('name'), str) or not isinstance(arguments or {}, dict):
+    if not isinstance(value, dict):
+        raise ValueError('write a call as a JSON object with "name" and "arguments"')
+    if isinstance(value.get('function'), dict): value = value['function']
+    name = value.get('name')
+    arguments = value.get('arguments', value.get('parameters')) or {}
+    if isinstance(arguments, str): arguments = _json_value(arguments)
+    if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ValueError('a call needs a "name", which is text, and "arguments", which are an object')
-    return ToolCall(value['name'], arguments or {}, str(value.get('id') or ''))
+    return ToolCall(name, arguments, str(value.get('id') or ''))
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #c486108a
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #0ec01c05
 def _between(
     start: str,
     end: str,
@@ -135,15 +148,20 @@ def _between(
         return Reply(said, calls=tuple(calls))
     return read
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #6dd701bd
 def _json_block(body: str) -> list[ToolCall]:
     "A call, or a list of calls"
     value = _json_value(body)
     return [_json_call(item) for item in (value if isinstance(value, list) else [value])]
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #18fbe338
-_LLAMA_CALL = re.compile(r'(?:<\|python_tag\|>\s*)?(?=\{\s*"(?:type|name|function|parameters|arguments)"\s*:)')
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #94c54779
+_LLAMA_CALL = re.compile(
+    r'(?:<\|python_tag\|>\s*)?(?=\{\s*"(?:type|name|function|parameters|arguments)"\s*:)')
 
-def _read_llama(text: str, tools: Container[str] = ()) -> Reply:
+def _read_llama(
+    text: str,
+    tools: Container[str] = (),
+) -> Reply:
     "`{\"name\": …, \"parameters\": …}`, several with a semicolon or a line break between them"
     begin = _LLAMA_CALL.search(text)
     if not begin or not re.search(r'"(parameters|arguments)"\s*:', text): return Reply(text)
@@ -154,14 +172,18 @@ def _read_llama(text: str, tools: Container[str] = ()) -> Reply:
         rest = rest[end:].lstrip(' \n;,')
     return Reply(text[:begin.start()].strip(), calls=tuple(calls))
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #407b5f7d
 def _first_json(text: str) -> tuple[object, int]:
     "The JSON value that a text begins with, and where it ends"
     try: return json.JSONDecoder(strict=False, parse_constant=_no_constant).raw_decode(text)
     except RecursionError as error: raise ValueError('could not read the call: too many brackets') from error
     except ValueError as error: raise ValueError(f'could not read the call as JSON: {error}') from error
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #b4ad4f6c
-def _read_mistral(text: str, tools: Container[str] = ()) -> Reply:
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #103d3a63
+def _read_mistral(
+    text: str,
+    tools: Container[str] = (),
+) -> Reply:
     "`[TOOL_CALLS][{…}]`, or `[TOOL_CALLS]name[ARGS]{…}`"
     said, *blocks = text.split('[TOOL_CALLS]')
     if not blocks: return Reply(text)
@@ -174,31 +196,38 @@ def _mistral_block(block: str) -> list[ToolCall]:
     name, _, call_id = head.partition('[CALL_ID]')
     return [_json_call(dict(name=name.strip(), arguments=_json_value(arguments), id=call_id.strip()))]
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #8cb92580
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #95dd1294
 def _tag_block(body: str) -> list[ToolCall]:
     "`<function=name><parameter=key>value</parameter></function>`"
     calls = re.findall(r'<function=([^>\n]+)>(.*?)(?:</function>|$)', body, re.DOTALL)
-    if not calls: raise ValueError('write a call as <function=name>, then <parameter=key>value</parameter> for each argument')
+    if not calls:
+        raise ValueError('write <function=name>, then <parameter=key>value</parameter> for each argument')
     return [ToolCall(name.strip(), _parameters(inner)) for name, inner in calls]
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #507d3fe9
 def _parameters(text: str) -> dict:
     found = re.findall(r'<parameter=([^>\n]+)>(.*?)</parameter>', text, re.DOTALL)
-    if len(found) != text.count('<parameter='): raise ValueError('close each <parameter=…> with </parameter>')
+    if len(found) != text.count('<parameter='):
+        raise ValueError('close each <parameter=…> with </parameter>')
     return {key.strip(): _inner(value) for key, value in found}
 
 def _inner(value: str) -> str:
     "A tag's content without the line breaks next to its tags"
     return value.removeprefix('\n').removesuffix('\n')
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #08d1b6a2
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #882a4d81
 def _glm_block(body: str) -> list[ToolCall]:
     "`name`, then `<arg_key>key</arg_key><arg_value>value</arg_value>` for each argument"
-    name, _, rest = body.partition('<arg_key>')
-    pairs = re.findall(r'(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>', rest, re.DOTALL)
-    well_formed = re.fullmatch(r'[\w.-]+', name.strip()) and len(pairs) == body.count('<arg_key>')
-    if not well_formed:
-        raise ValueError('write the tool\'s name, then <arg_key>key</arg_key> and <arg_value>value</arg_value> for each argument')
-    return [ToolCall(name.strip(), {key.rpartition('<arg_key>')[2].strip(): _inner(value) for key, value in pairs})]
+    name, *parts = body.split('<arg_key>')
+    if not re.fullmatch(r'\s*[\w.-]+\s*', name): raise ValueError(_GLM_FORM)
+    return [ToolCall(name.strip(), dict(map(_glm_pair, parts)))]
+
+def _glm_pair(part: str) -> tuple[str, str]:
+    pair = re.fullmatch(r'(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>\s*', part, re.DOTALL)
+    if not pair: raise ValueError(_GLM_FORM)
+    return pair[1].strip(), _inner(pair[2])
+
+_GLM_FORM = "write the tool's name, then <arg_key>key</arg_key> and <arg_value>value</arg_value> for each argument"
 
 # %% ../../nbs/02_models/01_tool_syntax.ipynb #b2b67799
 def _python_list(body: str) -> list[ToolCall]:
@@ -206,50 +235,66 @@ def _python_list(body: str) -> list[ToolCall]:
     nodes = node.elts if isinstance(node, ast.List) else [node]
     return [_python_call(item) for item in nodes]
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #f9bcf796
-def _read_harmony(text: str, tools: Container[str] = ()) -> Reply:
-    "`<|channel|>analysis<|message|>…<|end|><|start|>assistant to=functions.name<|channel|>commentary json<|message|>{…}`"
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #3943a8a5
+def _read_harmony(
+    text: str,
+    tools: Container[str] = (),
+) -> Reply:
+    "Messages `header<|message|>body`; a header `to=functions.name` makes one a call"
     said, thoughts, calls = [], [], []
     for part in re.split(r'<\|start\|>|<\|end\|>', text):
         header, has_body, body = part.partition('<|message|>')
         recipient = re.search(r'to=functions\.([^\s<]+)', header)
-        if not has_body: said.append('' if header.strip() in ('', 'assistant') else header)
-        elif recipient: calls.append(_json_call(dict(name=recipient[1], arguments=_json_value(body or '{}'))))
+        if recipient:
+            arguments = _json_value(body or '{}')
+            calls.append(_json_call(dict(name=recipient[1], arguments=arguments)))
         elif '<|channel|>analysis' in header: thoughts.append(body)
-        else: said.append(body)
-    return Reply('\n'.join(filter(None, said)).strip(), '\n'.join(thoughts).strip(), tuple(calls))
+        elif has_body: said.append(body)
+        elif header.strip() != 'assistant': said.append(header)
+    return Reply('\n'.join(said).strip(), '\n'.join(thoughts).strip(), tuple(calls))
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #efd41d4c
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #8a31f4c9
 def _deepseek_block(body: str) -> list[ToolCall]:
     "`name<｜tool▁sep｜>{…}`; older ones have the word `function` in front, and a code fence around the arguments"
     head, has_mark, rest = body.partition('<｜tool▁sep｜>')
-    if not has_mark: raise ValueError('write <｜tool▁sep｜> between a call\'s name and its arguments')
+    if not has_mark: raise ValueError("write <｜tool▁sep｜> between a call's name and its arguments")
     fenced = re.fullmatch(r'(.*?)\n```json\n(.*?)\n```', rest, re.DOTALL)
     name, arguments = fenced.groups() if fenced else (head, rest)
     return [_json_call(dict(name=name.strip(), arguments=_json_value(arguments)))]
 
-def _read_deepseek(text: str, tools: Container[str] = ()) -> Reply:
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #e5088f10
+def _read_deepseek(
+    text: str,
+    tools: Container[str] = (),
+) -> Reply:
     text = re.sub('<｜tool▁calls▁(begin|end)｜>', '', text)
     return _between('<｜tool▁call▁begin｜>', '<｜tool▁call▁end｜>', _deepseek_block)(text)
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #aa0b826a
-def _tagged_calls(text: str, tools: Container[str] = ()) -> Reply:
-    return _between('<tool_call>', '</tool_call>', _tag_block)(text)
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #745d5935
+def _in_tags(
+    name: str,
+    read_block: Callable,
+    start: str = '<tool_call>',
+    end: str = '</tool_call>',
+) -> ToolSyntax:
+    return ToolSyntax(name, _between(start, end, read_block), start)
 
-SYNTAXES = {syntax.name: syntax for syntax in (
-    ToolSyntax('tags', _tagged_calls, '<tool_call>'),
-    ToolSyntax('hermes', _between('<tool_call>', '</tool_call>', _json_block), '<tool_call>'),
-    ToolSyntax('glm', _between('<tool_call>', '</tool_call>', _glm_block), '<tool_call>'),
-    ToolSyntax('lfm2', _between('<|tool_call_start|>', '<|tool_call_end|>', _python_list), '<|tool_call_start|>'),
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #24ed3b45
+_ALL = [
+    _in_tags('tags', _tag_block),
+    _in_tags('hermes', _json_block),
+    _in_tags('glm', _glm_block),
+    _in_tags('lfm2', _python_list, '<|tool_call_start|>', '<|tool_call_end|>'),
     ToolSyntax('mistral', _read_mistral, '[TOOL_CALLS]'),
-    ToolSyntax('phi4', _between('<|tool_call|>', '<|/tool_call|>', _json_block), '<|tool_call|>'),
+    _in_tags('phi4', _json_block, '<|tool_call|>', '<|/tool_call|>'),
     ToolSyntax('harmony', _read_harmony, 'to=functions.'),
     ToolSyntax('deepseek', _read_deepseek, '<｜tool▁call▁begin｜>'),
     ToolSyntax('llama', _read_llama),
     ToolSyntax('python', _read_python),
-)}
+]
+SYNTAXES = {syntax.name: syntax for syntax in _ALL}
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #1f28c4a0
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #f9f23302
 def read_reply(
     text: str,                       # what the policy wrote, without its end token
     syntax: ToolSyntax | None,       # None: nothing is a call
@@ -257,19 +302,21 @@ def read_reply(
 ) -> Reply:
     """Thoughts, text and calls of a reply.
 
-    Raises ValueError for a call that can't be read, and its kind `ForeignCall` for one in the syntax of another family; the
-    message is meant for the model."""
+    Raises ValueError for a call that can't be read, and `ForeignCall`, a kind of it, for one in another family's
+    syntax; the message is meant for the model."""
     thoughts, rest = split_thoughts(text)
     if syntax is None: return Reply(rest, thoughts)
     reply = syntax.read(rest, tools)
     if not reply.calls: _check_marks(reply.text, syntax)
     return reply._replace(thoughts=reply.thoughts or thoughts)
 
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #70924bf0
 class ForeignCall(ValueError):
     "A call in the syntax of another family than the template's"
 
 def _check_marks(text: str, syntax: ToolSyntax) -> None:
-    foreign = sorted({other.mark for other in SYNTAXES.values() if other.mark and other.mark in text})
+    marks = filter(None, (other.mark for other in SYNTAXES.values()))
+    foreign = [mark for mark in marks if mark in text]
     if foreign:
         raise ForeignCall(f'{foreign[0]} begins no call here: write calls in the syntax {syntax.name!r}')
 

@@ -16,6 +16,7 @@ from ..core import Lineage, digest, git_state
 from ..environments.contract import environment_of, tool_schemas, tools_of, validate_environment
 from .chat_format import ChatFormat
 from .encoding import encoded, template_hash
+from .turns import check_template
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 
@@ -141,7 +142,7 @@ def check_cases(
     _check_padding(chat.tokenizer)
     for group in _grouped(cases, _environment_key):
         env = group[0].factory()
-        chat.check(group[0].tools, calls=bool(tools_of(env)), dialogue=_has_user(env))
+        check_template(chat, group[0].tools, calls=bool(tools_of(env)), dialogue=_has_user(env))
     if context and limits.max_total_tokens > context:
         raise ValueError(
             f"max_total_tokens={limits.max_total_tokens} exceeds the model's context "

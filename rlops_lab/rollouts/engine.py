@@ -144,8 +144,8 @@ def _check_calls_are_read(self: RolloutEngine, at_least: int) -> None:
     if self.n_read or self.n_foreign < at_least: return
     syntax = self.chat.calls.syntax.name
     raise ValueError(
-        f'the policy wrote {self.n_foreign} calls in the syntax of another family, and none in {syntax!r}, which is read here: '
-        "use the model's own chat template, or say with `parser=` how it writes calls")
+        f'the policy wrote {self.n_foreign} calls in the syntax of another family, and none in {syntax!r}, '
+        "which is read here: use the model's own chat template, or say with `parser=` how it writes calls")
 
 # %% ../../nbs/05_rollouts/03_engine.ipynb #f639db7e
 @patch
@@ -212,7 +212,7 @@ def rollout(
     numbers: list[int] | None = None,   # the rows' numbers in the draws, for a part of a larger rollout; None: 0, 1, …
     tools_in_prompt: bool = False,      # show the tools' schemas through the chat template
     chat_template_kwargs: dict | None = None,     # what else the template gets, as `dict(enable_thinking=False)`
-    parser: Callable | str | None = None,         # how calls are written, where the template doesn't tell: `chat_format`
+    parser: Callable | str | None = None,         # how calls are written, where the template does not tell
     abort: Callable | None = None,      # `abort(env)` after a turn: give the episode up?
     lineage: Lineage | None = None,     # model, revision and adapter; the rest is filled in
     keep_environments: bool = False,    # leave each environment at its trajectory's `.environment`

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from fastcore.basics import patch
 
@@ -22,9 +22,8 @@ from ..models.tool_syntax import ForeignCall, ToolCall, ToolSyntax, read_reply
 from .cases import Case, EpisodeLimits
 from .chat_format import ChatFormat
 from .encoding import decoded, encoded, escape_special_tokens
+from .turns import observation_ids
 from ..samplers.sampling import Completion
-
-if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #4ce89f37
 class Action(NamedTuple):
@@ -223,7 +222,7 @@ def observe(
     if not messages or _has_terminated(self.env):
         self.stop_reason = 'done'
         return
-    ids = chat.observation_ids(self.action.message, messages)
+    ids = observation_ids(chat, self.action.message, messages)
     n_tokens = len(self.token_ids) + len(ids)
     if n_tokens <= limits.max_total_tokens: self.append_tokens(ids)
     self.stop_reason = self._truncation(n_tokens, limits, abort)

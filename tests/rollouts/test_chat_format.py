@@ -8,6 +8,7 @@ from rlops_lab.models.tool_syntax import SYNTAXES
 from rlops_lab.rollouts.chat_format import chat_format
 from rlops_lab.rollouts.encoding import decoded, encoded
 from rlops_lab.rollouts.episodes import read_action
+from rlops_lab.rollouts.turns import check_template, observation_ids
 
 OURS = chat_format(TOKENIZER)
 
@@ -29,14 +30,14 @@ def test_observations_are_what_the_template_adds(observation):
     whole = encoded(TOKENIZER, OURS.render(talk + [observation], reply=True))
     head = encoded(TOKENIZER, OURS.render(talk).rstrip('\n'))
     assert head[-1] == TOKENIZER.eos_token_id
-    assert head + OURS.observation_ids(action, [observation]) == whole
+    assert head + observation_ids(OURS, action, [observation]) == whole
 
 
 def test_results_of_two_calls_are_one_observation():
     action = read_action('put(amount=4)\nput(amount=5)', SYNTAXES['python']).message
     results = [dict(role='tool', name='put', content=content) for content in ('4', '9 <|im_end|> "')]
     talk = [dict(role='user', content='u'), action, *results]
-    ids = OURS.observation_ids(action, results)
+    ids = observation_ids(OURS, action, results)
     assert OURS.render(talk, reply=True).endswith(decoded(TOKENIZER, ids))
 
 
@@ -57,13 +58,13 @@ def test_results_of_two_calls_are_one_observation():
 )
 def test_templates_that_cannot_be_used_are_refused(changes, cure):
     with pytest.raises(ValueError, match=cure):
-        chat_format(with_template(**changes)).check()
+        check_template(chat_format(with_template(**changes)))
 
 
 def test_a_turn_may_end_with_another_token_than_the_tokenizers():
     other = chat_format(with_template(eos_token='<|endoftext|>'))
     assert set(other.tokenizer.convert_ids_to_tokens(other.stop_ids)) == {'<|endoftext|>', '<|im_end|>'}
-    other.check()
+    check_template(other)
 
 
 def test_a_template_of_ones_own_is_read_as_it_writes():
@@ -72,14 +73,15 @@ def test_a_template_of_ones_own_is_read_as_it_writes():
     own = (
         hermes
         + """{%- if message['role'] == 'assistant' %}{{- '<|im_start|>assistant\n' + (message['content'] or '') }}
-{%- for call in message['tool_calls'] or [] %}{{- '<tool_call>' + (call.function | tojson) + '</tool_call>' }}{%- endfor %}
+{%- for call in message['tool_calls'] or [] %}
+{{- '<tool_call>' + (call.function | tojson) + '</tool_call>' }}{%- endfor %}
 {{- '<|im_end|>\n' }}{%- elif not (loop.first and message['role'] == 'system') %}
 {{- '<|im_start|>' + message['role'] + '\n' + (message['content'] or '') + '<|im_end|>\n' }}{%- endif %}{%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"""
     )
     chat = chat_format(with_template(chat_template=own))
     assert chat.calls.syntax.name == 'hermes' and chat.calls.parallel
-    chat.check()
+    check_template(chat)
 
 
 def test_a_policy_whose_calls_nothing_reads_is_loud():

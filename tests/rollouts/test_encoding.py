@@ -6,7 +6,6 @@ from rlops_lab.environments.contract import tool_schemas
 from rlops_lab.rollouts.encoding import (
     encoded,
     escape_special_tokens,
-    rendered,
     template_drift,
     token_strip,
 )

@@ -58,7 +58,8 @@ def test_environments_are_kept_on_request_only():
 
 def test_an_engine_runs_again_after_an_interruption():
     sampler = Scripted({i: ['put(amount=10)'] * 2 for i in range(4)})
-    engine = RolloutEngine(sampler, chat_format(TOKENIZER), EpisodeLimits(), SamplingParams(max_tokens=48), batch_size=1)
+    chat = chat_format(TOKENIZER)
+    engine = RolloutEngine(sampler, chat, EpisodeLimits(), SamplingParams(max_tokens=48), batch_size=1)
     cases = resolve_cases(Till, [dict(goal=10)] * 4)
 
     def stop(trajectory):

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 
 import pytest
-from families import FAMILIES, family_tokenizer
+from families import family_tokenizer
 
 from rlops_lab.core import Usage
 from rlops_lab.environments.contract import tool_schemas
@@ -15,6 +15,7 @@ from rlops_lab.models.tool_syntax import ToolCall, probe_message
 from rlops_lab.rollouts.chat_format import chat_format
 from rlops_lab.rollouts.encoding import decoded, encoded
 from rlops_lab.rollouts.engine import rollout
+from rlops_lab.rollouts.turns import check_template, lasting_text
 from rlops_lab.samplers.sampling import Completion
 
 READ = {
@@ -158,7 +159,7 @@ def test_recorded_tokens_are_a_rendering_of_the_conversation(name):
     fresh = chat.render(messages, tool_schemas(Till()))
     text = decoded(chat.tokenizer, t.token_ids)
     if name in REWRITES_THOUGHTS | LAST_END_DIFFERS:
-        assert chat._lasting(fresh).startswith(chat._lasting(text).removesuffix(chat.text_end))
+        assert lasting_text(chat, fresh).startswith(lasting_text(chat, text).removesuffix(chat.text_end))
     else:
         assert encoded(chat.tokenizer, fresh)[: len(t.token_ids)] == t.token_ids
 
@@ -166,4 +167,4 @@ def test_recorded_tokens_are_a_rendering_of_the_conversation(name):
 @pytest.mark.parametrize('name', REFUSED)
 def test_families_without_tools_are_refused_by_name(name):
     with pytest.raises(ValueError, match=REFUSED[name]):
-        chat_format(family_tokenizer(name)).check(tool_schemas(Till()))
+        check_template(chat_format(family_tokenizer(name)), tool_schemas(Till()))
