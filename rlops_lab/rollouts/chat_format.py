@@ -222,7 +222,7 @@ class ChatFormat:
         "A conversation as the chat template writes it"
         return rendered(self.tokenizer, messages, tools, reply, **self.template_kwargs)
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #86af1b20
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #6cbe7ee1
 def chat_format(
     tokenizer: 'PreTrainedTokenizerBase',
     template_kwargs: dict | None = None,     # what else the template gets, as `dict(enable_thinking=False)`
@@ -230,7 +230,7 @@ def chat_format(
 ) -> ChatFormat:
     """What the tokenizer's template does with a conversation.
 
-    Raises ValueError where it can't be used, with the cure. `parser` raises ValueError for a call that can't be read."""
+    Raises ValueError where it can't be used, with the cure. A `parser` raises it for a call that it can't read."""
     _check_tokenizer(tokenizer)
     options = json.dumps(template_kwargs or {}, sort_keys=True)
     found = _chat_format(tokenizer, tokenizer.chat_template, tokenizer.eos_token, options, len(tokenizer))
