@@ -20,7 +20,8 @@ from torch import nn
 from ..core import Trajectory
 from .calibration import fit_temperature, sigmoid
 from .reward_training import lower_layers, with_score_head
-from .trl_runs import merge, padded_rows
+from .trl_runs import padded_rows
+from ..models.adapted import merge
 from ..models.lora import fingerprint
 from ..models.load import file_sha256
 from ..models.packed_layers import hidden_states, unsupported
@@ -116,7 +117,9 @@ def _load_members(scorer: 'PreTrainedModel', folders: list[Path]):
             adapted = PeftModel(scorer, config, adapter_name=name)
         else:
             adapted.add_adapter(name, config)
-        set_peft_model_state_dict(adapted, weights, adapter_name=name)
+        found = set_peft_model_state_dict(adapted, weights, adapter_name=name)
+        if found.unexpected_keys:
+            raise ValueError(f'{folder} does not fit this base: {found.unexpected_keys[0]} has no place in it')
         heads.append(head)
     return adapted.requires_grad_(False).eval(), heads
 

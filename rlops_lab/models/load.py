@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from .adapter_folders import find_adapter, open_adapter
 from .chat_template import has_tools, setup_chat_format
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -207,13 +208,19 @@ def find_smollm2() -> Path:
     return _from_hub() or _convert_gguf(_download_gguf(_user_cache()/'gguf'), converted)
 
 # %% ../../nbs/02_models/00_load.ipynb #f2f44b2f
-def _read(name: str, dtype: torch.dtype) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':
-    "Model and tokenizer as they were published"
+def _read(
+    name: str,
+    dtype: torch.dtype,
+    revision: str | None = None,
+) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':
+    "Model and tokenizer as they were published, or as they were trained"
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    if name == 'tiny': return tiny()                              # as the base of an adapter
+    if adapter := find_adapter(name): return open_adapter(adapter, _read, dtype)
     path = find_smollm2() if name == 'smollm2' else name
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, revision=revision)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
@@ -237,7 +244,7 @@ def _copy_special_ids(model: 'PreTrainedModel', tokenizer: 'PreTrainedTokenizerB
 
 # %% ../../nbs/02_models/00_load.ipynb #b6355dd6
 def load(
-    name: str = 'smollm2',               # 'tiny', 'smollm2', a hub id, or a folder
+    name: str = 'smollm2',               # 'tiny', 'smollm2', a hub id, or a folder, an adapter's or of a checkpoint too
     dtype: torch.dtype | None = None,    # None: float32 for 'tiny', bfloat16 otherwise
     device: str | None = None,           # None: 'cuda' where there is one, else 'cpu'
 ) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':    # model in evaluation mode, tokenizer
