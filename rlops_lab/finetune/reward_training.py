@@ -19,7 +19,7 @@ from torch import nn
 from .preferences import PAIR_IDS
 from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token_trainer
 from ..models.adapted import has_adapters
-from ..models.lora import PLAIN_LORA, fingerprint
+from ..models.lora import check_plain_lora, fingerprint
 from ..models.packed_layers import hidden_states, unsupported
 
 if TYPE_CHECKING:
@@ -67,11 +67,11 @@ def with_score_head(
 def _classifier_config(peft_config: 'PeftConfig', keeps_adapter: bool = False) -> 'PeftConfig':
     "The configuration of a classifier: its head is trained whole"
     peft_config = copy.deepcopy(peft_config)
-    others = list(getattr(peft_config, 'modules_to_save', None) or [])
+    if not hasattr(peft_config, 'modules_to_save'):
+        raise ValueError(f'{type(peft_config).__name__} has no modules_to_save, so it trains no head: use LoraConfig')
+    others = list(peft_config.modules_to_save or [])
     if keeps_adapter and others:
-        raise ValueError(
-            f'modules_to_save={others}: graders share their base, and only the head is kept beside an adapter; leave them out'
-        )
+        raise ValueError(f'modules_to_save={others}: only the head is kept beside an adapter; leave them out')
     peft_config.task_type = 'SEQ_CLS'
     peft_config.modules_to_save = [*others, 'score']
     return peft_config
@@ -215,14 +215,20 @@ def _check_labels(labels: list[float]):
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #26594de3
 def _check_adapter(peft_config, depth: int):
-    "Raise if there is no adapter, or it names a layer that was cut off"
+    "Raise if there is no adapter, if it would change the base, or if it names a layer that was cut off"
     if peft_config is None:
         raise ValueError('classifier needs a peft_config: the base is shared and stays as it is')
-    for setting in ('bias', 'init_lora_weights'):
-        found, plain = getattr(peft_config, setting, PLAIN_LORA[setting][0]), PLAIN_LORA[setting]
-        if found not in plain:
-            raise ValueError(f'{setting}={found!r} changes the base, which other models use: choose one of {plain}')
+    _check_base_stays(peft_config)
     layers = getattr(peft_config, 'layers_to_transform', None) or []
     if isinstance(layers, int): layers = [layers]
     if beyond := [layer for layer in layers if layer >= depth]:
         raise ValueError(f'the adapter names layer {beyond[0]}, but depth is {depth}: leave it out')
+
+def _check_base_stays(peft_config: 'PeftConfig'):
+    "Raise if training would change the base, which other models use"
+    if peft_config.peft_type == 'LORA':
+        plain = copy.deepcopy(peft_config)
+        plain.use_dora = False                       # it only adds, too
+        check_plain_lora(plain)
+    elif getattr(peft_config, 'bias', 'none') != 'none':
+        raise ValueError(f"bias={peft_config.bias!r} changes the base, which other models use: choose 'none'")

@@ -61,7 +61,7 @@ def find_adapter(
     if note and (folder/'value_head.safetensors').exists() and not (folder/'tokenizer_config.json').exists():
         return AdapterFolder(name, note.model, None, None)
 
-# %% ../../nbs/02_models/12_adapter_folders.ipynb #bee295a6
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #6b7eef51
 def _read_note(folder: Path) -> BaseNote | None:
     "None: there is none, or it is a reward model's"
     if not (folder/'base.json').exists(): return None
@@ -77,7 +77,11 @@ def _find_on_hub(name: str) -> AdapterFolder | None:
 
 def _described(path: str, note: BaseNote | None) -> AdapterFolder:
     from peft import PeftConfig
-    config = PeftConfig.from_pretrained(path)
+    try: config = PeftConfig.from_pretrained(path)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'{path}/adapter_config.json cannot be read by PEFT ({error}): use the version of PEFT that wrote it, or correct it'
+        ) from error
     _check_purpose(path, config)
     base = config.base_model_name_or_path or (note.model if note else '')
     if not base:
@@ -95,7 +99,7 @@ def _check_purpose(path: str, config: 'PeftConfig') -> None:
             f'{path} is an adapter for {task}, no policy: open a grader with `finetune.reward_models.RewardModel`'
         )
 
-# %% ../../nbs/02_models/12_adapter_folders.ipynb #9e7cba61
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #82af2638
 def open_adapter(
     found: AdapterFolder,
     read: Callable,          # `read(name, dtype, revision)` -> model and tokenizer, for the base
@@ -114,7 +118,7 @@ def open_adapter(
     _check_base(found, base)
     model = merge(_with_adapter(base, found))
     for weight in model.parameters(): weight.data = weight.data.to(dtype)
-    model.config._name_or_path = found.path
+    model.name_or_path = model.config._name_or_path = found.path
     return model, tokenizer
 
 # %% ../../nbs/02_models/12_adapter_folders.ipynb #79d92687
@@ -132,15 +136,18 @@ def _own_tokenizer(found: AdapterFolder) -> 'PreTrainedTokenizerBase | None':
     for folder in (path, path.parent):
         if (folder/'tokenizer_config.json').exists(): return AutoTokenizer.from_pretrained(folder)
 
-# %% ../../nbs/02_models/12_adapter_folders.ipynb #80bb88a7
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #97dbf8a3
 def _with_adapter(base: 'PreTrainedModel', found: AdapterFolder) -> 'PeftModel':
     "The base with the adapter on it; ValueError where a weight finds no place, or a place no weight"
     from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
     try:
         model = PeftModel.from_pretrained(base, found.path).eval()
         saved = load_peft_weights(found.path, device='cpu')
-    except (RuntimeError, KeyError) as error:
-        raise ValueError(f'{found.path} does not fit {found.base}: {str(error).strip().splitlines()[0]}') from error
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f'{found.path} does not fit {found.base} ({reason}): name its own base in adapter_config.json, or use PEFT itself'
+        ) from error
     here = get_peft_model_state_dict(model, save_embedding_layers=False)
     lost = [name for name in here.keys() ^ saved.keys() if 'embed' not in name and 'lm_head' not in name]
     lost += [name for name in here.keys() - saved.keys() if name not in lost]

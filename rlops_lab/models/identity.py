@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['weights_digest', 'model_lineage']
 
-# %% ../../nbs/02_models/11_identity.ipynb #4d913699
+# %% ../../nbs/02_models/11_identity.ipynb #010325aa
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import Lineage
-from .adapted import peft_modules
+from .adapted import base_inside, peft_modules
 
 if TYPE_CHECKING: from transformers import PreTrainedModel
 
@@ -45,13 +45,13 @@ def _switched_on(module: nn.Module) -> list[str]:
     "Names of a layer's adapters in use"
     return [] if module.disable_adapters else list(module.active_adapters)
 
-# %% ../../nbs/02_models/11_identity.ipynb #b26bda8d
+# %% ../../nbs/02_models/11_identity.ipynb #7e1e9427
 def weights_digest(
     model: nn.Module,         # with or without adapters
     adapter: bool = False,    # of the adapters in use; False: of the base
 ) -> str:                     # 12 hexadecimal digits; '' where there is no adapter
     "Hash that changes with every weight"
-    inner = model.get_base_model() if hasattr(model, 'get_base_model') else model
+    inner = base_inside(model)
     chosen = _adapter_weights(inner) if adapter else _base_weights(inner)
     if not chosen: return ''
     sha = hashlib.sha256()

@@ -80,7 +80,7 @@ def tiny(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    model.config._name_or_path = 'tiny'
+    model.name_or_path = model.config._name_or_path = 'tiny'
     return model.eval(), tokenizer
 
 # %% ../../nbs/02_models/00_load.ipynb #7b069bea
