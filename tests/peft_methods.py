@@ -219,10 +219,10 @@ def by_classifier(config):
         found = RewardModel(model, tokenizer, [folder]).logits([ids])
         scorer = reward_training.with_score_head(tiny()[0].get_decoder(), tokenizer.pad_token_id)
         theirs = peft.PeftModel.from_pretrained(scorer, folder).eval()
-        bare = reward_training.with_score_head(tiny()[0].get_decoder(), tokenizer.pad_token_id)
-        bare.score.load_state_dict(theirs.base_model.model.score.modules_to_save['default'].state_dict())
+        without = reward_training.with_score_head(tiny()[0].get_decoder(), tokenizer.pad_token_id)
+        without.score.load_state_dict(theirs.base_model.model.score.modules_to_save['default'].state_dict())
         ids = torch.tensor([ids])
-        same(torch.tensor(found), logits(theirs, ids), base=logits(bare, ids))
+        same(torch.tensor(found), logits(theirs, ids), base=logits(without, ids))
 
 
 def by_ppo(config):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['weights_digest', 'model_lineage']
 
-# %% ../../nbs/02_models/11_identity.ipynb #010325aa
+# %% ../../nbs/02_models/11_identity.ipynb #d3d13977
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,19 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from ..core import Lineage
-from .adapted import base_inside, peft_modules
+from .adapted import base_inside, peft_modules, plain_name
 
 if TYPE_CHECKING: from transformers import PreTrainedModel
 
-# %% ../../nbs/02_models/11_identity.ipynb #bd69d339
-_AROUND = 'base_layer', 'original_module', 'token_adapter'
-
+# %% ../../nbs/02_models/11_identity.ipynb #7eb15da2
 def _base_weights(model: nn.Module) -> dict[str, Tensor]:
     "Weights of the base, by the plain model's names"
     own = _adapter_weights(model, only_active=False)
     found = {}
     for name, weight in model.named_parameters():
-        if name not in own: found['.'.join(part for part in name.split('.') if part not in _AROUND)] = weight
+        if name not in own: found[plain_name(name)] = weight
     return found
 
 def _adapter_weights(model: nn.Module, only_active: bool = True) -> dict[str, Tensor]:

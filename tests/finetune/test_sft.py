@@ -187,13 +187,26 @@ def test_changed_logits_are_refused(tmp_path):
         sft(GraniteForCausalLM(config), tokenizer, labelled_rows(), tmp_path)
 
 
-def test_an_adapter_on_embeddings_is_refused_before_training(tmp_path):
+def test_a_method_without_a_plain_model_is_refused_before_training(tmp_path):
+    from peft import PromptTuningConfig
+
     def never(*_):
         raise AssertionError('a step was made')
 
-    options = dict(peft_config=lora(target_modules=['embed_tokens']), on_step=never)
-    with pytest.raises(ValueError, match='leave embeddings out'):
+    options = dict(peft_config=PromptTuningConfig(task_type='CAUSAL_LM', num_virtual_tokens=4), on_step=never)
+    with pytest.raises(ValueError, match='PROMPT_TUNING: no plain model .* use a method that PEFT can merge'):
         sft(tiny(), tokenizer, labelled_rows(), tmp_path, **options)
+
+
+def test_an_adapter_on_shared_embeddings_gives_the_output_layer_weights_of_its_own(tmp_path):
+    config = lora(target_modules=['embed_tokens'])
+    model, _ = sft(tiny(), tokenizer, labelled_rows(), tmp_path/'run', peft_config=config, learning_rate=1e-2)
+    assert not torch.equal(model.lm_head.weight, model.get_input_embeddings().weight)
+    assert torch.equal(model.lm_head.weight, tiny().lm_head.weight)
+    model.save_pretrained(tmp_path/'kept')
+    again = type(model).from_pretrained(tmp_path/'kept')
+    ids = torch.arange(5, 25)[None]
+    assert torch.equal(again(ids).logits, model(ids).logits)
 
 
 def test_labels_as_html_escape_and_colour():
