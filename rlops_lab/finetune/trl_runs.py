@@ -91,10 +91,13 @@ def check_columns(
         raise ValueError(f'the data set has no column {sorted(missing)}: make it with {maker}')
 
 # %% ../../nbs/09_finetune/00_trl_runs.ipynb #1cc1cb49
-def _plain(model: nn.Module) -> 'PreTrainedModel':
-    "The trained model without adapters and wrappers; ready for use, and for further training"
-    if has_adapters(model): return merge(model)
-    return unwrap_forward(model).requires_grad_(True).eval()
+def _plain(model: nn.Module, output_dir: str | Path) -> 'PreTrainedModel':
+    "The trained model without adapters and wrappers, ready for further training; ValueError keeps the adapter"
+    if not has_adapters(model): return unwrap_forward(model).requires_grad_(True).eval()
+    try: return merge(model)
+    except ValueError as error:
+        model.save_pretrained(kept := Path(output_dir)/'adapter')
+        raise ValueError(f'{error}; the trained adapter is kept in {kept}') from error
 
 # %% ../../nbs/09_finetune/00_trl_runs.ipynb #6b30ae53
 def last_checkpoint(
@@ -154,7 +157,7 @@ def _check_batches(batch_size: int, micro: int, epochs: float):
 
 # %% ../../nbs/09_finetune/00_trl_runs.ipynb #258868be
 def _check_trained_rows(model: 'PeftModel', needs_reference: bool):
-    "Raise where TRL would not see tokens that are trained by themselves: it multiplies with the output layer's own weight"
+    "Raise where TRL would not see tokens that are trained by themselves"
     head = getattr(model.get_base_model(), 'get_output_embeddings', lambda: None)()
     if not hasattr(head, 'token_adapter'): return
     if needs_reference or model.device.type != 'cpu':
@@ -204,7 +207,7 @@ def run_trainer(
     if adapter_dir is not None:
         trainer.model.save_pretrained(adapter_dir)
         write_note(adapter_dir, note)
-    return None if keep_base else _plain(trainer.model), history
+    return None if keep_base else _plain(trainer.model, output_dir), history
 
 # %% ../../nbs/09_finetune/00_trl_runs.ipynb #04fd8cb9
 def _split_options(given: dict) -> tuple[RunOptions, dict]:

@@ -41,7 +41,7 @@ def write_note(
     "Put `base.json` there"
     Path(folder, 'base.json').write_text(json.dumps(note._asdict()))
 
-# %% ../../nbs/02_models/12_adapter_folders.ipynb #cf47a69f
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #ffe73304
 class AdapterFolder(NamedTuple):
     "A trained model that needs its base"
     path: str                 # of the adapter, a folder or a hub id; of a model that was trained whole, its own
@@ -56,23 +56,30 @@ def find_adapter(
     folder = Path(name)
     if not folder.is_dir(): return _find_on_hub(name)
     path = folder/'policy' if (folder/'policy'/'adapter_config.json').exists() else folder
-    note = _read_note(path) or _read_note(path.parent)
+    note = next(filter(None, map(_read_note, _own_folders(path))), None)
     if (path/'adapter_config.json').exists(): return _described(str(path), note)
-    if note and (folder/'value_head.safetensors').exists() and not (folder/'tokenizer_config.json').exists():
-        return AdapterFolder(name, note.model, None, None)
+    lacks_tokenizer = not (folder/'tokenizer_config.json').exists()
+    if note and _is_checkpoint(folder) and lacks_tokenizer: return AdapterFolder(str(name), note.model, None, None)
 
-# %% ../../nbs/02_models/12_adapter_folders.ipynb #6b7eef51
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #fdaa0bf9
+def _is_checkpoint(folder: Path) -> bool: return (folder/'value_head.safetensors').exists()
+
+def _own_folders(path: Path) -> list[Path]:
+    "The adapter's folder, and its checkpoint's"
+    return [path, path.parent] if _is_checkpoint(path.parent) else [path]
+
 def _read_note(folder: Path) -> BaseNote | None:
     "None: there is none, or it is a reward model's"
     if not (folder/'base.json').exists(): return None
     found = json.loads((folder/'base.json').read_text())
     return BaseNote(**found) if set(found) == set(BaseNote._fields) else None
 
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #a5170a87
 def _find_on_hub(name: str) -> AdapterFolder | None:
     if '/' not in name or name.count('/') > 1: return None
     from transformers.utils.peft_utils import find_adapter_config_file
     try: found = find_adapter_config_file(name)
-    except Exception: return None                   # `load` will say that it can't be reached
+    except Exception: return None
     return _described(name, None) if found else None
 
 def _described(path: str, note: BaseNote | None) -> AdapterFolder:
@@ -80,7 +87,8 @@ def _described(path: str, note: BaseNote | None) -> AdapterFolder:
     try: config = PeftConfig.from_pretrained(path)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f'{path}/adapter_config.json cannot be read by PEFT ({error}): use the version of PEFT that wrote it, or correct it'
+            f'{path}/adapter_config.json cannot be read by PEFT ({error}): '
+            'use the version of PEFT that wrote it, or correct it'
         ) from error
     _check_purpose(path, config)
     base = config.base_model_name_or_path or (note.model if note else '')
@@ -99,7 +107,7 @@ def _check_purpose(path: str, config: 'PeftConfig') -> None:
             f'{path} is an adapter for {task}, no policy: open a grader with `finetune.reward_models.RewardModel`'
         )
 
-# %% ../../nbs/02_models/12_adapter_folders.ipynb #82af2638
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #2fe40c9f
 def open_adapter(
     found: AdapterFolder,
     read: Callable,          # `read(name, dtype, revision)` -> model and tokenizer, for the base
@@ -108,11 +116,10 @@ def open_adapter(
     """A plain model with the adapter in its weights, and its tokenizer.
 
     Raises ValueError where the base is not the one that it was trained on, or the adapter can't be merged."""
-    own = Path(found.path, 'adapter_config.json').exists() or not Path(found.path).is_dir()
     dtype_of_base = getattr(torch, found.note.dtype) if found.note else dtype
     base, tokenizer = read(found.base, dtype_of_base, found.revision)
     tokenizer = _own_tokenizer(found) or tokenizer
-    if not own:
+    if Path(found.path, 'config.json').exists() and not Path(found.path, 'adapter_config.json').exists():
         from transformers import AutoModelForCausalLM
         return AutoModelForCausalLM.from_pretrained(found.path, dtype=dtype), tokenizer
     _check_base(found, base)
@@ -121,7 +128,7 @@ def open_adapter(
     model.name_or_path = model.config._name_or_path = found.path
     return model, tokenizer
 
-# %% ../../nbs/02_models/12_adapter_folders.ipynb #79d92687
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #699848c1
 def _check_base(found: AdapterFolder, base: 'PreTrainedModel') -> None:
     if found.note is None or weights_digest(base) == found.note.weights: return
     raise ValueError(
@@ -132,11 +139,10 @@ def _check_base(found: AdapterFolder, base: 'PreTrainedModel') -> None:
 def _own_tokenizer(found: AdapterFolder) -> 'PreTrainedTokenizerBase | None':
     "The tokenizer beside the adapter, or beside its checkpoint"
     from transformers import AutoTokenizer
-    path = Path(found.path)
-    for folder in (path, path.parent):
+    for folder in _own_folders(Path(found.path)):
         if (folder/'tokenizer_config.json').exists(): return AutoTokenizer.from_pretrained(folder)
 
-# %% ../../nbs/02_models/12_adapter_folders.ipynb #97dbf8a3
+# %% ../../nbs/02_models/12_adapter_folders.ipynb #dfdd89cd
 def _with_adapter(base: 'PreTrainedModel', found: AdapterFolder) -> 'PeftModel':
     "The base with the adapter on it; ValueError where a weight finds no place, or a place no weight"
     from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
@@ -145,15 +151,15 @@ def _with_adapter(base: 'PreTrainedModel', found: AdapterFolder) -> 'PeftModel':
         saved = load_peft_weights(found.path, device='cpu')
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f'{found.path} does not fit {found.base} ({reason}): name its own base in adapter_config.json, or use PEFT itself'
-        ) from error
+        raise _misfit(found, reason) from error
     here = get_peft_model_state_dict(model, save_embedding_layers=False)
     lost = [name for name in here.keys() ^ saved.keys() if 'embed' not in name and 'lm_head' not in name]
     lost += [name for name in here.keys() - saved.keys() if name not in lost]
-    if lost:
-        raise ValueError(
-            f'{found.path} does not fit {found.base}: {len(lost)} weights, such as {min(lost)}, have no counterpart; '
-            'name its own base in adapter_config.json, as base_model_name_or_path'
-        )
+    if lost: raise _misfit(found, f'{len(lost)} weights, such as {min(lost)}, have no counterpart')
     return model
+
+def _misfit(found: AdapterFolder, reason: str) -> ValueError:
+    return ValueError(
+        f'{found.path} does not fit {found.base} ({reason}): '
+        'name its own base in adapter_config.json, as base_model_name_or_path, or use PEFT itself'
+    )

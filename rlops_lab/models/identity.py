@@ -18,7 +18,7 @@ from .adapted import base_inside, peft_modules, plain_name
 
 if TYPE_CHECKING: from transformers import PreTrainedModel
 
-# %% ../../nbs/02_models/11_identity.ipynb #7eb15da2
+# %% ../../nbs/02_models/11_identity.ipynb #2a03e80c
 def _base_weights(model: nn.Module) -> dict[str, Tensor]:
     "Weights of the base, by the plain model's names"
     own = _adapter_weights(model, only_active=False)
@@ -27,6 +27,7 @@ def _base_weights(model: nn.Module) -> dict[str, Tensor]:
         if name not in own: found[plain_name(name)] = weight
     return found
 
+# %% ../../nbs/02_models/11_identity.ipynb #a5a4bd15
 def _adapter_weights(model: nn.Module, only_active: bool = True) -> dict[str, Tensor]:
     "Weights of adapters; `only_active`: of those that are switched on"
     layers, found = set(map(id, peft_modules(model))), {}
@@ -43,7 +44,7 @@ def _switched_on(module: nn.Module) -> list[str]:
     "Names of a layer's adapters in use"
     return [] if module.disable_adapters else list(module.active_adapters)
 
-# %% ../../nbs/02_models/11_identity.ipynb #7e1e9427
+# %% ../../nbs/02_models/11_identity.ipynb #da472cae
 def weights_digest(
     model: nn.Module,         # with or without adapters
     adapter: bool = False,    # of the adapters in use; False: of the base
@@ -56,6 +57,7 @@ def weights_digest(
     for name, weight in sorted(chosen.items()): sha.update(f'{name} {_summary(weight)}'.encode())
     return sha.hexdigest()[:12]
 
+# %% ../../nbs/02_models/11_identity.ipynb #08c4340f
 def _summary(weight: Tensor) -> tuple:
     "What the digest reads of a weight"
     if hasattr(weight, 'to_local'): weight = weight.to_local()
