@@ -39,7 +39,7 @@ def peft_modules(
         else: ahead += reversed(list(module.children()))
     return found
 
-# %% ../../nbs/02_models/10_adapted.ipynb #abe2560d
+# %% ../../nbs/02_models/10_adapted.ipynb #dcf01735
 def plain_name(
     name: str,    # of a base's weight, inside PEFT's layers or outside
 ) -> str:
@@ -51,9 +51,10 @@ def base_inside(
     model: nn.Module,    # with or without PEFT's wrapper
 ) -> nn.Module:
     "The model inside PEFT's wrapper"
-    return model.get_base_model() if hasattr(model, 'get_base_model') else model
+    if hasattr(model, 'get_base_model'): return model.get_base_model()
+    return model.base_model.model if type(model).__module__.startswith('peft.') else model
 
-# %% ../../nbs/02_models/10_adapted.ipynb #0339fc7a
+# %% ../../nbs/02_models/10_adapted.ipynb #fe3dc45a
 def methods(
     model: nn.Module,    # with or without PEFT's wrapper
 ) -> list[str]:
@@ -61,6 +62,7 @@ def methods(
     configs = getattr(model, 'peft_config', {}).values()
     return sorted({str(getattr(config.peft_type, 'value', config.peft_type)) for config in configs})
 
+# %% ../../nbs/02_models/10_adapted.ipynb #f9221b7c
 def is_plain_lora(
     model: nn.Module,    # with or without PEFT's wrapper
 ) -> bool:               # True without any adapter as well
@@ -70,7 +72,7 @@ def is_plain_lora(
     if any(config.layer_replication for config in configs): return False
     return all(map(is_plain_layer, peft_modules(model)))
 
-# %% ../../nbs/02_models/10_adapted.ipynb #8d299ab5
+# %% ../../nbs/02_models/10_adapted.ipynb #68b1c9a4
 def plain_copy(
     model: nn.Module,         # causal language model or classifier, with adapters in it or around it
 ) -> 'PreTrainedModel':       # in evaluation mode, in the same dtype
@@ -81,6 +83,7 @@ def plain_copy(
     except (RuntimeError, TypeError) as error: raise _refusal(methods(model), error) from error
     return _merge_copy(copied)
 
+# %% ../../nbs/02_models/10_adapted.ipynb #482e8aff
 def _copy(model: nn.Module) -> nn.Module:
     "A deep copy; what a training step left in a module is copied as a value"
     memo = {}
@@ -89,7 +92,7 @@ def _copy(model: nn.Module) -> nn.Module:
             if isinstance(value, Tensor) and value.grad_fn is not None: memo[id(value)] = value.detach().clone()
     return copy.deepcopy(model, memo)
 
-# %% ../../nbs/02_models/10_adapted.ipynb #33a92eca
+# %% ../../nbs/02_models/10_adapted.ipynb #3bc04fe4
 @torch.no_grad()
 def _merge_copy(model: nn.Module) -> 'PreTrainedModel':
     "`model` merged in place and checked"
@@ -101,6 +104,7 @@ def _merge_copy(model: nn.Module) -> 'PreTrainedModel':
         weight.data = weight.data.to(dtypes.get(name, weight.dtype))
     return plain.requires_grad_(True)
 
+# %% ../../nbs/02_models/10_adapted.ipynb #cac4e089
 def _refusal(names: list[str], error: Exception) -> ValueError:
     method = ' and '.join(names) or 'this adapter'
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip('.:')
@@ -109,7 +113,7 @@ def _refusal(names: list[str], error: Exception) -> ValueError:
         'use a method that PEFT can merge, such as LoraConfig without further options'
     )
 
-# %% ../../nbs/02_models/10_adapted.ipynb #b7d3c818
+# %% ../../nbs/02_models/10_adapted.ipynb #87f15ac8
 def _checked_merge(model: nn.Module) -> 'PreTrainedModel':
     "`model`, which is in float32, merged by PEFT"
     ids, tuner = _probe_ids(model), _tuner(model)
@@ -125,6 +129,7 @@ def _checked_merge(model: nn.Module) -> 'PreTrainedModel':
         raise ValueError(f"PEFT's merged model is off by {error:.2g} in its logits")
     return plain
 
+# %% ../../nbs/02_models/10_adapted.ipynb #c25edb97
 def _logits(model: nn.Module, ids: Tensor) -> Tensor:
     return model(input_ids=ids, use_cache=False).logits.float()
 
@@ -137,7 +142,7 @@ def unwrap_forward(
         for name in ('forward', '_original_forward'): vars(wrapped).pop(name, None)
     return model
 
-# %% ../../nbs/02_models/10_adapted.ipynb #c1d9d33e
+# %% ../../nbs/02_models/10_adapted.ipynb #34aa4eb4
 def _probe_ids(model: nn.Module) -> Tensor:
     "[1, T] tokens to compare logits on"
     size = _innermost(model.get_input_embeddings()).weight.shape[0]
@@ -148,13 +153,14 @@ def _probe_ids(model: nn.Module) -> Tensor:
         for trained in lists: ids += list(trained)[:8]
     return torch.tensor([ids], device=next(model.parameters()).device)
 
+# %% ../../nbs/02_models/10_adapted.ipynb #8f09ac80
 def _innermost(module: nn.Module) -> nn.Module:
     "The layer that PEFT's wrappers stand around"
     around = 'original_module', 'base_layer'
     while inner := next((child for name, child in module.named_children() if name in around), None): module = inner
     return module
 
-# %% ../../nbs/02_models/10_adapted.ipynb #a8ac3bd6
+# %% ../../nbs/02_models/10_adapted.ipynb #283ffb31
 def _tuner(model: nn.Module) -> 'BaseTuner':
     "What merges in PEFT"
     from peft import PeftMixedModel, PeftModel
@@ -164,6 +170,7 @@ def _tuner(model: nn.Module) -> 'BaseTuner':
         return tuner
     return _tuner_inside(model)
 
+# %% ../../nbs/02_models/10_adapted.ipynb #ceba04c6
 def _tuner_inside(model: nn.Module) -> 'BaseTuner':
     "The wrapper's part that merges, around layers that are there already"
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING as TUNERS
@@ -184,7 +191,7 @@ def _dtypes(model: nn.Module) -> dict[str, torch.dtype]:
     weights = [*inner.named_parameters(remove_duplicate=False), *inner.named_buffers(remove_duplicate=False)]
     return {plain_name(name): weight.dtype for name, weight in weights}
 
-# %% ../../nbs/02_models/10_adapted.ipynb #28818120
+# %% ../../nbs/02_models/10_adapted.ipynb #9acdb5e3
 def _untie(model: 'PreTrainedModel') -> bool:
     "Give the output layer weights of its own; did it share the embeddings'?"
     head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
@@ -194,6 +201,7 @@ def _untie(model: 'PreTrainedModel') -> bool:
     head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
     return True
 
+# %% ../../nbs/02_models/10_adapted.ipynb #66fba517
 def _tie_again(model: 'PreTrainedModel') -> None:
     "Share the weights again where they are equal; otherwise the configuration says that they aren't shared"
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
@@ -230,7 +238,7 @@ def _on_embeddings(model: nn.Module) -> bool:
     adapted = set(map(id, peft_modules(model)))
     return any(id(end) in adapted for end in ends)
 
-# %% ../../nbs/02_models/10_adapted.ipynb #b0624f15
+# %% ../../nbs/02_models/10_adapted.ipynb #d81bd5f6
 def check_trainable(
     model: 'PeftModel',                # before training
     needs_reference: bool = False,     # "adapters off" is the reference model
@@ -245,6 +253,7 @@ def check_trainable(
     if needs_reference: _check_reference(trial, before)
     _merge_copy(trial)
 
+# %% ../../nbs/02_models/10_adapted.ipynb #df3825b1
 def _check_steps(model: 'PeftModel') -> None:
     "Raise for a method that wants to be called after each step"
     allocates = hasattr(model.base_model, 'update_and_allocate')
@@ -253,7 +262,7 @@ def _check_steps(model: 'PeftModel') -> None:
             f'{methods(model)[0]} moves its ranks between the steps, which no trainer here does: use LoraConfig instead'
         )
 
-# %% ../../nbs/02_models/10_adapted.ipynb #f33acc19
+# %% ../../nbs/02_models/10_adapted.ipynb #87771fff
 @torch.no_grad()
 def _move(model: nn.Module) -> None:
     "Move everything that is trained, by draws that leave torch's own as they were"
@@ -263,6 +272,7 @@ def _move(model: nn.Module) -> None:
         moves = .02 * torch.randn(weight.shape, generator=random)
         weight.add_(moves.to(weight))
 
+# %% ../../nbs/02_models/10_adapted.ipynb #ca7a7e6d
 @torch.no_grad()
 def _answers_off(model: 'PeftModel') -> Tensor | None:
     "Logits with adapters off; None for a method that can't be switched off"
