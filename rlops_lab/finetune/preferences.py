@@ -17,7 +17,7 @@ from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from peft import LoraConfig
+    from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../../nbs/09_finetune/02_preferences.ipynb #b057b07f
@@ -31,10 +31,10 @@ def preference(
     dataset: 'Dataset',            # of `training_rows.pairs`
     output_dir: str | Path,        # for checkpoints
     *,
-    peft_config: 'LoraConfig',     # the reference is the base with the adapter off
+    peft_config: 'PeftConfig',     # the reference is the base with the adapter off
     beta: float = .1,              # how strongly the policy is held to the reference
     **kwargs: object,              # fields of `RunOptions`, and further ones of `DPOConfig`
-) -> tuple['PreTrainedModel', list[dict]]:      # the model with LoRA merged; metrics of each step
+) -> tuple['PreTrainedModel', list[dict]]:      # the model with the adapter merged; metrics of each step
     "Make the right episode of each pair likelier than the wrong one (DPO), on the policy's tokens"
     check_columns(dataset, _PAIR_COLUMNS, 'training_rows.pairs')
     if peft_config is None:
@@ -49,6 +49,7 @@ def preference(
         _pair_lengths(rows),
         output_dir,
         peft_config=peft_config,
+        needs_reference=True,
         collator=_pair_collator(tokenizer.pad_token_id),
         beta=beta,
         remove_unused_columns=False,
@@ -98,12 +99,12 @@ def kto(
     dataset: 'Dataset',               # of `observe.feedback.kto_rows`
     output_dir: str | Path,           # for checkpoints
     *,
-    peft_config: 'LoraConfig',        # the reference is the base with the adapter off
+    peft_config: 'PeftConfig',        # the reference is the base with the adapter off
     beta: float = .1,                 # how strongly the policy is held to the reference
     desirable_weight: float | None = None,      # of accepted episodes; None: as much as makes both kinds count the same
     undesirable_weight: float | None = None,    # of rejected ones
     **kwargs: object,                 # fields of `RunOptions`, and further ones of `KTOConfig`
-) -> tuple['PreTrainedModel', list[dict]]:      # the model with LoRA merged; metrics of each step
+) -> tuple['PreTrainedModel', list[dict]]:      # the model with the adapter merged; metrics of each step
     "Make accepted episodes likelier and rejected ones less likely (KTO), on the policy's tokens"
     check_columns(dataset, _KTO_COLUMNS, 'kto_rows')
     if peft_config is None: raise ValueError('kto needs a peft_config: the reference is the base with the adapter off')
@@ -120,6 +121,7 @@ def kto(
         [len(prompt) + longest for prompt in rows['prompt_ids']],
         output_dir,
         peft_config=peft_config,
+        needs_reference=True,
         collator=_kto_collator(tokenizer.pad_token_id),
         beta=beta,
         desirable_weight=for_accepted if desirable_weight is None else desirable_weight,

@@ -20,7 +20,8 @@ from torch import nn
 from ..core import Trajectory
 from .calibration import fit_temperature, sigmoid
 from .reward_training import lower_layers, with_score_head
-from .trl_runs import merge, padded_rows
+from .trl_runs import padded_rows
+from ..models.adapted import merge
 from ..models.lora import fingerprint
 from ..models.load import file_sha256
 from ..models.packed_layers import hidden_states, unsupported
@@ -116,9 +117,15 @@ def _load_members(scorer: 'PreTrainedModel', folders: list[Path]):
             adapted = PeftModel(scorer, config, adapter_name=name)
         else:
             adapted.add_adapter(name, config)
-        set_peft_model_state_dict(adapted, weights, adapter_name=name)
+        _check_fits(folder, set_peft_model_state_dict(adapted, weights, adapter_name=name))
         heads.append(head)
     return adapted.requires_grad_(False).eval(), heads
+
+# %% ../../nbs/09_finetune/07_reward_models.ipynb #cc075f00
+def _check_fits(folder: Path, loaded):
+    "Raise if a weight of the folder found no place"
+    if lost := loaded.unexpected_keys:
+        raise ValueError(f'{folder} does not fit this base: {lost[0]} has no place in it; use its own base')
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #571d9edb
 def _read_member(folder: Path, device: str):
@@ -274,10 +281,8 @@ def __call__(self: RewardModel,
     rows = self.token_rows(prompts, completions, **columns)
     rewards = [None]*len(rows)
     written = [i for i, row in enumerate(rows) if row]
-    if not written: return rewards
-    found = self.scores([rows[i] for i in written])['reward']
-    for i, reward in zip(written, found.tolist()):
-        rewards[i] = reward
+    found = self.scores([rows[i] for i in written])['reward'] if written else []
+    for i, reward in zip(written, found): rewards[i] = float(reward)
     return rewards
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #d02721d5

@@ -18,12 +18,13 @@ from torch import nn
 
 from .preferences import PAIR_IDS
 from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token_trainer
-from ..models.lora import fingerprint
+from ..models.adapted import has_adapters
+from ..models.lora import check_plain_lora, fingerprint
 from ..models.packed_layers import hidden_states, unsupported
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from peft import LoraConfig
+    from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #b4b98cc1
@@ -36,8 +37,8 @@ def lower_layers(
     layers = decoder.layers
     if depth is not None and not 0 < depth <= len(layers):
         raise ValueError(f'depth={depth}: the model has {len(layers)} layers')
-    if any('lora_' in name for name, _ in decoder.named_parameters()):
-        raise TypeError('the model has adapters already: merge them first, with finetune.trl_runs.merge')
+    if has_adapters(decoder):
+        raise TypeError('the model has adapters already: merge them first, with `models.adapted.merge`')
     shared = {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in decoder.parameters()}
     decoder.layers = layers[:depth]
     try:
@@ -63,11 +64,16 @@ def with_score_head(
     return scorer.to(decoder.device)
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #3abb7715
-def _classifier_lora(peft_config):
-    "The LoRA configuration of a classifier: its head is trained whole"
+def _classifier_config(peft_config: 'PeftConfig', keeps_adapter: bool = False) -> 'PeftConfig':
+    "The configuration of a classifier: its head is trained whole"
     peft_config = copy.deepcopy(peft_config)
+    if not hasattr(peft_config, 'modules_to_save'):
+        raise ValueError(f'{type(peft_config).__name__} has no modules_to_save, so it trains no head: use LoraConfig')
+    others = list(peft_config.modules_to_save or [])
+    if keeps_adapter and others:
+        raise ValueError(f'modules_to_save={others}: only the head is kept beside an adapter; leave them out')
     peft_config.task_type = 'SEQ_CLS'
-    peft_config.modules_to_save = ['score']
+    peft_config.modules_to_save = [*others, 'score']
     return peft_config
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #f7e721af
@@ -78,7 +84,7 @@ def reward_model(
     dataset: 'Dataset',           # of `training_rows.pairs`
     output_dir: str | Path,       # for checkpoints
     *,
-    peft_config: 'LoraConfig | None' = None,      # None trains all weights
+    peft_config: 'PeftConfig | None' = None,      # None trains all weights
     adapter_dir: str | Path | None = None,        # keep adapter and head there, for `Backbone.add_reward`; None: don't
     **kwargs: object,             # fields of `RunOptions`, and further ones of `RewardConfig`
 ) -> tuple['PreTrainedModel', list[dict]]:        # sequence classifier with one output; metrics of each step
@@ -87,7 +93,7 @@ def reward_model(
     check_columns(dataset, PAIR_IDS, 'training_rows.pairs')
     if adapter_dir is not None and peft_config is None:
         raise ValueError('adapter_dir needs a peft_config: without LoRA there is no adapter to keep')
-    if hasattr(model, 'peft_config'):
+    if has_adapters(model):
         raise TypeError('the model has adapters already: merge them first, with `merge(model)`')
     scorer = with_score_head(copy.deepcopy(model.base_model), tokenizer.pad_token_id)
     rows = dataset.map(_whole_episodes).select_columns(['chosen_ids', 'rejected_ids'])
@@ -98,7 +104,7 @@ def reward_model(
         rows,
         [max(len(row['chosen_ids']), len(row['rejected_ids'])) for row in rows],
         output_dir,
-        peft_config=peft_config and _classifier_lora(peft_config),
+        peft_config=peft_config and _classifier_config(peft_config, adapter_dir is not None),
         adapter_dir=adapter_dir,
         center_rewards_coefficient=.01,
         **kwargs,
@@ -169,7 +175,7 @@ def classifier(
     dataset: 'Dataset',           # of `verdict_rows`
     adapter_dir: str | Path,       # adapter and head, for `RewardModel` and, at full depth, `Backbone.add_reward`
     *,
-    peft_config: 'LoraConfig',
+    peft_config: 'PeftConfig',
     depth: int | None = None,               # lowest layers that are used; None: all
     output_dir: str | Path | None = None,   # for checkpoints; None: `checkpoints` in adapter_dir
     **kwargs: object,             # fields of `RunOptions`, and further ones of `RewardConfig`
@@ -187,7 +193,7 @@ def classifier(
         rows,
         [len(ids) for ids in rows['input_ids']],
         output_dir or Path(adapter_dir)/'checkpoints',
-        peft_config=_classifier_lora(peft_config),
+        peft_config=_classifier_config(peft_config, keeps_adapter=True),
         adapter_dir=adapter_dir,
         keep_base=True,
         collator=_verdict_collator(tokenizer.pad_token_id),
@@ -209,10 +215,20 @@ def _check_labels(labels: list[float]):
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #26594de3
 def _check_adapter(peft_config, depth: int):
-    "Raise if there is no adapter, or it names a layer that was cut off"
+    "Raise if there is no adapter, if it would change the base, or if it names a layer that was cut off"
     if peft_config is None:
         raise ValueError('classifier needs a peft_config: the base is shared and stays as it is')
-    layers = peft_config.layers_to_transform or []
+    _check_base_stays(peft_config)
+    layers = getattr(peft_config, 'layers_to_transform', None) or []
     if isinstance(layers, int): layers = [layers]
     if beyond := [layer for layer in layers if layer >= depth]:
         raise ValueError(f'the adapter names layer {beyond[0]}, but depth is {depth}: leave it out')
+
+def _check_base_stays(peft_config: 'PeftConfig'):
+    "Raise if training would change the base, which other models use"
+    if peft_config.peft_type == 'LORA':
+        plain = copy.deepcopy(peft_config)
+        plain.use_dora = False                       # it only adds, too
+        check_plain_lora(plain)
+    elif getattr(peft_config, 'bias', 'none') != 'none':
+        raise ValueError(f"bias={peft_config.bias!r} changes the base, which other models use: choose 'none'")

@@ -16,12 +16,13 @@ from torch import nn
 
 from .trl_runs import RunOptions, check_columns, run_trainer
 from ..html import Html, escape
+from ..models.adapted import computes_inside
 from ..models.padded_batches import eager_attention
 from ..models.packed_layers import hidden_states, unsupported
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from peft import LoraConfig
+    from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../../nbs/09_finetune/01_sft.ipynb #e5ea043d
@@ -50,11 +51,14 @@ def _sft_classes() -> tuple[type, type]:
     class ActionSFTTrainer(SFTTrainer):
         "SFTTrainer whose output layer sees only positions with a label"
         @cached_property
+        def trains_inside(self): return computes_inside(self.model)
+
+        @cached_property
         def packs(self): return unsupported(_without_adapters(self.model)) is None
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             on_gpu = inputs['input_ids'].device.type != 'cpu'
-            if on_gpu or self.accelerator.num_processes > 1 or return_outputs:
+            if on_gpu or self.accelerator.num_processes > 1 or return_outputs or not self.trains_inside:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             base = _without_adapters(model)
             next_labels = nn.functional.pad(inputs['labels'][:, 1:], (0, 1), value=-100)
@@ -112,9 +116,9 @@ def sft(
     dataset: 'Dataset',               # rows with `input_ids`, and `labels` that are -100 where nothing is learnt
     output_dir: str | Path,           # for checkpoints
     *,
-    peft_config: 'LoraConfig | None' = None,     # None trains all weights
+    peft_config: 'PeftConfig | None' = None,     # of any method that PEFT can merge; None trains all weights
     **kwargs: object,                 # fields of `RunOptions`: epochs, learning_rate, batch_size, …
-) -> tuple['PreTrainedModel', list[dict]]:       # the model with LoRA merged; metrics of each step
+) -> tuple['PreTrainedModel', list[dict]]:       # the model with the adapter merged; metrics of each step
     "Fine-tune on the labelled tokens"
     check_columns(dataset, ['input_ids', 'labels'], 'training_rows.to_dataset')
     _check_labels(dataset['labels'])

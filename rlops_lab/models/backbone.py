@@ -16,6 +16,8 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+from .adapted import has_adapters
+from .adapter_folders import base_note, write_note
 from .flops import attention_width, has_experts, pass_work, total_flops
 from .lora import adapter_is_zero, adapter_layers, adapter_parameters, check_plain_lora
 from .lora import layers_below_adapters, load_adapter, read_reward_adapter
@@ -41,7 +43,7 @@ class Backbone:
         detach_critic: bool = True,                 # critic='head': the value loss trains the head alone
     ):
         _check_arguments(model, peft_config, critic)
-        self.base, self.model, self.reference = model, model, None
+        self.base, self.model, self.reference, self.note = model, model, None, base_note(model)
         self.lora, self.critic, self.detach_critic = peft_config is not None, critic, detach_critic
         self.decoder = model.get_decoder()
         self._read_head()
@@ -95,11 +97,9 @@ def _add_adapters(self: Backbone, config: 'LoraConfig') -> None:
 
 # %% ../../nbs/02_models/02_backbone.ipynb #cbfaf0d7
 def _check_arguments(model: 'PreTrainedModel', peft_config: 'LoraConfig | None', critic: str) -> None:
-    if hasattr(model, 'peft_config'):
-        raise TypeError(
-            'the model has adapters already: merge them first (`model.merge_and_unload()`), '
-            'so that "adapters off" is the reference you mean'
-        )
+    if has_adapters(model):
+        raise TypeError('the model has adapters already: merge them first, with `models.adapted.merge(model)`, '
+                        'so that "adapters off" is the reference you mean')
     if critic not in ('adapter', 'head', 'full'):
         raise ValueError(f"critic={critic!r}: choose 'adapter', 'head' or 'full'")
     if peft_config is None: _check_full_fine_tuning(model, critic)
@@ -243,6 +243,7 @@ def save(self: Backbone,
     folder.mkdir(parents=True, exist_ok=True)
     options = dict(save_embedding_layers=False) if self.lora else {}
     self.model.save_pretrained(folder, state_dict=state[0], **options)
+    write_note(folder, self.note)
     _save_tensors(self.value_head.state_dict(), folder/'value_head.safetensors')
     if self.critic == 'full': _save_tensors(state[1], folder/'critic.safetensors')
 

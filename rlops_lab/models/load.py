@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from .adapter_folders import find_adapter, open_adapter
 from .chat_template import has_chatml, has_tools, setup_chat_format
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -79,7 +80,7 @@ def tiny(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    model.config._name_or_path = 'tiny'
+    model.name_or_path = model.config._name_or_path = 'tiny'
     return model.eval(), tokenizer
 
 # %% ../../nbs/02_models/00_load.ipynb #7b069bea
@@ -212,8 +213,10 @@ def _read(
     dtype: torch.dtype,
     revision: str | None = None,
 ) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':
-    "Model and tokenizer as they were published"
+    "Model and tokenizer as they were published, or as they were trained"
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    if name == 'tiny': return tiny()                              # as the base of an adapter
+    if adapter := find_adapter(name): return open_adapter(adapter, _read, dtype)
     path = find_smollm2() if name == 'smollm2' else name
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
@@ -273,9 +276,16 @@ def _set_template(tokenizer: 'PreTrainedTokenizerBase', name: str, wanted: str |
             f'{name} has no chat template, and its vocabulary is not ChatML, so ours does not fit: '
             "give the model's as load(…, chat_template=…)")
 
+def _check_vocabulary(model: 'PreTrainedModel', tokenizer: 'PreTrainedTokenizerBase') -> None:
+    n_rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) <= n_rows: return
+    raise ValueError(
+        f'the tokenizer has {len(tokenizer)} tokens, and the model {n_rows}: give the tokenizer it was trained with, '
+        'or save the model after `model.resize_token_embeddings(len(tokenizer))`')
+
 # %% ../../nbs/02_models/00_load.ipynb #b6355dd6
 def load(
-    name: str = 'smollm2',               # 'tiny', 'smollm2', a hub id, or a folder
+    name: str = 'smollm2',               # 'tiny', 'smollm2', a hub id, or a folder, an adapter's or of a checkpoint too
     dtype: torch.dtype | None = None,    # None: float32 for 'tiny', bfloat16 otherwise
     device: str | None = None,           # None: 'cuda' where there is one, else 'cpu'
     *,
@@ -301,5 +311,6 @@ def load(
     tokenizer = _tokenizer(tokenizer, its_tokenizer)
     _set_template(tokenizer, name, chat_template)
     _set_padding(tokenizer, name, pad_token)
+    _check_vocabulary(model, tokenizer)
     _copy_special_ids(model, tokenizer)
     return model.to(device, dtype or kind).eval(), tokenizer

@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['PLAIN_LORA', 'check_plain_lora', 'adapter_layers', 'adapter_parameters', 'adapter_is_zero', 'layers_below_adapters',
-           'load_adapter', 'fingerprint', 'RewardAdapter', 'read_reward_adapter', 'LinearWeights', 'merged']
+           'load_adapter', 'fingerprint', 'RewardAdapter', 'read_reward_adapter', 'is_plain_layer', 'is_plain_linear',
+           'LinearWeights', 'merged']
 
 # %% ../../nbs/02_models/04_lora.ipynb #4ef71e65
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,18 +34,30 @@ PLAIN_LORA = dict(
     alora_invocation_tokens=(None,),
     layer_replication=(None,),
 )
+_FREE = set("""
+    task_type auto_mapping peft_version base_model_name_or_path revision inference_mode runtime_config fan_in_fan_out
+    r lora_alpha lora_dropout use_rslora rank_pattern alpha_pattern qalora_group_size megatron_core
+    target_modules exclude_modules layers_to_transform layers_pattern
+""".split())
 
 def check_plain_lora(
     config: 'LoraConfig',
 ) -> None:
     "Raise ValueError where an adapter would change its base, or train more than its two matrices a layer"
-    for setting, plain in PLAIN_LORA.items():
+    for setting, plain in (_defaults(config) | PLAIN_LORA).items():
         found = getattr(config, setting, None)
         if found in plain: continue
         raise ValueError(
             f'{setting}={found!r} in the peft_config: roles share one base that stays as it is, '
             f'under plain LoRA only; choose {" or ".join(map(repr, plain))}'
         )
+
+def _defaults(config: 'LoraConfig') -> dict[str, tuple]:
+    "{setting: (its default,)} of all that is not free; of another method nothing, since its type says enough"
+    from peft import LoraConfig
+    if type(config) is not LoraConfig: return {}
+    plain = LoraConfig()
+    return {field.name: (getattr(plain, field.name),) for field in fields(plain) if field.name not in _FREE}
 
 # %% ../../nbs/02_models/04_lora.ipynb #9b9f9449
 def adapter_layers(
@@ -78,7 +92,8 @@ def _local_part(weight: Tensor) -> Tensor:
 def layers_below_adapters(
     decoder: nn.Module,    # `model.get_decoder()`
 ) -> int:                  # 0 as well where there are no adapters or no `layers`
-    "Number of lowest layers without any adapter"
+    "Number of lowest layers without any adapter, on them or on the embeddings below"
+    if hasattr(getattr(decoder, 'embed_tokens', None), 'lora_A'): return 0
     for i, layer in enumerate(getattr(decoder, 'layers', ())):
         if any(hasattr(module, 'lora_A') for module in layer.modules()): return i
     return 0
@@ -127,6 +142,7 @@ def read_reward_adapter(
     _check_base(folder, model)
     config = PeftConfig.from_pretrained(folder)
     config.task_type, config.modules_to_save = 'CAUSAL_LM', None
+    check_plain_lora(config)
     weights = load_peft_weights(folder, device=str(model.get_output_embeddings().weight.device))
     head = next(name for name in weights if name.endswith('score.weight'))
     return RewardAdapter(config, weights, weights.pop(head).float())
@@ -149,6 +165,24 @@ def _check_base(folder: Path, model: 'PreTrainedModel') -> None:
         )
 
 # %% ../../nbs/02_models/04_lora.ipynb #c8aa50a6
+def is_plain_layer(
+    module: nn.Module,     # of a model
+) -> bool:
+    "Is it PEFT's layer for LoRA or DoRA, not merged, without biases or another variant?"
+    if not hasattr(module, 'lora_A'): return False
+    from peft.tuners.lora import Embedding, Linear
+    if type(module) not in (Embedding, Linear) or module.merged or 'forward' in vars(module): return False
+    variants = {type(variant).__name__ for variant in module.lora_variant.values()}
+    biases = [getattr(B, 'bias', None) for B in module.lora_B.values()]
+    return variants <= {'DoraLinearVariant', 'DoraEmbeddingVariant'} and all(bias is None for bias in biases)
+
+def is_plain_linear(
+    module: nn.Module,     # of a model
+) -> bool:
+    "Is it such a layer around an `nn.Linear`?"
+    return is_plain_layer(module) and type(module.base_layer) is nn.Linear
+
+# %% ../../nbs/02_models/04_lora.ipynb #0db38d26
 class LinearWeights(NamedTuple):
     "What a linear layer multiplies with and adds"
     weight: Tensor         # [out, in]
@@ -157,11 +191,15 @@ class LinearWeights(NamedTuple):
 def merged(
     module: nn.Module,     # nn.Linear, or PEFT's layer around one
 ) -> LinearWeights:        # in the base's dtype
-    "Weights of a linear layer with its active adapters added in float32 and rounded once; the module stays as it is"
+    """Weights of a linear layer with its active adapters added in float32 and rounded once; the module stays as it is.
+
+    Raises ValueError for an adapter that is neither LoRA nor DoRA, or was merged already."""
     base = getattr(module, 'base_layer', module)
     weight = base.weight.detach()
     bias = None if base.bias is None else base.bias.detach()
-    if not hasattr(module, 'lora_A') or module.disable_adapters: return LinearWeights(weight, bias)
+    if module is base: return LinearWeights(weight, bias)
+    _check_plain(module)
+    if module.disable_adapters: return LinearWeights(weight, bias)
     total = weight.float()
     for adapter in module.active_adapters:
         if adapter in module.lora_A: total = _add_adapter(total, module, adapter)
@@ -173,3 +211,13 @@ def _add_adapter(total: Tensor, module: nn.Module, adapter: str) -> Tensor:
     if not module.use_dora.get(adapter): return total
     magnitude = module.lora_magnitude_vector[adapter].weight.detach().float()
     return total * (magnitude / total.norm(dim=1))[:, None]
+
+# %% ../../nbs/02_models/04_lora.ipynb #5535945a
+def _check_plain(module: nn.Module) -> None:
+    if is_plain_layer(module): return
+    kind = type(module)
+    where = kind.__module__.removeprefix('peft.tuners.').removesuffix('.layer')
+    raise ValueError(
+        f"{where}.{kind.__name__} is no layer of plain LoRA, or its adapter is merged already: "
+        'take `models.adapted.plain_copy(model)`'
+    )

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layer_math import FrozenLinear, LayerWeights, LoraAdapter, PackedLayer, Packing
+from .lora import is_plain_layer
 from .packed_attention import attention_groups
 
 if TYPE_CHECKING: from transformers import PreTrainedModel
@@ -87,8 +88,9 @@ def _unsupported_lora(module: nn.Module) -> str | None:
         return 'the adapter has dropout'
     if any(getattr(module, 'use_dora', {}).values()):
         return 'DoRA rescales the weights'
-    if any(B.bias is not None for B in module.lora_B.values()):
+    if any(getattr(B, 'bias', None) is not None for B in module.lora_B.values()):
         return 'the adapter has biases'
+    if not is_plain_layer(module): return 'the adapter is a variant of LoRA, or merged already'
 
 # %% ../../nbs/02_models/03_packed_layers.ipynb #6ec78dda
 def _layer_weights(

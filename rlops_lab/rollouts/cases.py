@@ -172,15 +172,16 @@ def set_lineage(
     seed: int,
 ) -> None:
     "Note in each case what its trajectory comes from"
+    known = _with_weights(known or Lineage(), sampler)
     for group in _grouped(cases, _environment_key):
-        lineage = _environment_lineage(group[0].factory(), sampler, known or Lineage(), seed)
+        lineage = _environment_lineage(group[0].factory(), known, seed)
         for case in group: case.lineage = lineage
     for group in by_prompt(cases):
         template = template_hash(chat.tokenizer, group[0].messages, group[0].tools, chat.template_kwargs)
         for case in group: case.lineage = replace(case.lineage, template=template)
 
 # %% ../../nbs/05_rollouts/01_cases.ipynb #a1eff7e3
-def _environment_lineage(env: object, sampler: object, known: Lineage, seed: int) -> Lineage:
+def _environment_lineage(env: object, known: Lineage, seed: int) -> Lineage:
     "What the trajectories of one environment have in common"
     commit, dirty = known.git_commit, known.git_dirty
     if not commit: commit, dirty = git_state()
@@ -188,11 +189,16 @@ def _environment_lineage(env: object, sampler: object, known: Lineage, seed: int
         known,
         git_commit=commit,
         git_dirty=dirty,
-        model=known.model or _model_name(sampler),
         environment=type(env).__name__,
         environment_version=str(getattr(env, 'version', '')),
         seed=seed,
     )
+
+def _with_weights(known: Lineage, sampler: object) -> Lineage:
+    "What the caller knows, and of the rest what the sampler knows of its weights"
+    found = sampler.lineage() if hasattr(sampler, 'lineage') else Lineage(model=_model_name(sampler))
+    weights = {name: getattr(known, name) or getattr(found, name) for name in ('model', 'revision', 'adapter')}
+    return replace(known, **weights)
 
 def _model_name(sampler: object) -> str:
     "The name that the sampler's model was loaded by; of a folder, its last part"

@@ -14,7 +14,9 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 
-from ..core import rng
+from ..core import Lineage, rng
+from ..models.adapted import sampling_base
+from ..models.identity import model_lineage
 from .batching import find_prefix, group_prompts, split_chunks
 from .episode_rows import EpisodeRows
 from .kv_cache import RowCache
@@ -28,15 +30,15 @@ class HFSampler:
     "Samples from a transformers model in this process; keeps each episode's keys and values between turns"
     def __init__(
         self,
-        model: 'PreTrainedModel',                 # causal language model, with or without LoRA
+        model: 'PreTrainedModel',                 # causal language model, with or without adapters that PEFT can merge
         tokenizer: 'PreTrainedTokenizerBase',     # its end token stops a row
         min_prefix: int = 32,     # prompts share a prefix of at least this many tokens, and half of their length
         compact: float = .75,     # finished rows leave the batch when at most this share of it still draws
         patience: int = 8,        # in a conversation they wait for at most this many steps
         chunk: int = 2048,        # tokens that are encoded at once
     ):
-        self.base = model.get_base_model() if hasattr(model, 'get_base_model') else model
-        config = self.base.config
+        self.policy = model
+        config = model.config
         kinds = set(getattr(config, 'layer_types', None) or ['full_attention'])
         if kinds != {'full_attention'}:
             raise ValueError(f'HFSampler handles full attention only, and this model has {sorted(kinds)}: '
@@ -46,7 +48,7 @@ class HFSampler:
         self.patience = patience
         self.chunk = chunk
         self.context = getattr(config, 'max_position_embeddings', 1<<30)
-        self.device = self.base.device
+        self.device = model.device
         self.end = tokenizer.eos_token_id
         self.sync()
 
@@ -54,6 +56,7 @@ class HFSampler:
 @patch
 def sync(self: HFSampler):
     "Take the model's weights as they are now; every cache is dropped"
+    self.base = sampling_base(self.policy)
     self.merged = SamplingModel(self.base)
     self.forget()
 
@@ -62,6 +65,11 @@ def forget(self: HFSampler):
     "Drop every cache, the prefixes too"
     self.cache = RowCache(self.base.config, self.base.dtype, self.device)
     self.rows = EpisodeRows(self.cache)
+
+@patch
+def lineage(self: HFSampler) -> Lineage:
+    "Name and digests of the weights that answer"
+    return model_lineage(self.policy)
 
 # %% ../../nbs/03_samplers/06_local.ipynb #ca1c3b54
 @patch

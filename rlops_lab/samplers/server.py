@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from fastcore.basics import patch
 
-from ..core import Usage, rng
+from ..core import Lineage, Usage, rng
 from .sampling import Completion, SamplingParams, check_context
 
 if TYPE_CHECKING:
     from openai.types import Completion as ServerAnswer
+    from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
     from rlops_lab.models.backbone import Backbone
@@ -224,22 +225,43 @@ def _reply(
 @patch
 def push(
     self: ServerSampler,
-    backbone: 'Backbone',          # with LoRA
+    backbone: 'Backbone | PeftModel',    # with plain LoRA, which is all that servers read alike
     state: tuple | None = None,    # from `Backbone.state`, where weights are spread over processes
 ) -> str:                          # the name it is served under
-    "Let the server sample from the policy's adapter as it is now"
-    if not backbone.lora:
-        raise ValueError('the whole model is trained, and only adapters can be pushed: give the trainer a '
-                         'peft_config, or no sampler')
+    "Let the server sample from the policy's adapter as it is now; ValueError where it is not plain LoRA"
+    model, adapter = _pushable(backbone)
     name, old = f'{self.base_model}-{uuid.uuid4().hex[:12]}', self.model
     folder = self.adapters/name
-    weights, *_ = state or backbone.state()
-    backbone.model.save_pretrained(
-        folder, selected_adapters=['policy'], state_dict=weights, save_embedding_layers=False)
-    self._post('/load_lora_adapter', lora_name=name, lora_path=str(folder/'policy'))
+    weights, *_ = state or (backbone.state() if hasattr(backbone, 'state') else [None])
+    model.save_pretrained(folder, selected_adapters=[adapter], state_dict=weights, save_embedding_layers=False)
+    path = folder if adapter == 'default' else folder/adapter
+    self._post('/load_lora_adapter', lora_name=name, lora_path=str(path))
     self.model = name
     if old != self.base_model: self._drop_adapter(old)
     return name
+
+# %% ../../nbs/03_samplers/07_server.ipynb #25bb0293
+def _pushable(policy: 'Backbone | PeftModel') -> 'tuple[PeftModel, str]':
+    "The model, and the name of its adapter"
+    from rlops_lab.models.lora import check_plain_lora
+    if getattr(policy, 'lora', None) is False:
+        raise ValueError('the whole model is trained, and only adapters can be pushed: give the trainer a '
+                         'peft_config, or no sampler')
+    model = policy.model if hasattr(policy, 'lora_layers') else policy
+    adapters = ['policy'] if hasattr(policy, 'lora_layers') else list(getattr(model, 'active_adapters', []))
+    if len(adapters) != 1 or not hasattr(model, 'save_pretrained') or not hasattr(model, 'peft_config'):
+        raise ValueError('this has no single adapter to push: give a Backbone, or a PeftModel with one adapter in use')
+    try: check_plain_lora(model.peft_config[adapters[0]])
+    except ValueError as error:
+        raise ValueError(f'a server reads plain LoRA only: {error}; or serve the merged model') from error
+    if any(hasattr(module, 'lora_embedding_A') and len(module.lora_embedding_A) for module in model.modules()):
+        raise ValueError('a server reads no adapter on embeddings: leave them out of target_modules')
+    return model, adapters[0]
+
+@patch
+def lineage(self: ServerSampler) -> Lineage:
+    "The served base, and the adapter that was pushed last"
+    return Lineage(model=self.base_model, adapter='' if self.model == self.base_model else self.model)
 
 # %% ../../nbs/03_samplers/07_server.ipynb #8dfb9bc8
 @patch
