@@ -10,7 +10,8 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 
-from .contract import check_tool, run_sync, tools_of, validate_environment
+from .calls import run_sync
+from .contract import check_tool, tools_of, validate_environment
 from .probe_episodes import (
     EnvironmentCheck, EpisodeScript, replay_episode, seeded_globals, take_action)
 

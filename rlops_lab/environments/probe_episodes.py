@@ -18,7 +18,8 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .contract import call_tool, run_sync, tools_of
+from .calls import run_sync
+from .contract import call_tool, tools_of
 
 # %% ../../nbs/04_environments/12_probe_episodes.ipynb #ff1e400b
 class Snapshot(NamedTuple):

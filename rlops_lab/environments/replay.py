@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import NamedTuple
 
-from .contract import call_tool, run_sync
+from .calls import run_sync
+from .contract import call_tool
 from .recordings import Recording, moves
 
 # %% ../../nbs/04_environments/09_replay.ipynb #3d021762

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from fastcore.basics import patch
 
-from .contract import EPISODE_OVER, call_tool, run_sync, tools_of
+from .calls import run_sync
+from .contract import EPISODE_OVER, call_tool, tools_of
 
 if TYPE_CHECKING: from verifiers.v1 import Env, Taskset
 
