@@ -90,7 +90,7 @@ def observation_text(
     return f'{text[:MAX_OBSERVATION]}\n[cut here: {len(text)} characters in all]'
 
 # %% ../../nbs/04_environments/00_contract.ipynb #b4a4efc4
-_ADDRESS = re.compile(r'<[^<>]* at 0x[0-9a-fA-F]+>')
+_ADDRESS = re.compile(r'<.* at 0x[0-9a-fA-F]+>')
 
 def _written(result: object) -> str:
     "A result that is no text, as text"
@@ -126,13 +126,14 @@ def call_tool(
     A wrong name, wrong arguments, an exception inside the tool and a call that takes too long come back as text, with
     True. A coroutine is awaited. A tool that returns None gives ''.
     """
-    if not _is_tool(env, name): return f"no tool {name}; tools: {', '.join(tools_of(env))}", True
+    def failed(text): return observation_text(text), True
+    if not _is_tool(env, name): return failed(f"no tool {name}; tools: {', '.join(tools_of(env))}")
     tool = getattr(env, name)
     try: bound = bind_arguments(tool, arguments)
-    except ValueError as e: return f"{name}: {e}", True
+    except ValueError as e: return failed(f"{name}: {e}")
     text, error = attempt(lambda: observation_text(call_within(tool_timeout, tool, **bound)))
-    if error is None: return text, False
-    return f"{name} failed: {type(error).__name__}: {error}"[:MAX_OBSERVATION], True
+    if error is not None: return failed(f"{name} failed: {type(error).__name__}: {error}")
+    return text, False
 
 # %% ../../nbs/04_environments/00_contract.ipynb #ac3a31f2
 def close_environment(
