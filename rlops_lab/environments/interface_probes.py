@@ -32,7 +32,7 @@ def contract_faults(
     "Tools that a model can't be told about, properties written as methods, columns that are missing"
     methods = property_methods(type(factory()))
     for name in methods:
-        yield (f'`{name}` is a method, so the model sees it as a tool, and its value is always true: '
+        yield (f'`{name}` is a method, so it is a tool for the model, and tells a rollout nothing: '
                'put @property above it')
     for name, tool in tools_of(factory()).items():
         if name not in methods: yield from _tool_faults(name, tool)

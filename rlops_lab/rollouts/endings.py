@@ -10,7 +10,7 @@ import inspect
 import math
 
 from ..environments.calls import call_within
-from ..environments.contract import attribute, tools_of
+from ..environments.contract import attribute, is_tool
 
 # %% ../../nbs/05_rollouts/02_endings.ipynb #acbbb87e
 def has_terminated(env: object) -> bool:
@@ -34,7 +34,7 @@ def _as_reward(value: object, name: str) -> float | None:
 def pays_by_turn(env: object) -> bool:
     "Has the environment a `turn_reward`?"
     is_there = inspect.getattr_static(env, 'turn_reward', None) is not None
-    return is_there and 'turn_reward' not in tools_of(env)
+    return is_there and not is_tool(env, 'turn_reward')
 
 def turn_reward(env: object) -> float | None:
     "What the last turn earned; None is no verdict, and ValueError names what is no number"

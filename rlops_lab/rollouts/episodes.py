@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from ..core import Trajectory, Usage
 from ..environments.calls import CallThreads, call_within
-from ..environments.contract import attribute, call_tool, close_environment, observation_text, tools_of
+from ..environments.contract import attribute, call_tool, close_environment, observation_text
 from ..models.chat_template import parse_call
 from .cases import Case, EpisodeLimits
 from .endings import has_terminated, is_cut_by_itself, pays_at_end, pays_by_turn, turn_reward
@@ -88,7 +88,7 @@ def run_calls(
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #0ec13aa0
 def is_async_step(env: object, action: Action) -> bool:
     "Does the answer to this action come from async code?"
-    if action.call: return inspect.iscoroutinefunction(tools_of(env).get(action.call[0]))
+    if action.call: return inspect.iscoroutinefunction(getattr(type(env), action.call[0], None))
     try: return inspect.iscoroutinefunction(attribute(env, 'user'))
     except Exception: return False
 
