@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable
@@ -77,8 +78,9 @@ def call_text(
 
 def _value_text(value: object) -> str:
     if isinstance(value, str): return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, float): return f'{value:.2f}'.removesuffix('.00')
-    return repr(value)
+    if not isinstance(value, float): return repr(value)
+    text = f'{value:.2f}'.removesuffix('.00')
+    return text if math.isclose(float(text), value, rel_tol=1e-12, abs_tol=1e-12) else repr(value)
 
 # %% ../../nbs/04_environments/00_contract.ipynb #64137b00
 MAX_OBSERVATION = 200_000     # characters of a tool's answer
@@ -136,7 +138,7 @@ def call_tool(
     try: bound = bind_arguments(tool, arguments)
     except ValueError as e: return failed(f"{name}: {e}")
     text, error = attempt(lambda: observation_text(call_within(tool_timeout, tool, **bound)))
-    if error is not None: return failed(f"{name} failed: {type(error).__name__}: {error}")
+    if error is not None: return failed(f"{name} failed: {type(error).__name__}: {attempt(str, error).value}")
     return text, False
 
 # %% ../../nbs/04_environments/00_contract.ipynb #ac3a31f2

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rlops_lab.environments import contract
 from rlops_lab.environments.contract import (
     attribute,
+    call_text,
     call_tool,
     close_environment,
     fork,
@@ -279,7 +280,12 @@ def test_a_long_answer_is_cut_and_says_so():
     assert not failed and len(text) < 201_000 and text.endswith('[cut here: 1000000 characters in all]')
 
 
-ERRORS = SystemExit(2), asyncio.CancelledError(), GeneratorExit(), KeyError('\ud800'), MemoryError()
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError('no words')
+
+
+ERRORS = SystemExit(2), asyncio.CancelledError(), GeneratorExit(), KeyError('\ud800'), MemoryError(), Mute()
 
 
 @pytest.mark.parametrize('error', ERRORS)
@@ -318,3 +324,9 @@ def test_close_may_be_async_missing_or_broken():
     assert len(closed) == 1
     with pytest.warns(UserWarning, match='Odd.close failed: SystemExit'):
         close_environment(odd(close=broken)())
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_a_number_in_a_call_is_the_number_that_was_meant(number):
+    written = float(call_text('put', dict(amount=number)).removeprefix('put(amount=').removesuffix(')'))
+    assert written == pytest.approx(number, rel=1e-11, abs=1e-11)
