@@ -245,11 +245,16 @@ def _check_close(env: object):
 # %% ../../nbs/04_environments/00_contract.ipynb #e184d132
 def _check_tools(env: object):
     _check_wrapped(env)
-    for name, tool in tools_of(env).items(): check_tool(name, tool)
-    try: tool_schemas(env)
+    for name, tool in tools_of(env).items():
+        check_tool(name, tool)
+        _check_schema(name, tool)
+
+def _check_schema(name: str, tool: Callable):
+    from transformers.utils import get_json_schema
+    try: get_json_schema(tool)
     except Exception as e:
         raise ValueError(
-            f"a tool of {type(env).__name__} has no JSON schema ({e}): "
+            f"tool {name!r} has no JSON schema ({e}): "
             "use str, int, float, bool, Literal, Enum, list, dict or a tuple of fixed length as type hints; "
             "take a date as str") from e
 

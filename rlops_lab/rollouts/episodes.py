@@ -19,7 +19,8 @@ from ..environments.calls import CallThreads, call_within
 from ..environments.contract import attribute, call_tool, close_environment, observation_text
 from ..models.chat_template import parse_call
 from .cases import Case, EpisodeLimits
-from .endings import has_terminated, is_cut_by_itself, pays_at_end, pays_by_turn, turn_reward
+from .endings import (
+    has_terminated, is_cut_by_itself, kpis_of, pays_at_end, pays_by_turn, turn_reward)
 from .encoding import decoded, encoded, escape_special_tokens, fast_observation_ids, rendered
 from ..samplers.sampling import Completion
 
@@ -266,7 +267,7 @@ def to_trajectory(
         self.turn_ids,
         self.turn_rewards,
         self.reply_seconds,
-        kpis=self._counts() | dict(attribute(self.env, 'kpis') or {}),
+        kpis=self._counts() | kpis_of(self.env),
         terminated=terminated,
         truncated=not terminated,
         stop_reason=self.stop_reason,
