@@ -102,9 +102,11 @@ class Trajectory:
     kpis: dict = field(default_factory=dict)                  # {business figure: value}
     terminated: bool = False                                  # the environment ended the episode
     truncated: bool = False                                   # we cut it
-    stop_reason: str = ''                                     # 'done', 'turns' or 'tokens'
+    stop_reason: str = ''                                     # 'done', 'turns', 'tokens', …, or 'error'
     usage: Usage = field(default_factory=Usage)
     lineage: Lineage | None = None
+    scored: bool | None = None                                # did anybody give a verdict? None: nobody was asked
+    error: str = ''                                           # why the episode failed; '' if it did not
 
     def __post_init__(self):
         names = ('token_ids', 'action_mask', 'logprobs', 'turn_ids')
@@ -116,6 +118,9 @@ class Trajectory:
 
     @property
     def reward(self) -> float: return float(sum(self.turn_rewards))
+
+    @property
+    def has_verdict(self) -> bool: return self.scored is not False
 
     @property
     def n_turns(self) -> int: return max(self.turn_ids, default=-1) + 1
@@ -164,7 +169,7 @@ def _repr_html_(self: Trajectory) -> str:
     "Transcript and outcome"
     outcome = [
         f'reward {self.reward:.2f}',
-        self.stop_reason,
+        self.error or self.stop_reason,
         f'{self.n_turns} turns',
         f'{self.n_actions} sampled tokens',
         *(f'{name} {value:.3g}' for name, value in self.kpis.items()),

@@ -21,7 +21,8 @@ from .stats import Estimate, share
 
 # %% ../nbs/08_rejection.ipynb #f971832c
 def verified(t: Trajectory) -> bool | None:
-    "Did the environment verify the resolution? None where it abstained"
+    "Did the environment verify the resolution? None where it abstained, or failed"
+    if t.error: return None
     if 'verified_resolution' in t.kpis: return t.kpis['verified_resolution'] == 1
     if t.kpis.get('abstained'): return None
     raise ValueError(f"a trajectory has no kpi 'verified_resolution', only {sorted(t.kpis)}: "
@@ -122,7 +123,7 @@ def select(
     passed = []
     for i in rng(seed, 'select').permutation(len(trajectories)):
         t = trajectories[i]
-        verdict = accept(t)
+        verdict = None if t.error else accept(t)
         if verdict is None: selection.unscored.append(t)
         elif verdict: passed.append(t)
         else: selection.rejected.append(t)
@@ -175,7 +176,7 @@ def difficulty(
     "How often each task was solved"
     passed, tried = Counter(), Counter()
     for t in trajectories:
-        verdict = accept(t)
+        verdict = None if t.error else accept(t)
         if verdict is None: continue
         name = key(t)
         passed[name] += bool(verdict)
@@ -210,7 +211,7 @@ def pass_at(
 # %% ../nbs/08_rejection.ipynb #6c1642e4
 def best_of_n(
     trajectories: list[Trajectory],
-    score: Callable = lambda t: t.reward,   # trajectory -> number
+    score: Callable = lambda t: t.reward if t.has_verdict else -math.inf,   # trajectory -> number
 ) -> list[Trajectory]:
     "The best episode of each task; ties go to the one with the fewest sampled tokens"
     best = {}

@@ -43,6 +43,8 @@ class Scripted:
 
     def release(self, keys):
         self.released += keys
+        for key in keys:  # an episode that is played once more says the same
+            self.turn.pop(key, None)
 
 
 class Till:

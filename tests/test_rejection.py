@@ -129,6 +129,20 @@ def test_pass_at_k_needs_k_samples():
         pass_at([episode(0), episode(0), episode(1)], 2)
 
 
+@pytest.mark.parametrize('accept', [verified, lambda t: t.reward >= 1])
+def test_an_episode_that_failed_is_neither_right_nor_wrong(accept):
+    failed = episode(kpis={}, turn_rewards=[0.0], stop_reason='error', error='OSError: locked', scored=False)
+    s = select([episode(), failed], accept)
+    assert (s.kept, s.rejected, s.unscored) == ([s.kept[0]], [], [failed])
+    assert list(difficulty([episode(), failed], accept).values()) == [(1, 1)]
+    assert rejection_sample(lambda rows, r: [failed], [failed.task], 2) == [failed] * 2
+
+
+def test_no_verdict_is_no_best_episode():
+    silent, bad = episode(turn_rewards=[0.0], scored=False), episode(turn_rewards=[-1.0])
+    assert best_of_n([silent, bad]) == [bad] and best_of_n([silent]) == [silent]
+
+
 def test_difficulty_and_learnable():
     ts = [episode(0), episode(0), episode(1), episode(1, False), episode(2, False)]
     assert sorted(difficulty(ts).values()) == [(0, 1), (1, 2), (2, 2)]

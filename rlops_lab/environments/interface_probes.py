@@ -10,7 +10,8 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 
-from .contract import check_tool, run_sync, tools_of, validate_environment
+from .calls import run_sync
+from .contract import check_tool, tools_of, validate_environment
 from .probe_episodes import (
     EnvironmentCheck, EpisodeScript, replay_episode, seeded_globals, take_action)
 
@@ -31,7 +32,7 @@ def contract_faults(
     "Tools that a model can't be told about, properties written as methods, columns that are missing"
     methods = property_methods(type(factory()))
     for name in methods:
-        yield (f'`{name}` is a method, so the model sees it as a tool, and its value is always true: '
+        yield (f'`{name}` is a method, so it is a tool for the model, and tells a rollout nothing: '
                'put @property above it')
     for name, tool in tools_of(factory()).items():
         if name not in methods: yield from _tool_faults(name, tool)

@@ -18,7 +18,8 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .contract import call_tool, run_sync, tools_of
+from .calls import run_sync
+from .contract import attribute, call_tool, tools_of
 
 # %% ../../nbs/04_environments/12_probe_episodes.ipynb #ff1e400b
 class Snapshot(NamedTuple):
@@ -39,7 +40,7 @@ def take_action(
     if isinstance(action, tuple):
         name, arguments = action
         return call_tool(env, name, copy.deepcopy(arguments))
-    user = getattr(env, 'user', None)
+    user = attribute(env, 'user')
     return (run_sync(user(action)) if user else None), False
 
 # %% ../../nbs/04_environments/12_probe_episodes.ipynb #82f1b6de
@@ -50,9 +51,9 @@ def take_snapshot(
 ) -> Snapshot:
     "Record what can be seen"
     reward = run_sync(env.get_reward()) if hasattr(type(env), 'get_reward') else None
-    turn_reward = getattr(env, 'turn_reward', None)
-    done = getattr(env, 'done', False)
-    kpis = getattr(env, 'kpis', None)
+    turn_reward = attribute(env, 'turn_reward')
+    done = attribute(env, 'done', False)
+    kpis = attribute(env, 'kpis')
     if isinstance(kpis, dict): kpis = dict(kpis)
     return Snapshot(text, failed, reward, turn_reward, done, kpis)
 
@@ -129,7 +130,7 @@ def random_action(
 ) -> tuple[str, dict] | str:
     "A call with arguments of the right types, or plain text where the environment has a `user`"
     tools = tools_of(env)
-    if not tools or getattr(env, 'user', None) and rng.random() < .2:
+    if not tools or attribute(env, 'user') and rng.random() < .2:
         return _random_text(4, rng, words)
     name = rng.choice(list(tools))
     return name, _random_arguments(tools[name], rng, words)
@@ -216,7 +217,7 @@ def write_script(
     actions, error = [], ''
     with seeded_globals(seed):
         texts = [env.reset(**copy.deepcopy(row))]
-        while len(actions) < max_turns and not getattr(env, 'done', False):
+        while len(actions) < max_turns and not attribute(env, 'done', False):
             words = _recent_words(texts, row)
             try:
                 is_oracles = rng.random() < oracle_share

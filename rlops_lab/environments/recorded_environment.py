@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from fastcore.basics import patch
 
-from .contract import run_sync
+from .calls import run_sync
 from .recordings import Recording, moves
 from .replay import replayed_recording, same_observation
 

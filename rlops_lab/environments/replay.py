@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import NamedTuple
 
-from .contract import call_tool, run_sync
+from .calls import run_sync
+from .contract import attribute, call_tool
 from .recordings import Recording, moves
 
 # %% ../../nbs/04_environments/09_replay.ipynb #3d021762
@@ -55,7 +56,7 @@ def reenact(
 def _observe(env, move) -> str:
     "Make a move; '' where nothing comes back"
     if move.call: return call_tool(env, *move.call)[0]
-    user = getattr(env, 'user', None)
+    user = attribute(env, 'user')
     reply = run_sync(user(move.text)) if user else None
     return reply or ''
 

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Iterator
 
-from .contract import run_sync
+from .calls import run_sync
 from rlops_lab.environments.probe_episodes import (
     EnvironmentCheck, EpisodeScript, Snapshot, random_action, replay_episode, seeded_globals, take_action,
     take_snapshot)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from fastcore.basics import patch
 
-from .contract import EPISODE_OVER, call_tool, run_sync, tools_of
+from .calls import run_sync
+from .contract import EPISODE_OVER, attribute, call_tool, tools_of
 
 if TYPE_CHECKING: from verifiers.v1 import Env, Taskset
 
@@ -268,7 +269,7 @@ def _observation(env: object, reply: str, read: Callable) -> tuple[str | None, b
     try: call = read(reply)
     except (TypeError, ValueError) as e: return str(e), True
     if call: return call_tool(env, *call)
-    user = getattr(env, 'user', None)
+    user = attribute(env, 'user')
     return (run_sync(user(reply)) if user else None), False
 
 # %% ../../nbs/04_environments/11_verifiers.ipynb #3fa7e399
@@ -281,16 +282,16 @@ async def _conduct(env: object, row: dict, conversation, read: Callable, max_tur
         if segment.terminated: break
         text, failed = _observation(env, segment.last_reply, read)
         if not failed:
-            earned += getattr(env, 'turn_reward', None) or 0.
+            earned += attribute(env, 'turn_reward') or 0.
         is_last = turn == max_turns - 1
-        if text is None or getattr(env, 'done', False) or is_last: break
+        if text is None or attribute(env, 'done', False) or is_last: break
         segment = await conversation.turn(text)
     return _result(env, earned)
 
 def _result(env: object, earned: float) -> tuple[float, dict]:
     "(reward, kpis) of an episode; the sum of its turns' rewards where it has no `get_reward`"
     reward = run_sync(env.get_reward()) if hasattr(type(env), 'get_reward') else earned
-    kpis = getattr(env, 'kpis', None) or {}
+    kpis = attribute(env, 'kpis') or {}
     return float(reward or 0.), {name: float(value) for name, value in kpis.items()}
 
 # %% ../../nbs/04_environments/11_verifiers.ipynb #2a1afd37

@@ -107,7 +107,7 @@ def _by_verdict(
 ) -> list[tuple[list, list]]:    # (winners, losers) of each task
     tasks = defaultdict(lambda: ([], []))
     for t in trajectories:
-        verdict = accept(t) if 1 in t.action_mask else None
+        verdict = accept(t) if 1 in t.action_mask and not t.error else None
         if verdict is None: continue
         winners, losers = tasks[task_key(t)]
         (winners if verdict else losers).append(t)
@@ -149,7 +149,7 @@ def unpaired(
     from datasets import Dataset
     rows = []
     for t in trajectories:
-        verdict = accept(t) if t.n_turns else None
+        verdict = accept(t) if t.n_turns and not t.error else None
         if verdict is None: continue
         _, completion = split_messages(t)
         rows.append(dict(

@@ -68,6 +68,7 @@ def drivers(
     trajectories: list[Trajectory],
 ) -> dict[str, Estimate]:    # rank correlation of each feature, strongest first; features that do not vary are left out
     "Features that an update's rewards correlate with"
+    trajectories = [t for t in trajectories if t.has_verdict]
     rewards = [t.reward for t in trajectories]
     found = {}
     for name, values in _features(trajectories).items():

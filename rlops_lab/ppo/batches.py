@@ -149,17 +149,20 @@ def trainable_rows(
     trajectories: list[Trajectory],
     drop_truncated: bool = False,
 ) -> list[int]:
-    "Numbers of the episodes that are trained on"
+    "Numbers of the episodes that are trained on: those with sampled tokens and a verdict"
     for i, t in enumerate(trajectories):
-        if all(map(math.isfinite, [*t.turn_rewards, *t.logprobs])): continue
+        if not t.has_verdict or all(map(math.isfinite, [*t.turn_rewards, *t.logprobs])): continue
         raise ValueError(
             f'episode {i} has a reward or a log-probability of the sampler that is not finite: reward {t.reward}'
         )
-    rows = [i for i, t in enumerate(trajectories) if t.n_actions and not (drop_truncated and t.truncated)]
+    def is_cut(t): return drop_truncated and t.truncated
+    rows = [i for i, t in enumerate(trajectories) if t.n_actions and t.has_verdict and not is_cut(t)]
     if rows: return rows
+    unscored = sum(not t.has_verdict for t in trajectories)
     raise ValueError(
         f'none of {len(trajectories)} episodes can be trained on: they have no sampled token, or all were cut '
         'and truncation="mask" drops those (raise max_turns or max_total_tokens)'
+        f', or nobody gave a verdict, which is so for {unscored} of them (see `scores` and `error`)'
     )
 
 # %% ../../nbs/10_ppo/02_batches.ipynb #137a8b1b

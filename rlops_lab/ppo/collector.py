@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastcore.basics import patch
 
 from ..core import Trajectory, digest, rng, seed_everything
+from ..environments.contract import close_environment
 from ..models.backbone import Backbone
 from ..models.load import load
 from .batches import SharedHidden, release_memory, rows_of_update
@@ -117,7 +118,11 @@ def _sample(self: EpisodeCollector, rows, options):
     limits = {name: getattr(self.args, name) for name in names}
     sampler = self.sampler or HFSampler(self.backbone.base, self.tokenizer)
     options = dict(keep_environments=bool(self.reward_funcs)) | options | self.rollout_options
-    return rollout(sampler, self.tokenizer, self.environment_factory, rows, **limits, **options)
+    try:
+        return rollout(sampler, self.tokenizer, self.environment_factory, rows, **limits, **options)
+    except BaseException as error:
+        self._close_environments(getattr(error, 'trajectories', []))
+        raise
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #b8218b06
 @patch
@@ -134,7 +139,16 @@ def play(
         if not rows and rank_and_world()[1] > 1: return []    # more processes than rows: this one lends its weights
         played = self._sample(rows, options)
         release_memory()
-        return self.grade(played, training)
+        try: return self.grade(played, training)
+        finally: self._close_environments(played)
+
+# %% ../../nbs/10_ppo/10_collector.ipynb #9bfccbed
+@patch
+def _close_environments(self: EpisodeCollector, played):
+    if self.rollout_options.get('keep_environments'): return
+    timeout = self.rollout_options.get('tool_timeout', 300.)
+    for t in played:
+        if hasattr(t, 'environment'): close_environment(t.environment, timeout)
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #b925a7f5
 @patch

@@ -28,7 +28,7 @@ if TYPE_CHECKING: from accelerate import Accelerator
 # %% ../../nbs/10_ppo/06_record.ipynb #6c1e779c
 def measurements(trajectories: list[Trajectory]) -> dict[str, list[float]]:
     "What episodes are measured by: `reward`, `kpi/<name>`, `reward/<name>`, without abstentions"
-    found = dict(reward=[t.reward for t in trajectories])
+    found = dict(reward=[t.reward for t in trajectories if t.has_verdict])
     for kind, prefix in (('kpis', 'kpi'), ('scores', 'reward')):
         for name, values in _by_name(trajectories, kind).items():
             found[f'{prefix}/{name}'] = [x for x in values if x is not None]
@@ -52,7 +52,7 @@ def reward_record(
     several: bool = False,            # several environments: the reward of each too
 ) -> dict:
     "Rewards, scores and KPIs"
-    rewards = [t.reward for t in trajectories]
+    rewards = [t.reward for t in trajectories if t.has_verdict]
     record = dict(reward=_mean(rewards), reward_std=float(np.std(rewards)))
     for name, values in _by_name(trajectories, 'scores').items():
         record[f'reward/{name}'] = _mean(values)
@@ -66,6 +66,7 @@ def _environment_rewards(trajectories: list[Trajectory]) -> dict:
     "Mean reward of each environment"
     paid = defaultdict(list)
     for t in trajectories:
+        if not t.has_verdict: continue
         paid[t.task.get('environment')].append(t.reward)
     return {f'reward/{name}': _mean(rewards) for name, rewards in paid.items()}
 
@@ -159,6 +160,8 @@ def episode_record(trajectories: list[Trajectory], batch: PPOBatch) -> dict:
         length=_mean(len(t.token_ids) for t in trajectories),
         actions=_mean(t.n_actions for t in trajectories),
         truncated=_mean(t.truncated for t in trajectories),
+        failed=_mean(bool(t.error) for t in trajectories),
+        unscored=_mean(not t.has_verdict for t in trajectories),
         zero_variance=float(batch.zero_variance),
         zero_variance_share=_zero_variance_share(trajectories),
     )
@@ -168,6 +171,7 @@ def _zero_variance_share(trajectories: list[Trajectory]) -> float | None:
     "Share of the tasks met more than once whose episodes all earned the same; None: no task was"
     tasks = defaultdict(list)
     for t in trajectories:
+        if not t.has_verdict: continue
         tasks[digest(t.task)].append(t.reward)
     repeated = [rewards for rewards in tasks.values() if len(rewards) > 1]
     return _mean(max(rewards)-min(rewards) < 1e-8 for rewards in repeated)

@@ -156,7 +156,7 @@ def apply_reward_model(
     kept: SharedHidden | None = None,    # takes the shared layers' states; None: they are not kept
 ) -> None:
     "Replace the environment's reward by the reward model's score; it stays beside it as a score"
-    played = [i for i, t in enumerate(trajectories) if t.n_actions]
+    played = [i for i, t in enumerate(trajectories) if t.n_actions and not t.error]
     lengths = [len(t.token_ids) for t in trajectories]
     for rows in micro_batches(lengths, played, args.micro_batch_tokens):
         micro = MicroBatch.of(trajectories, rows, backbone.device)
@@ -171,7 +171,9 @@ def apply_reward_model(
 # %% ../../nbs/10_ppo/04_scoring.ipynb #3e23e5f0
 def _replace_reward(episode: Trajectory, reward: float) -> None:
     "The reward model's verdict on the last turn; both rewards among the scores"
-    episode.scores |= dict(environment=episode.reward, reward_model=reward)
+    paid = episode.reward if episode.has_verdict else None
+    episode.scores |= dict(environment=paid, reward_model=reward)
+    episode.scored = True
     episode.turn_rewards = [0.]*(len(episode.turn_rewards)-1) + [reward]
 
 # %% ../../nbs/10_ppo/04_scoring.ipynb #69eed438
@@ -180,17 +182,25 @@ def add_rewards(
     reward_funcs: list[Callable],         # `f(prompts, completions, **columns)`, one value an episode or None
     weights: list[float] | None = None,   # one a function; None: all 1
 ) -> None:
-    "Add the weighted verdicts to each episode's last turn"
-    grades = [grade(trajectories, f) for f in reward_funcs]
+    "Add the weighted verdicts to each episode's last turn; episodes that failed are left alone"
+    played = [t for t in trajectories if not t.error]
+    if not played: return
+    grades = [grade(played, f) for f in reward_funcs]
     weights = weights or [1.]*len(grades)
-    for trajectory, *values in zip(trajectories, *grades):
-        reward = _weighted_sum(values, weights)
-        if trajectory.turn_rewards: trajectory.turn_rewards[-1] += reward
+    for trajectory, *values in zip(played, *grades):
+        _add_reward(trajectory, _weighted_sum(values, weights))
+
+# %% ../../nbs/10_ppo/04_scoring.ipynb #761e77b3
+def _add_reward(episode: Trajectory, reward: float | None) -> None:
+    if reward is not None: episode.scored = True
+    elif episode.scored is None and not any(episode.turn_rewards): episode.scored = False
+    if episode.turn_rewards: episode.turn_rewards[-1] += reward or 0.
 
 # %% ../../nbs/10_ppo/04_scoring.ipynb #d211d4b9
-def _weighted_sum(values: list[float | None], weights: list[float]) -> float:
-    "Sum over those that answered, scaled as if all had; 0 is added if none did"
+def _weighted_sum(values: list[float | None], weights: list[float]) -> float | None:
+    "Sum over those that answered, scaled as if all had; None if none did"
     answered = [(weight, x) for weight, x in zip(weights, values) if x is not None]
+    if not answered: return None
     size = sum(abs(weight) for weight, _ in answered)
     share = size / (sum(map(abs, weights)) or 1.)
     if not share: return 0.

@@ -156,7 +156,7 @@ def observe(self: Curriculum, trajectories: list[Trajectory]) -> None:
             raise ValueError(
                 f'an episode belongs to the group {name!r}, which no row of the curriculum has: '
                 'observe episodes of its own rows')
-        passed = self.passed(trajectory)
+        passed = self.passed(trajectory) if getattr(trajectory, 'has_verdict', True) else None
         if passed is not None:
             counts[self._group_of[name]][0 if passed else 1] += 1
     self.rates.observe(counts)

@@ -135,6 +135,19 @@ def test_an_environment_that_abstains_has_no_row():
     assert unpaired([episode(), episode(kpis=dict(abstained=1.0))])['label'] == [True]
 
 
+def test_an_episode_that_failed_is_nobodys_loser(tokenizer):
+    won, failed = recorded(tokenizer, LONG, 'q', TURNS), recorded(tokenizer, LONG, 'q', TURNS)
+    failed.error, failed.turn_rewards = 'OSError: locked', [0.0] * len(failed.turn_rewards)
+
+    def earned(t):
+        return t.reward >= 0.5
+
+    won.turn_rewards = [1.0]
+    assert unpaired([won, failed], accept=earned)['label'] == [True]
+    with pytest.raises(ValueError, match='no task has both'):
+        pairs([won, failed], tokenizer, accept=earned)
+
+
 def test_no_torch():
     script = "import rlops_lab.finetune.training_rows, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', script]).returncode == 0

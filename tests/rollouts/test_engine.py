@@ -1,7 +1,6 @@
 "Engine: batches and refill, async environments, interruptions, and what a real sampler makes of it"
 
 import asyncio
-import threading
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from rlops_lab.models.load import load
 from rlops_lab.rollouts.cases import EpisodeLimits, resolve_cases
 from rlops_lab.rollouts.encoding import encoded
 from rlops_lab.rollouts.chat_format import chat_format
-from rlops_lab.rollouts.engine import RolloutEngine, rollout
+from rlops_lab.rollouts.engine import EpisodesFailed, RolloutEngine, rollout
 from rlops_lab.samplers.local import HFSampler
 from rlops_lab.samplers.sampling import Completion, SamplingParams
 
@@ -116,8 +115,9 @@ def test_a_sampler_or_environment_that_dies_does_the_same():
         def user(self):
             raise OSError('phone is dead')
 
-    with pytest.raises(OSError, match='phone'):
+    with pytest.raises(EpisodesFailed, match='1 of 1 episodes failed.*phone') as caught:
         run([['Hello?']], Rude)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_on_episode_sees_each_episode_as_it_ends():
@@ -133,9 +133,10 @@ def test_on_episode_sees_each_episode_as_it_ends():
 
 
 class Slow(Till):
-    "A till behind a network."
+    "A till behind a network: a call is answered when all of its neighbours have called."
 
-    together = threading.Barrier(4)
+    def __init__(self):
+        self.together = self.meeting
 
     async def put(self, amount: int) -> str:
         """Put money in.
@@ -143,23 +144,24 @@ class Slow(Till):
         Args:
             amount: How much.
         """
-        await asyncio.sleep(0)
-        self.together.wait(timeout=30)  # all four, or BrokenBarrierError
+        await asyncio.wait_for(self.together.wait(), 30)
         return Till.put(self, amount)
 
     async def get_reward(self) -> float:
-        await asyncio.sleep(0)
-        self.together.wait(timeout=30)
+        await asyncio.wait_for(self.together.wait(), 30)
         return 1.0
 
 
 def test_async_tools_and_rewards_of_a_batch_wait_together():
-    assert [t.reward for t in run([['put(amount=10)']] * 4, Slow)] == [1.0] * 4
+    class Many(Slow):
+        meeting = asyncio.Barrier(40)
+
+    assert [t.reward for t in run([['put(amount=10)']] * 40, Many)] == [1.0] * 40
 
 
 def test_async_works_inside_a_running_event_loop():
     class One(Slow):
-        together = threading.Barrier(1)
+        meeting = asyncio.Barrier(1)
 
     class Phone(Talk):
         @property

@@ -10,7 +10,7 @@ from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
 from rlops_lab.models.tool_syntax import SYNTAXES
 from rlops_lab.rollouts.encoding import decoded, encoded, template_drift
-from rlops_lab.rollouts.engine import rollout
+from rlops_lab.rollouts.engine import EpisodesFailed, rollout
 from rlops_lab.rollouts.episodes import Action, read_action
 
 # ------------------------------------------------------------------ what is recorded
@@ -245,7 +245,7 @@ def test_an_error_inside_turn_reward_is_not_taken_for_its_absence():
         def turn_reward(self):
             return self.no_such_thing
 
-    with pytest.raises(AttributeError, match='no_such_thing'):
+    with pytest.raises(EpisodesFailed, match='AttributeError.*no_such_thing'):
         run([['put(amount=4)']], Buggy)
 
 
@@ -275,7 +275,9 @@ def test_none_abstains():
         def get_reward(self):
             return None
 
-    assert run([['put(amount=10)']], Abstains)[0].turn_rewards == [0.0]
+    (t,) = run([['put(amount=10)']], Abstains)
+    assert t.turn_rewards == [0.0] and not t.has_verdict
+    assert run([['put(amount=10)']])[0].has_verdict
 
 
 # ------------------------------------------------------------------ what breaks
