@@ -199,7 +199,7 @@ def rollout(
         sampler, tokenizer, limits, params,
         batch_size=batch_size, tag=tag, abort=abort, keep_environments=keep_environments)
     cases = resolve_cases(
-        environment_factory, rows, prompt=prompt, numbers=numbers, tools_in_prompt=tools_in_prompt)
+        environment_factory, rows, prompt=prompt, numbers=numbers, tools_in_prompt=tools_in_prompt, tokenizer=tokenizer)
     check_cases(cases, tokenizer, limits, getattr(sampler, 'context', None))
     set_lineage(cases, tokenizer, sampler, lineage, seed)
     return _run_with_bar(engine, cases, on_episode, progress)
