@@ -97,7 +97,7 @@ def _check_block(place: int, message: dict, answers: _Placed):
     if orphans:
         raise ValueError(f'message {orphans[0]}: {_NO_CALL}')
 
-# %% ../nbs/01_messages.ipynb #c002fe9c
+# %% ../nbs/01_messages.ipynb #ce19ad47
 def _order_answers(messages: _Placed, strict: bool) -> list[dict]:
     "Messages, behind each turn the answers to its calls in their order"
     ordered, blocks = [], _blocks(messages)
@@ -107,6 +107,8 @@ def _order_answers(messages: _Placed, strict: bool) -> list[dict]:
             _check_block(place, message, answers)
         if 'tool_calls' in message:
             answers, missing = _in_order(message['tool_calls'], answers, strict)
+        elif not strict:
+            answers = [(i, _without_id(answer)) for i, answer in answers]
         if strict and missing and number < len(blocks):
             name = missing[0]['function']['name']
             raise ValueError(
@@ -114,6 +116,11 @@ def _order_answers(messages: _Placed, strict: bool) -> list[dict]:
                 'put the answer behind it, or leave the call out')
         ordered += [message, *(answer for _, answer in answers)]
     return ordered
+
+# %% ../nbs/01_messages.ipynb #1750424e
+def _without_id(answer: dict) -> dict:
+    "An answer to what stands as text, so that the log can be read strictly, too"
+    return {key: value for key, value in answer.items() if key != 'tool_call_id'}
 
 # %% ../nbs/01_messages.ipynb #fb295816
 def _unpadded(messages: list[dict]) -> list[dict]:

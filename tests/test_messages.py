@@ -201,7 +201,6 @@ def test_an_answer_to_no_call_is_refused_with_its_place():
     for place, messages in (
         (0, [named('f')]),
         (1, [said('x'), named('f', '1')]),
-        (2, [said('x'), said('y', 'assistant'), named('f', '1')]),
         (2, [said('x'), turn(call('f', {}, id='1')), named('f', '2')]),
         (3, [said('x'), turn(call('f', {}, id='1')), named('f', '1'), named('f', '1')]),
         (2, [said('x'), turn(call('f', {})), named('g')]),
@@ -209,6 +208,14 @@ def test_an_answer_to_no_call_is_refused_with_its_place():
         with pytest.raises(ValueError, match=f'message {place}: it answers no call'):
             normalise_messages(messages)
         assert normalise_messages(messages, strict=False) == messages
+
+
+def test_an_answer_with_an_id_behind_a_turn_without_calls():
+    log = [said('x'), said('y', 'assistant'), named('f', '1')]
+    with pytest.raises(ValueError, match='message 2: it answers no call'):
+        normalise_messages(log)
+    read = normalise_messages(log, strict=False)
+    assert read[2] == dict(role='tool', content='f') and normalise_messages(read) == read
 
 
 def test_a_call_without_an_answer_is_refused_where_the_talk_goes_on():
@@ -247,7 +254,8 @@ def test_calls_that_cannot_be_read_are_refused(calls):
 
 def test_a_log_keeps_a_call_that_the_model_wrote_wrongly():
     log = [said('x'), turn(call('book', '{"seat": ', id='1')), named('bad', '1')]
-    assert [m['content'] for m in normalise_messages(log, strict=False)] == ['x', 'book({"seat": )', 'bad']
+    read = normalise_messages(log, strict=False)
+    assert [m['content'] for m in read] == ['x', 'book({"seat": )', 'bad'] and normalise_messages(read) == read
 
 
 # ---- Anthropic
