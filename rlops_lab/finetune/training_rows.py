@@ -162,12 +162,12 @@ def _pair_row(
 # %% ../../nbs/09_finetune/00_training_rows.ipynb #00f2f019
 def _message_dataset(rows: list[dict], columns: tuple[str, ...]) -> 'Dataset':
     "Rows as a data set that gives messages back as they are"
-    from datasets import Dataset, Json, List
+    from datasets import Dataset, Json
     shapes = {frozenset(message) for row in rows for name in columns for message in row[name]}
     if len(shapes) < 2: return Dataset.from_list(rows)
     others = [{key: row[key] for key in row if key not in columns} for row in rows]
     features = Dataset.from_list(others).features
-    for name in columns: features[name] = List(Json())
+    for name in columns: features[name] = Json()
     return Dataset.from_list(rows, features=features)
 
 # %% ../../nbs/09_finetune/00_training_rows.ipynb #12067a0a

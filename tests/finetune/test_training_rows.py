@@ -185,6 +185,13 @@ def test_messages_come_back_from_the_data_set_as_they_were(tokenizer):
     assert str(kept[0]['completion'][0]['tool_calls'][0]['function']['arguments']['seat']) == '4'
 
 
+def test_a_column_of_messages_may_become_text(tokenizer):
+    "As a chat template makes of it, in a `map`"
+    (t,) = played(tokenizer, [ask('Seat 4')], CALLS)
+    rows = unpaired([t]).map(lambda row: dict(prompt='text', n=len(row['completion'])))
+    assert rows[0]['prompt'] == 'text' and rows[0]['n'] == 3 and rows[0]['completion'] == t.messages[1:]
+
+
 def test_rows_whose_text_comes_from_reset(tokenizer):
     rows = [dict(q='Seat 4, please')] * 2
     won, lost = played(tokenizer, rows, CALLS[::2], (1, 0))
