@@ -39,9 +39,9 @@ def family(t: Trajectory) -> str:
 # %% ../nbs/08_rejection.ipynb #ba229139
 def task_key(t: Trajectory) -> str:
     "Same for episodes of one data set row, whatever prompt `rollout(prompt=…)` put in the place of the row's"
-    row = {key: value for key, value in t.task.items() if key != 'prompt' or not is_empty(value)}
-    if 'prompt' in row: row['prompt'] = _plain_prompt(row['prompt'])
-    return digest(row)
+    row = {key: getattr(value, 'tolist', lambda: value)() for key, value in t.task.items()}     # arrays as lists
+    prompt = row.pop('prompt', None)
+    return digest(row if is_empty(prompt) else row | dict(prompt=_plain_prompt(prompt)))
 
 def _plain_prompt(prompt: object) -> object:
     "A prompt in one form for all ways to write it, where it has one"

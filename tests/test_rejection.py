@@ -108,6 +108,17 @@ def test_rows_without_a_prompt_are_told_apart_by_what_they_have():
     assert len(set(map(task_key, odd))) == 2
 
 
+def test_columns_that_are_arrays():
+    def key(numbers, **columns):
+        return task_key(Trajectory(dict(numbers=numbers, **columns), [], [], [], [], []))
+
+    big = np.zeros(5000)
+    other = big.copy()
+    other[2500] = 1
+    assert key(big) != key(other) and key(np.array([1, 2])) == key([1, 2])
+    assert key([], n=np.int64(3)) == key([], n=3)
+
+
 def calling(seat, note='ok', thought=None):
     "An episode whose one turn is a call"
     call = dict(type='function', function=dict(name='book', arguments=dict(seat=seat, note=note)))

@@ -17,7 +17,7 @@ from ..core import Trajectory
 from ..judges.agreement import BINARY, codes
 from ..finetune.training_rows import distilled, row_prompt
 from ..rejection import family
-from ..rollouts.encoding import encoded
+from ..rollouts.encoding import encoded, escape_special_tokens
 from ..stats import Estimate, share
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _edit_pair(episode, edit, tokenizer, prompt):
     start = end = turns.index(edit.turn)
     while end < len(turns) and turns[end] == edit.turn:
         end += 1
-    chosen = encoded(tokenizer, edit.text) + [tokenizer.eos_token_id]
+    chosen = encoded(tokenizer, escape_special_tokens(tokenizer, edit.text)) + [tokenizer.eos_token_id]
     rejected = ids[start:end]
     return dict(
         prompt_ids=head + ids[:start],
