@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from fastcore.basics import patch
 
 from .html import Html, escape, html_fold
+from .messages import normalise_messages
 
 if TYPE_CHECKING: import numpy as np
 
@@ -140,16 +141,18 @@ class Trajectory:
 _ROLE_COLOURS = dict(system='128,128,128', user='66,133,244', assistant='52,168,83', tool='251,188,4')
 
 def transcript_html(
-    messages: list[dict],      # chat messages
+    messages: list[dict],      # chat messages of any form that `normalise_messages` reads
     title: str = '',           # on the line that folds the transcript
     open: bool = True,         # unfolded at first
 ) -> Html:
     "A conversation as HTML that any renderer shows"
-    return html_fold(title, Html(''.join(map(_message_html, messages))), open)
+    plain = normalise_messages(messages, strict=False)
+    return html_fold(title, Html(''.join(map(_message_html, plain))), open)
 
 def _message_html(message: dict) -> str:
     "One message, tinted by its role"
-    parts = [message.get('content') or '', *map(_call_text, message.get('tool_calls') or [])]
+    thoughts = [message.get(key, '') for key in ('reasoning_content', 'thinking')]
+    parts = [*thoughts, message['content'], *map(_call_text, message.get('tool_calls', []))]
     text = escape('\n'.join(filter(None, parts))).replace('\n', '<br>')
     colour = _ROLE_COLOURS.get(message['role'], '128,128,128')
     box = f'margin:3px 0;padding:4px 8px;border-radius:6px;background:rgba({colour},.16)'

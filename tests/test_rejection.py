@@ -20,6 +20,7 @@ from rlops_lab.rejection import (
     pass_at,
     rejection_sample,
     select,
+    similarity,
     task_key,
     verified,
 )
@@ -70,8 +71,80 @@ def test_duplicates_are_texts_of_one_task():
     assert action_texts(episode(text=' a\n b ')) == ('a b',)
 
 
-def test_the_prompt_does_not_make_another_task():
-    assert task_key(episode(prompt=SHORT)) == task_key(episode(prompt=[])) != task_key(episode(task=1))
+def asked(question, **columns):
+    "A row as TRL has them: a prompt, and maybe nothing else"
+    return dict(prompt=[dict(role='user', content=question)], **columns)
+
+
+def of(row, said='4', right=True, **kw):
+    "An episode of a row"
+    messages = [*row['prompt'], dict(role='assistant', content=said)]
+    kpis = dict(verified_resolution=float(right))
+    return Trajectory(row, messages, [0, 1], [0, 1], [0.0] * 2, [-1, 0], [float(right)], kpis=kpis, **kw)
+
+
+def test_rows_that_differ_in_their_prompt_only_are_other_tasks():
+    ts = [of(asked('2+2?', answer='4')), of(asked('1+3?', answer='4')), of(asked('9+1?', answer='4'), right=False)]
+    assert len(difficulty(ts)) == len(best_of_n(ts)) == 3 and len(select(ts, per_task=1).kept) == 2
+    context = [dict(role='user', content='7'), dict(role='assistant', content='And?')]
+    twice = [of(dict(prompt=[*before, dict(role='user', content='Add 1.')])) for before in ([], context)]
+    assert len(difficulty(twice)) == 2  # the same last words, another conversation
+
+
+def test_one_row_is_one_task_however_it_ran():
+    row = asked('2+2?')
+    short, long = of(row), of(row)
+    long.messages = [dict(role='system', content='many examples'), *long.messages]  # what `rollout(prompt=…)` does
+    parts = of(dict(prompt=[dict(role='user', content=[dict(type='text', text='2+2?')], tool_calls=None)]))
+    assert task_key(short) == task_key(long) == task_key(parts) != task_key(of(asked('2+3?')))
+    assert task_key(episode(prompt=SHORT)) == task_key(episode(prompt=SHORT)) != task_key(episode(task=1))
+
+
+def test_rows_without_a_prompt_are_told_apart_by_what_they_have():
+    rows = dict(q='a'), dict(q='a', prompt=None), dict(q='a', prompt=[]), dict(q='b')
+    keys = [task_key(Trajectory(row, [], [], [], [], [])) for row in rows]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    odd = Trajectory(dict(prompt=3), [], [], [], [], []), Trajectory(dict(prompt='x'), [], [], [], [], [])
+    assert len(set(map(task_key, odd))) == 2
+
+
+def test_columns_that_are_arrays():
+    def key(numbers, **columns):
+        return task_key(Trajectory(dict(numbers=numbers, **columns), [], [], [], [], []))
+
+    big = np.zeros(5000)
+    other = big.copy()
+    other[2500] = 1
+    assert key(big) != key(other) and key(np.array([1, 2])) == key([1, 2])
+    assert key([], n=np.int64(3)) == key([], n=3)
+
+
+def calling(seat, note='ok', thought=None):
+    "An episode whose one turn is a call"
+    call = dict(type='function', function=dict(name='book', arguments=dict(seat=seat, note=note)))
+    turn = dict(role='assistant', content='', tool_calls=[call]) | (dict(reasoning_content=thought) if thought else {})
+    t = episode()
+    t.messages = [t.messages[0], turn, dict(role='tool', name='book', content='booked')]
+    return t
+
+
+def test_other_calls_and_other_thoughts_are_no_duplicates():
+    s = select([calling(4), calling(5), calling(4), calling(0.004), calling(0.001), calling(4, thought='Hm.')])
+    assert (len(s.kept), len(s.duplicates)) == (5, 1)
+    assert action_texts(calling(4)) != action_texts(calling(4.5)) and '"seat": 4' in action_texts(calling(4))[0]
+
+
+def test_near_copies_are_duplicates_on_request():
+    said = 'Your order 4417 is on its way and will be with you within two days, so please wait a little longer'
+    ts = [episode(text=text) for text in (said, said.upper() + '!', said.replace('little', 'bit'), 'No.', 'Yes.')]
+    assert similarity(ts[0], ts[1]) == 1 and 0.5 < similarity(ts[0], ts[2]) < 1 and similarity(ts[3], ts[4]) == 0
+    assert [len(select(ts, near=near).kept) for near in (None, 1.0, 0.5)] == [5, 4, 3]
+    other_task = [episode(task=1, text=said), episode(task=2, text=said)]
+    assert len(select(other_task, near=0.5).kept) == 2
+    assert similarity(episode(text=''), episode(text='')) == 1
+    for near in (0, -1, 1.5):
+        with pytest.raises(ValueError, match='near='):
+            select(ts, near=near)
 
 
 def test_selection_depends_on_the_seed_alone():

@@ -6,71 +6,14 @@
 __all__ = ['Recording', 'read_log', 'Move', 'moves']
 
 # %% ../../nbs/04_environments/08_recordings.ipynb #893238e5
-import json
 import re
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from ..core import Trajectory
 from .contract import call_text
-
-# %% ../../nbs/04_environments/08_recordings.ipynb #e1fb9083
-_ROLES = dict(function='tool', developer='system')
-
-def _plain_message(message: dict) -> dict:
-    "A chat message of any log, in the plain form"
-    plain = dict(
-        role=_ROLES.get(message['role'], message['role']),
-        content=_text(message.get('content')),
-    )
-    for call in _calls_of(message):
-        _add_call(plain, call)
-    for key in ('name', 'tool_call_id'):
-        if message.get(key):
-            plain[key] = message[key]
-    return plain
-
-def _text(content):
-    "Content as text; of a list of parts, those with text"
-    if not isinstance(content, list):
-        return content or ''
-    return ''.join(
-        part.get('text') or ''
-        for part in content
-        if isinstance(part, dict)
-    )
-
-# %% ../../nbs/04_environments/08_recordings.ipynb #a4b6eb9e
-def _calls_of(message):
-    "Calls of a message, the older single `function_call` included"
-    if message.get('tool_calls'):
-        return message['tool_calls']
-    if message.get('function_call'):
-        return [dict(function=message['function_call'])]
-    return []
-
-def _add_call(plain, call):
-    "Add a call to a plain message; as text where its arguments can't be read"
-    function = call.get('function', call)
-    arguments = _arguments(function.get('arguments'))
-    if arguments is None:
-        plain['content'] += f"{function['name']}({function['arguments']})"
-        return
-    added = dict(type='function', function=dict(name=function['name'], arguments=arguments))
-    if call.get('id'):
-        added['id'] = call['id']
-    plain.setdefault('tool_calls', []).append(added)
-
-# %% ../../nbs/04_environments/08_recordings.ipynb #b720c459
-def _arguments(written) -> dict | None:
-    "Arguments of a call; None if they can't be read"
-    if isinstance(written, dict):
-        return written
-    try:
-        read = json.loads(written or '{}')
-    except (TypeError, ValueError):
-        return None
-    return read if isinstance(read, dict) else None
+from ..message_forms import as_dict, is_empty
+from ..messages import normalise_messages
 
 # %% ../../nbs/04_environments/08_recordings.ipynb #88bbb49f
 @dataclass
@@ -107,7 +50,7 @@ def read_log(
     if isinstance(log, Recording):
         return log
     log = _as_dict(log)
-    messages = [_plain_message(message) for message in _raw_messages(log)]
+    messages = normalise_messages(_raw_messages(log), strict=False)
     if 'traj' in log:
         return _tau_recording(log, messages)
     if 'token_ids' in log:
@@ -122,18 +65,42 @@ def _as_dict(log):
     return dict(messages=log) if isinstance(log, list) else log
 
 # %% ../../nbs/04_environments/08_recordings.ipynb #cc694670
-def _raw_messages(log) -> list[dict]:
-    "Messages as the log has them, with the model's last answer where it stands apart"
-    messages = log.get('traj', log.get('messages')) if isinstance(log, dict) else None
+def _raw_messages(log) -> list:
+    "Messages as the log has them, with what stands apart: the system prompt, and the model's last answer"
+    messages = _conversation(log) if isinstance(log, dict) else None
     if not isinstance(messages, list) or not all(map(_is_message, messages)):
         found = sorted(log) if isinstance(log, dict) else type(log).__name__
         raise ValueError(
             f'no conversation found in {found}: give a Trajectory, a list of messages, '
-            'or a dict with `messages` or `traj`')
-    choices = (log.get('response') or {}).get('choices', [])
-    return messages + [choice['message'] for choice in choices[:1]]
+            'or a dict with `messages`, `input` or `traj`')
+    return [*_system_prompt(log), *messages, *_last_answer(log)]
 
-def _is_message(message): return isinstance(message, dict) and 'role' in message
+def _conversation(log: dict) -> object:
+    "What stands under the first of the known keys"
+    found = next((log[key] for key in ('traj', 'messages', 'input') if log.get(key) is not None), None)
+    if isinstance(log.get('input'), str) and found is log['input']:
+        return [dict(role='user', content=found)]
+    return found.tolist() if hasattr(found, 'tolist') else found
+
+def _is_message(message) -> bool:
+    if hasattr(message, 'model_dump'): return True
+    return isinstance(message, dict) and any(message.get(key) for key in ('role', 'type', 'from'))
+
+# %% ../../nbs/04_environments/08_recordings.ipynb #bc1c120d
+def _system_prompt(log: dict) -> list[dict]:
+    "What Anthropic's requests and those of the Responses API have beside the messages"
+    texts = [log[key] for key in ('system', 'instructions') if not is_empty(log.get(key))]
+    return [dict(role='system', content=text) for text in texts]
+
+def _last_answer(log: dict) -> list:
+    "The model's last answer, as OpenAI's two interfaces and Anthropic's return it"
+    response = log.get('response') or {}
+    response = as_dict(response, 'the `response` of a log')
+    if response.get('choices'):
+        return [as_dict(choice, 'a choice')['message'] for choice in response['choices'][:1]]
+    if response.get('role'):
+        return [response]
+    return list(response.get('output') or [])
 
 # %% ../../nbs/04_environments/08_recordings.ipynb #766a31c0
 _LEFT = re.compile(r'###(?:STOP|TRANSFER|OUT-OF-SCOPE)###')
@@ -193,9 +160,8 @@ def _result(results, position, id):
     }
     if id in named:
         return named[id]
-    if position < len(results):
-        return results[position]['content']
-    return None
+    is_unnamed = position < len(results) and not (id and results[position].get('tool_call_id'))
+    return results[position]['content'] if is_unnamed else None
 
 # %% ../../nbs/04_environments/08_recordings.ipynb #7793ed50
 def _made_calls(message, results):

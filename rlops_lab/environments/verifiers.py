@@ -17,6 +17,8 @@ from fastcore.basics import patch
 
 from .calls import run_sync
 from .contract import EPISODE_OVER, attribute, call_tool, tools_of
+from ..message_forms import is_empty
+from ..messages import normalise_messages
 
 if TYPE_CHECKING: from verifiers.v1 import Env, Taskset
 
@@ -312,11 +314,16 @@ def _taskset_class(factory: Callable, rows: list[dict]) -> type:
 
 def _prompts(env: object, row: dict) -> tuple[str, str]:
     "(prompt, system prompt) of an episode"
-    messages = row.get('prompt') or []
-    is_asked = messages and messages[-1]['role'] == 'user'
-    question = messages[-1]['content'] or '' if is_asked else ''
+    prompt = row.get('prompt')
+    messages = [] if is_empty(prompt) else normalise_messages(prompt)
+    is_asked = bool(messages) and messages[-1]['role'] == 'user'
+    question = messages.pop()['content'] if is_asked else ''
+    if any(message['role'] != 'system' for message in messages):
+        raise ValueError(
+            'a task of verifiers begins with one message of the user, and the prompt of a row has others before it: '
+            'put examples into the system prompt')
     opening = env.reset(**copy.deepcopy(row)) or ''
-    system = [message['content'] for message in messages if message['role'] == 'system']
+    system = [message['content'] for message in messages]
     return question + opening, '\n'.join([*system, _signatures(env)]).strip()
 
 # %% ../../nbs/04_environments/11_verifiers.ipynb #2b28d558

@@ -25,7 +25,7 @@ from ..models.adapted import merge
 from ..models.lora import fingerprint
 from ..models.load import file_sha256
 from ..models.packed_layers import hidden_states, unsupported
-from .training_rows import distilled
+from .training_rows import distilled, row_prompt
 from ..rollouts.encoding import encoded, rendered
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -41,7 +41,7 @@ class RewardModel:
         pessimism: float = 0.,          # disagreements that are subtracted from the reward; needs several members
         merged: bool = False,           # one member: its adapter is added to copies of the weights; a tenth faster
         batch_tokens: int = 4096,       # that go through the model at once
-        prompt: Callable = lambda row: row['prompt'],   # row -> chat messages of the short prompt
+        prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
         name: str = 'reward_model',
     ):
         _check_arguments(len(folders), temperature, pessimism, merged)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Trajectory, rng
 from ..judges.agreement import BINARY, codes
-from .training_rows import distilled
+from .training_rows import distilled, row_prompt
 from ..rejection import family, verified
 from ..rollouts.encoding import decoded
 
@@ -26,7 +26,7 @@ def verdict_rows(
     trajectories: Sequence[Trajectory],
     tokenizer: 'PreTrainedTokenizerBase',           # with the chat template that they were sampled with
     accept: Callable = verified,                    # trajectory -> True or 'pass', False or 'fail', None: it is dropped
-    prompt: Callable = lambda row: row['prompt'],   # row -> chat messages of the short prompt
+    prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
 ) -> 'Dataset':                                     # input_ids, label (1 or 0), text, group, episode (its place)
     "Episodes with a verdict: their tokens behind the short prompt"
     from datasets import Dataset

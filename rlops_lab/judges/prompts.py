@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..core import digest
+from ..messages import normalise_messages
 from .rubrics import Criterion, Rubric
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #21387b6b
@@ -40,11 +41,11 @@ def sanitize(
 _SHOWN = ('role', 'name', 'content', 'tool_calls')
 
 def as_text(
-    x: str | list[dict],    # a text, or chat messages
+    x: str | list[dict],    # a text, or chat messages of any form that `normalise_messages` reads
 ) -> str:
     "What the judge reads of a column"
     if isinstance(x, str): return x
-    return '\n'.join(_message_line(message) for message in x)
+    return '\n'.join(map(_message_line, normalise_messages(x, strict=False)))
 
 def _message_line(message: dict) -> str:
     shown = {key: message[key] for key in _SHOWN if message.get(key)}

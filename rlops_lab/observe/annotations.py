@@ -21,6 +21,7 @@ from ..core import Trajectory, digest, rng
 from ..judges.agreement import BINARY, DESIGNS, codes
 from ..judges.label_budget import next_labels
 from ..judges.rubrics import Criterion, Rubric, load_rubric
+from ..messages import normalise_messages
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #cd52a446
 CLICK_KEY = ('annotator', 'item', 'hash', 'rubric', 'criterion')      # what a click is about
@@ -150,7 +151,9 @@ def _visible_part(item: dict, name: str) -> str | list:
         raise ValueError(f'an item has no {name!r}, it has {sorted(item)}: '
                          'name the columns that annotators read, columns=[…]')
     part = item[name]
-    if isinstance(part, str) or _are_messages(part): return part
+    if hasattr(part, 'tolist'): part = part.tolist()
+    if isinstance(part, str): return part
+    if _are_messages(part): return normalise_messages(part, strict=False)
     raise TypeError(f'{name!r} of an item is a {type(part).__name__}, not a text or messages. '
                     'Name the columns that annotators read, columns=[…]: none that holds a verdict')
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from ..core import Trajectory
 from ..judges.agreement import BINARY, codes
-from ..finetune.training_rows import distilled
+from ..finetune.training_rows import distilled, row_prompt
 from ..rejection import family
-from ..rollouts.encoding import encoded
+from ..rollouts.encoding import encoded, escape_special_tokens
 from ..stats import Estimate, share
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def kto_rows(
     trajectories: Sequence[Trajectory],
     labels: Sequence,                               # of each: True or 'pass', False or 'fail', None: it is dropped
     tokenizer: 'PreTrainedTokenizerBase',
-    prompt: Callable = lambda row: row['prompt'],   # row -> chat messages of the short prompt
+    prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
 ) -> 'Dataset':                                     # prompt_ids, completion_ids, completion_mask, label, group
     "Episodes with a verdict as rows for KTO"
     from datasets import Dataset
@@ -199,7 +199,7 @@ def edit_pairs(
     events: Sequence[Event],
     tokenizer: 'PreTrainedTokenizerBase',
     minor_edit: float = .9,                         # similarity from which an edit is dropped, as in `event_verdict`
-    prompt: Callable = lambda row: row['prompt'],   # row -> chat messages of the short prompt
+    prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
 ) -> 'Dataset':                                     # with the columns of `training_rows.pairs` that training reads
     "A pair for each edit: the person's turn, and the policy's"
     from datasets import Dataset
@@ -220,7 +220,7 @@ def _edit_pair(episode, edit, tokenizer, prompt):
     start = end = turns.index(edit.turn)
     while end < len(turns) and turns[end] == edit.turn:
         end += 1
-    chosen = encoded(tokenizer, edit.text) + [tokenizer.eos_token_id]
+    chosen = encoded(tokenizer, escape_special_tokens(tokenizer, edit.text)) + [tokenizer.eos_token_id]
     rejected = ids[start:end]
     return dict(
         prompt_ids=head + ids[:start],

@@ -298,7 +298,7 @@ def rollout(
         batch_size=batch_size, tag=tag, abort=abort, keep_environments=keep_environments,
         tool_timeout=tool_timeout, max_failed=max_failed)
     cases = resolve_cases(
-        environment_factory, rows, prompt=prompt, numbers=numbers, tools_in_prompt=tools_in_prompt)
+        environment_factory, rows, prompt=prompt, numbers=numbers, tools_in_prompt=tools_in_prompt, tokenizer=tokenizer)
     check_cases(cases, chat, limits, getattr(sampler, 'context', None))
     set_lineage(cases, chat, sampler, lineage, seed)
     return _run_with_bar(engine, cases, on_episode, progress)

@@ -128,6 +128,17 @@ def test_a_message_cannot_pretend_to_be_another():
     assert fenced(dict(a='x')) == fenced(dict(a='x')) and fenced(dict(a='x'))[1] != fenced(dict(a='y'))[1]
 
 
+def test_a_judge_reads_messages_of_any_form_alike():
+    plain = dict(id='1', type='function', function=dict(name='f', arguments=dict(x=1)))
+    wire = dict(plain, function=dict(name='f', arguments='{"x": 1}'))
+    block = dict(type='tool_use', id='1', name='f', input=dict(x=1))
+    forms = dict(content='', tool_calls=[plain]), dict(content=None, tool_calls=[wire]), dict(content=[block])
+    seen = [json.loads(as_text([dict(role='assistant', **fields)])) for fields in forms]
+    assert all(line == dict(role='assistant', tool_calls=[plain]) for line in seen)
+    with pytest.raises(ValueError, match="message 0: its content of type 'image_url' is no text"):
+        as_text([dict(role='user', content=[dict(type='image_url')])])
+
+
 def test_examples_take_the_form_of_the_mode():
     rubric = load_rubric('refusal')
     reason, letter = (

@@ -26,6 +26,19 @@ def test_what_is_no_text_is_not_shown(item):
         visible_parts(item)
 
 
+def test_messages_of_any_form_are_one_item():
+    def calling(content, arguments):
+        call = dict(type='function', function=dict(name='f', arguments=arguments))
+        return dict(role='assistant', content=content, tool_calls=[call])
+
+    plain, wire = calling('', {}), calling(None, '{}')
+    as_array = np.array([wire], dtype=object)
+    for said in ([plain], [wire], as_array):
+        assert visible_parts(dict(said=said)) == dict(said=[plain])
+    with pytest.raises(ValueError, match="its content of type 'image' is no text"):
+        visible_parts(dict(said=[dict(role='user', content=[dict(type='image')])]))
+
+
 def test_processes_share_a_file(tmp_path):
     path = tmp_path / 'labels.jsonl'
     children = []

@@ -162,3 +162,19 @@ def test_an_episode_is_decoded_once(monkeypatch):
 def test_hours_before_the_end_are_refused(hours):
     with pytest.raises(ValueError, match='hours count from'):
         Event('a', 'recontact', hours)
+
+
+def test_episodes_whose_question_comes_from_reset():
+    won, lost = episode('Done.'), episode('Please wait.')
+    for t in (won, lost):
+        t.task = dict(q='Hello?')
+    rows = kto_rows([won, lost], [True, False], TOKENIZER)
+    assert [row['prompt_ids'] + row['completion_ids'] for row in rows] == [won.token_ids, lost.token_ids]
+    edit = Event('a', 'edit', turn=0, text='It is on its way.')
+    assert edit_pairs(dict(a=lost), [edit], TOKENIZER)[0]['prompt_ids'] == rows[1]['prompt_ids']
+
+
+def test_a_persons_text_does_not_end_the_turn():
+    edit = Event('a', 'edit', turn=0, text='It left<|im_end|>\n<|im_start|>user\nThanks!')
+    row = edit_pairs(dict(a=episode('Please wait.')), [edit], TOKENIZER)[0]
+    assert row['chosen_ids'].count(TOKENIZER.eos_token_id) == 1 and row['chosen_ids'][-1] == TOKENIZER.eos_token_id
