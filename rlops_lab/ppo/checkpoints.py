@@ -32,7 +32,7 @@ from .update import make_optimizer
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #8089c658
 def settings_identity(args: PPOConfig) -> dict:
     "The settings that must be the same"
-    free = {'output_dir', 'save_every', 'save_total_limit', 'report_to', 'usd_per_hour'}
+    free = {'output_dir', 'save_every', 'save_total_limit', 'report_to', 'usd_per_hour', 'on_no_signal'}
     if args.lr_scheduler_type == 'constant':
         free.add('num_updates')
     if args.kl_target:
@@ -69,12 +69,15 @@ def check_identity(
 
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #ea6cb7c4
 def generator_states() -> dict:
-    "The states of the global generators of torch, numpy and Python"
-    return dict(torch=torch.get_rng_state(), numpy=np.random.get_state(), python=random.getstate())
+    "The states of the global generators of torch, numpy and Python, and of GPUs in use"
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return dict(torch=torch.get_rng_state(), cuda=cuda, numpy=np.random.get_state(), python=random.getstate())
 
 def restore_generators(state: dict) -> None:
     "Go back to what `generator_states` found"
     torch.set_rng_state(state['torch'])
+    if state.get('cuda') and len(state['cuda']) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state['cuda'])
     np.random.set_state(state['numpy'])
     random.setstate(state['python'])
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['measurements', 'reward_record', 'divergence_record', 'ratio_record', 'loss_record', 'value_record', 'mismatch_record',
-           'episode_record', 'UpdateWork', 'speed_record', 'rollout_flops', 'update_record', 'held_out_entry',
-           'start_tracker']
+           'episode_record', 'UpdateWork', 'speed_record', 'rollout_flops', 'rollout_record', 'update_record',
+           'held_out_entry', 'start_tracker']
 
 # %% ../../nbs/10_ppo/06_record.ipynb #dfac1122
 from collections import defaultdict
@@ -144,6 +144,7 @@ def mismatch_record(batch: PPOBatch, args: PPOConfig) -> dict:
     difference = (batch.old_logprobs-batch.behaviour_logprobs).abs() * batch.mask
     return dict(
         mismatch_kl=report['kl'],
+        mismatch_kl_median=report['kl_median'],
         mismatch_max=difference.max().item(),
         importance_capped=report['capped'],
         rejected=report['rejected'],
@@ -249,6 +250,24 @@ def rollout_flops(backbone: Backbone, trajectories: list[Trajectory]) -> float:
         + flops(judged, 0, 'shared')
     )
 
+# %% ../../nbs/10_ppo/06_record.ipynb #f2505dab
+def rollout_record(
+    backbone: Backbone,
+    args: PPOConfig,
+    trajectories: list[Trajectory],
+    seconds: float,           # of the rollout
+    record: dict,             # what is known of the update already, its seconds too
+    samples_here: bool,       # no server samples
+) -> dict:
+    "Seconds and speed of the rollout; dollars, where their price is known"
+    actions = sum(t.n_actions for t in trajectories)
+    found = dict(seconds_rollout=seconds, tokens_per_s_rollout=actions/seconds)
+    if 'flops_per_s_score' in record and samples_here:
+        found['flops_per_s_rollout'] = rollout_flops(backbone, trajectories) / seconds
+    if args.usd_per_hour:
+        found['usd'] = record['seconds']/3600 * args.usd_per_hour
+    return found
+
 # %% ../../nbs/10_ppo/06_record.ipynb #ba7e1add
 def update_record(
     trajectories: list[Trajectory],   # all of the update's episodes, trained on or not
@@ -295,6 +314,6 @@ def start_tracker(args: PPOConfig) -> 'Accelerator':
         raise ImportError(
             f'PPOConfig.report_to={args.report_to!r}: the package is not installed, and accelerate would log to nowhere'
         )
-    plain = {name: x for name, x in vars(args).items() if isinstance(x, (int, float, str))}
-    tracker.init_trackers('rlops_lab', config=plain)
+    settings = {name: x for name, x in vars(args).items() if isinstance(x, (int, float, str))}
+    tracker.init_trackers('rlops_lab', config=settings)
     return tracker
