@@ -23,7 +23,8 @@ def _checked(callback: Any) -> 'TrainerCallback':
     from transformers import TrainerCallback
     made = callback() if isinstance(callback, type) else callback
     if not isinstance(made, TrainerCallback):
-        raise TypeError(f'callbacks has {callback!r}: give objects of classes derived from transformers.TrainerCallback')
+        raise TypeError(
+            f'callbacks has {callback!r}: give objects of classes derived from transformers.TrainerCallback')
     own = [name for name in _NEVER if getattr(type(made), name, None) is not getattr(TrainerCallback, name, None)]
     if own:
         raise TypeError(f'{type(made).__name__} has {", ".join(own)}, which this trainer never calls: use on_step_end')

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['settings_identity', 'backbone_identity', 'check_identity', 'generator_states', 'restore_generators', 'stateful',
-           'write_checkpoint', 'remove_old_checkpoints', 'check_files', 'newest_intact', 'cut_log', 'holds_run',
-           'optimizer_state', 'shard_weights']
+           'run_state', 'restore_run', 'write_checkpoint', 'remove_old_checkpoints', 'check_files', 'newest_intact',
+           'cut_log', 'holds_run', 'optimizer_state', 'shard_weights']
 
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #cf24cfb3
 import json
@@ -92,6 +92,35 @@ def stateful(
     if curriculum is not None:
         found['train_dataset'] = curriculum
     return {name: x for name, x in found.items() if hasattr(x, 'state_dict')}
+
+# %% ../../nbs/10_ppo/09_checkpoints.ipynb #fc5afc33
+def run_state(
+    trainer: Any,        # a `PPOTrainer`
+    optimizer: dict,     # of `optimizer_state`
+) -> dict:
+    "What a run needs beside its weights"
+    remembering = stateful(trainer.environment_factory, trainer.curriculum)
+    return dict(
+        optimizer=optimizer,
+        n_updates=trainer.n_updates,
+        history=trainer.history,
+        environments={name: x.state_dict() for name, x in remembering.items()},
+        kl_coef=trainer.args.kl_coef,
+        **generator_states(),
+    )
+
+# %% ../../nbs/10_ppo/09_checkpoints.ipynb #1922700c
+def restore_run(
+    trainer: Any,     # a `PPOTrainer`
+    state: dict,      # of `run_state`
+) -> None:
+    "Go back to what `run_state` found"
+    trainer.optimizer.load_state_dict(state['optimizer'])
+    trainer.n_updates, trainer.history = state['n_updates'], state['history']
+    for name, x in stateful(trainer.environment_factory, trainer.curriculum).items():
+        x.load_state_dict(state['environments'][name])
+    if trainer.args.kl_target: trainer.args.kl_coef = state['kl_coef']
+    restore_generators(state)
 
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #3a54e82e
 def write_checkpoint(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['measurements', 'reward_record', 'divergence_record', 'ratio_record', 'loss_record', 'value_record', 'mismatch_record',
            'episode_record', 'UpdateWork', 'speed_record', 'rollout_flops', 'rollout_record', 'update_record',
-           'held_out_entry', 'start_tracker']
+           'logged_metrics', 'held_out_entry', 'missing_metric', 'start_tracker']
 
 # %% ../../nbs/10_ppo/06_record.ipynb #dfac1122
 from collections import defaultdict
@@ -22,6 +22,8 @@ from .advantages import explained_variance, explained_variance_by_turn, masked_m
 from .batches import PPOBatch, UpdateSums
 from .config import PPOConfig
 from .losses import kl_estimate, mismatch_report
+from .processes import gather, rank_and_world
+from ..rewards.calls import RewardLog
 
 if TYPE_CHECKING: from accelerate import Accelerator
 
@@ -287,6 +289,20 @@ def update_record(
         | episode_record(trajectories, batch)
     )
 
+# %% ../../nbs/10_ppo/06_record.ipynb #1bac1528
+def logged_metrics(
+    log: RewardLog,       # of this process; its figures are taken out
+    record: dict,         # what is recorded already
+) -> dict[str, float]:
+    "Means of what reward functions reported, over all processes; ValueError for a name that is taken"
+    found = defaultdict(list)
+    for metrics in gather({rank_and_world()[0]: log.metrics}).values():
+        for name, values in metrics.items(): found[name] += values
+    log.metrics = {}
+    if taken := sorted(record.keys() & found.keys()):
+        raise ValueError(f'log_metric({taken[0]!r}): the record has a figure of that name, choose another')
+    return {name: _mean(values) for name, values in found.items()}
+
 # %% ../../nbs/10_ppo/06_record.ipynb #9a78b8ca
 def held_out_entry(
     values: list[float],     # of the metric, one a held-out episode
@@ -304,6 +320,18 @@ def held_out_entry(
     )
     if set(values) <= {0., 1.}: entry['passed'] = sum(values)
     return entry
+
+# %% ../../nbs/10_ppo/06_record.ipynb #5905f2f9
+def missing_metric(
+    metric: str,                       # `PPOConfig.metric_for_best`
+    trajectories: list[Trajectory],    # of the first update
+) -> str | None:                       # None: they have it
+    "A sentence if no episode has the figure that held-out rows will be measured by"
+    known = measurements(trajectories)
+    if metric in known: return None
+    return (
+        f"PPOConfig.metric_for_best={metric!r}: none of the first update's episodes has it, and an "
+        f"evaluation without it is an error; they have {', '.join(sorted(known))}")
 
 # %% ../../nbs/10_ppo/06_record.ipynb #989918d2
 def start_tracker(args: PPOConfig) -> 'Accelerator':
