@@ -85,7 +85,8 @@ def _configuration(args: PPOConfig | None) -> PPOConfig:
 @patch
 def forget_episodes(self: EpisodeCollector) -> None:
     "Drop what is kept of episodes that are not trained on yet"
-    self.shared_hidden, self.reward_log = SharedHidden(), RewardLog()
+    self.shared_hidden = SharedHidden()
+    self.reward_log, self.eval_log = RewardLog(), RewardLog()
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #e26f5db9
 @patch
@@ -102,7 +103,9 @@ def _check_paid(environment_factory: Callable | dict | None) -> None:
     "Raise ValueError if no environment pays anything"
     several = isinstance(environment_factory, dict)
     factories = list(environment_factory.values()) if several else [environment_factory]
-    if environment_factory is None or any(_pays(make_environment(factory)) for factory in factories): return
+    if environment_factory is None: return
+    with undisturbed(environment_factory):
+        if any(_pays(make_environment(factory)) for factory in factories): return
     raise ValueError(
         'nothing pays: give reward_funcs or a reward_model, or an environment with `get_reward` or `turn_reward`')
 

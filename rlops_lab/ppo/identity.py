@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import digest, plain
-from ..environments.contract import make_environment
 from .checkpoints import backbone_identity, settings_identity
 from ..rewards.compose import reward_name
 
@@ -52,8 +51,25 @@ def code_identity(
     if inspect.isfunction(thing):
         cells = [_cell(cell) for cell in thing.__closure__ or ()]
         bound = [*cells, *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-        return digest(_source(thing), [_bound(x, depth) for x in bound])
+        return digest(_source(thing), [_bound(x, depth) for x in bound], _globals_of(thing, depth))
     return digest(code_identity(type(thing), depth), _bound(_settings(thing), depth))
+
+# %% ../../nbs/10_ppo/09_identity.ipynb #7df7f1cf
+def _globals_of(function: types.FunctionType, depth: int) -> dict:
+    "What a function reads of its module"
+    found = {}
+    for name in sorted(_names(function.__code__) & function.__globals__.keys()):
+        value = function.__globals__[name]
+        if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
+            found[name] = code_identity(value, depth-1) if depth else value.__qualname__
+        elif isinstance(value, (types.FunctionType, type)): found[name] = digest(_source(value))
+        elif name.isupper(): found[name] = _bound(value, 0)
+    return found
+
+def _names(code: types.CodeType) -> set[str]:
+    "Names that code reads, that of comprehensions and inner functions included"
+    inner = [x for x in code.co_consts if isinstance(x, types.CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #4252d38a
 def _cell(cell: types.CellType) -> object:
@@ -77,17 +93,18 @@ def _bound(value: object, depth: int) -> object:
 def environment_identity(
     environment_factory: Callable | dict | None,    # one, or several as {name: factory}
 ) -> dict[str, str]:
-    "Class, version and code of each environment"
+    "Name, version and code of each environment; none is made, since a factory may count what it makes"
     several = environment_factory if isinstance(environment_factory, dict) else {'': environment_factory}
     found = {}
     for name, factory in several.items():
         if factory is None: continue
-        env = make_environment(factory)
-        kind, prefix = type(env), f'environment {name}'.strip()
-        made = '' if factory is kind else code_identity(factory)
+        kind = factory
+        while isinstance(kind, functools.partial): kind = kind.func
+        if not hasattr(kind, '__qualname__'): kind = type(kind)
+        prefix = f'environment {name}'.strip()
         found[prefix] = f'{kind.__module__}.{kind.__qualname__}'
-        found[f'{prefix}.version'] = str(getattr(env, 'version', ''))
-        found[f'{prefix}.code'] = digest(code_identity(kind), made)
+        found[f'{prefix}.version'] = _bound(getattr(kind, 'version', ''), 0)
+        found[f'{prefix}.code'] = code_identity(factory)
     return found
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #b0d2a5bf
