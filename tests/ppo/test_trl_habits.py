@@ -73,7 +73,7 @@ def trainer(environment=Seats, reward_funcs=reward_func, rows=ROWS, replies=None
         **dict(rollout_options=dict(progress=False)) | options,
     )
     if replies:
-        t._push = lambda: setattr(t, 'sampler', Scripted({i: replies for i in range(4)}))
+        t._push = lambda: setattr(t, 'sampler', Scripted(dict.fromkeys(range(4), replies)))
     return t
 
 
