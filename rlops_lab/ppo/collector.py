@@ -84,9 +84,11 @@ def _configuration(args: PPOConfig | None) -> PPOConfig:
 
 @patch
 def forget_episodes(self: EpisodeCollector) -> None:
-    "Drop what is kept of episodes that are not trained on yet"
+    "Drop what is kept of episodes that are not trained on"
     self.shared_hidden = SharedHidden()
     self.reward_log, self.eval_log = RewardLog(), RewardLog()
+    made = [record for record in self.state.log_history if record['step'] <= self.n_updates]
+    self.state.log_history = made
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #e26f5db9
 @patch

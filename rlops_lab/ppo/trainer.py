@@ -300,6 +300,7 @@ def resume(
     if rank_and_world()[0] == 0 and self.args.output_dir:
         cut_log(self.args.output_dir, self.n_updates)
     self.occupied = self.transaction.halfway = False
+    self.sync_state()
     return self
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #0a96e8a3

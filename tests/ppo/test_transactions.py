@@ -214,3 +214,14 @@ def test_numpy_settings_make_the_run_of_plain_ones():
         return [timeless(r) for r in Offline(tiny(), args, train_dataset=[{}], peft_config=lora()).steps()]
 
     assert run(np.int64) == run(int) == run(lambda x: np.array(x))
+
+
+def test_the_state_that_callbacks_see_is_undone_too(tmp_path):
+    t = drawing(tmp_path)
+    t.step()
+    Interrupted(t, 'save', 1)
+    with pytest.raises(KeyboardInterrupt):
+        t.step()
+    assert [r['step'] for r in t.state.log_history] == [1]
+    t.step()
+    assert t.state.global_step == 2 and [r['step'] for r in t.state.log_history] == [1, 2]
