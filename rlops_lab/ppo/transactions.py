@@ -104,8 +104,8 @@ def __call__(self: Transaction) -> Iterator[None]:
         yield
         return
     self.check()
-    self.is_open, self.moves = True, False
     kept = self._remember()
+    self.is_open, self.moves = True, False
     try: yield
     except BaseException as error:
         error.add_note(self._undo(*kept))
