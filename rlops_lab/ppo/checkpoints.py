@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['settings_identity', 'backbone_identity', 'check_identity', 'generator_states', 'restore_generators', 'stateful',
-           'write_checkpoint', 'remove_old_checkpoints', 'check_files', 'newest_intact', 'cut_log', 'holds_run',
-           'optimizer_state', 'shard_weights']
+           'run_state', 'restore_run', 'write_checkpoint', 'remove_old_checkpoints', 'check_files', 'newest_intact',
+           'cut_log', 'holds_run', 'optimizer_state', 'shard_weights']
 
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #cf24cfb3
 import json
@@ -32,7 +32,7 @@ from .update import make_optimizer
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #8089c658
 def settings_identity(args: PPOConfig) -> dict:
     "The settings that must be the same"
-    free = {'output_dir', 'save_every', 'save_total_limit', 'report_to', 'usd_per_hour'}
+    free = {'output_dir', 'save_every', 'save_total_limit', 'report_to', 'usd_per_hour', 'on_no_signal'}
     if args.lr_scheduler_type == 'constant':
         free.add('num_updates')
     if args.kl_target:
@@ -69,12 +69,15 @@ def check_identity(
 
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #ea6cb7c4
 def generator_states() -> dict:
-    "The states of the global generators of torch, numpy and Python"
-    return dict(torch=torch.get_rng_state(), numpy=np.random.get_state(), python=random.getstate())
+    "The states of the global generators of torch, numpy and Python, and of GPUs in use"
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return dict(torch=torch.get_rng_state(), cuda=cuda, numpy=np.random.get_state(), python=random.getstate())
 
 def restore_generators(state: dict) -> None:
     "Go back to what `generator_states` found"
     torch.set_rng_state(state['torch'])
+    if state.get('cuda') and len(state['cuda']) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state['cuda'])
     np.random.set_state(state['numpy'])
     random.setstate(state['python'])
 
@@ -89,6 +92,35 @@ def stateful(
     if curriculum is not None:
         found['train_dataset'] = curriculum
     return {name: x for name, x in found.items() if hasattr(x, 'state_dict')}
+
+# %% ../../nbs/10_ppo/09_checkpoints.ipynb #fc5afc33
+def run_state(
+    trainer: Any,        # a `PPOTrainer`
+    optimizer: dict,     # of `optimizer_state`
+) -> dict:
+    "What a run needs beside its weights"
+    remembering = stateful(trainer.environment_factory, trainer.curriculum)
+    return dict(
+        optimizer=optimizer,
+        n_updates=trainer.n_updates,
+        history=trainer.history,
+        environments={name: x.state_dict() for name, x in remembering.items()},
+        kl_coef=trainer.args.kl_coef,
+        **generator_states(),
+    )
+
+# %% ../../nbs/10_ppo/09_checkpoints.ipynb #1922700c
+def restore_run(
+    trainer: Any,     # a `PPOTrainer`
+    state: dict,      # of `run_state`
+) -> None:
+    "Go back to what `run_state` found"
+    trainer.optimizer.load_state_dict(state['optimizer'])
+    trainer.n_updates, trainer.history = state['n_updates'], state['history']
+    for name, x in stateful(trainer.environment_factory, trainer.curriculum).items():
+        x.load_state_dict(state['environments'][name])
+    if trainer.args.kl_target: trainer.args.kl_coef = state['kl_coef']
+    restore_generators(state)
 
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #3a54e82e
 def write_checkpoint(

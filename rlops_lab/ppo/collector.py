@@ -6,21 +6,28 @@
 __all__ = ['EpisodeCollector', 'share_out']
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #823130f2
+import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastcore.basics import patch
+from transformers import TrainerState
 
 from ..core import Trajectory, digest, rng, seed_everything
-from ..environments.contract import close_environment
+from ..environments.contract import close_environment, make_environment
 from ..models.backbone import Backbone
 from ..models.load import load
 from .batches import SharedHidden, release_memory, rows_of_update
 from .config import PPOConfig, check_data, check_model, check_rewards, check_rollout_options
 from .processes import gather, join_processes, rank_slice, rank_and_world
+from .reward_models import as_reward
 from .scoring import add_rewards, apply_reward_model
+from .training_data import Completion, as_completion, check_prompts, placeholder_rows, read_rows
+from .transactions import undisturbed
+from .trl_names import TRL_ARGUMENTS, TRL_SETTINGS, check_names
+from ..rewards.calls import RewardLog
 from ..rollouts.engine import rollout
 from ..samplers.local import HFSampler
 
@@ -35,7 +42,7 @@ class EpisodeCollector:
     def __init__(
         self,
         model: 'PreTrainedModel | str',                      # causal language model, or a name for `models.load`
-        args: PPOConfig,                                     # settings; may be edited between updates
+        args: PPOConfig | None = None,                       # settings; may be edited between updates
         environment_factory: Callable | dict | None = None,  # makes environments; several as {name: factory}
         reward_funcs: Callable | list | None = None,         # added to the environment's reward
         train_dataset: Any | None = None,                    # rows for `reset`: Dataset, list of dicts or `Curriculum`
@@ -45,34 +52,71 @@ class EpisodeCollector:
         eval_dataset: Any | None = None,                     # rows for `evaluate`
         rollout_options: dict | None = None,                 # further keywords of `rollout`
         sampler: Any | None = None,                          # with `push`; None: in this process
+        **others: Any,                                       # names of TRL's, which are answered with ours
     ):
-        self.args, self.environment_factory, self.sampler = args, environment_factory, sampler
+        check_names(type(self).__name__, others, inspect.signature(type(self)).parameters, TRL_ARGUMENTS)
+        self.args = _configuration(args)
+        self.environment_factory, self.sampler = environment_factory, sampler
         self.rollout_options = rollout_options or {}
-        self.reward_funcs = _as_list(reward_funcs)
-        self.rows = _as_rows(train_dataset)
-        self.eval_rows = _as_rows(eval_dataset)
+        self.rows = read_rows(train_dataset)
+        if train_dataset is None: self.rows = placeholder_rows(environment_factory)
+        self.eval_rows = read_rows(eval_dataset, 'eval_dataset')
         self.curriculum = train_dataset if hasattr(train_dataset, 'observe') else None
         self.n_updates = 0
-        self.shared_hidden = SharedHidden()
-        self._check()
+        self.state = TrainerState(max_steps=self.args.num_updates, log_history=[])
+        self.forget_episodes()
+        self._check(_as_list(reward_funcs), reward_model)
         join_processes()
-        seed_everything(args.seed)
+        seed_everything(self.args.seed)
         self._build(model, processing_class, peft_config, reward_model)
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #35339ac0
-def _as_list(reward_funcs: Callable | list | None) -> list[Callable]:
-    if not reward_funcs: return []
+def _as_list(reward_funcs: Callable | list | None) -> list:
+    if reward_funcs is None: return []
     return list(reward_funcs) if isinstance(reward_funcs, (list, tuple)) else [reward_funcs]
 
-def _as_rows(dataset: Any | None) -> list[dict]:
-    return [dict(row) for row in dataset] if dataset is not None else []
+def _configuration(args: PPOConfig | None) -> PPOConfig:
+    if args is None: return PPOConfig()
+    if isinstance(args, PPOConfig): return args
+    raise TypeError(
+        f'args is a {type(args).__name__}: give PPOConfig(…), and pass arguments by name, '
+        'as in PPOTrainer(model, args=PPOConfig(…), reward_funcs=…)')
+
+@patch
+def forget_episodes(self: EpisodeCollector) -> None:
+    "Drop what is kept of episodes that are not trained on"
+    self.shared_hidden = SharedHidden()
+    self.reward_log, self.eval_log = RewardLog(), RewardLog()
+    made = [record for record in self.state.log_history if record['step'] <= self.n_updates]
+    self.state.log_history = made
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #e26f5db9
 @patch
-def _check(self: EpisodeCollector):
-    check_rewards(self.args, self.reward_funcs)
+def _check(self: EpisodeCollector, reward_funcs, reward_model):
     check_rollout_options(self.rollout_options)
+    check_names('rollout_options', self.rollout_options, inspect.signature(rollout).parameters, TRL_SETTINGS)
     check_data(self.args, self.environment_factory, self.rows, self.eval_rows)
+    self.reward_funcs = [as_reward(f) for f in reward_funcs]
+    check_rewards(self.args, self.reward_funcs)
+    if not self.reward_funcs and reward_model is None: _check_paid(self.environment_factory)
+
+# %% ../../nbs/10_ppo/10_collector.ipynb #3b81247a
+def _check_paid(environment_factory: Callable | dict | None) -> None:
+    "Raise ValueError if no environment pays anything"
+    several = isinstance(environment_factory, dict)
+    factories = list(environment_factory.values()) if several else [environment_factory]
+    if environment_factory is None: return
+    with undisturbed(environment_factory):
+        if any(_pays(make_environment(factory)) for factory in factories): return
+    raise ValueError(
+        'nothing pays: give reward_funcs or a reward_model, or an environment with `get_reward` or `turn_reward`')
+
+def _pays(env: object) -> bool:
+    names = 'get_reward', 'turn_reward'
+    if any(hasattr(type(env), name) or name in vars(env) for name in names): return True
+    methods = inspect.getmembers(type(env), inspect.isfunction)
+    set_later = set().union(*(method.__code__.co_names for _, method in methods))
+    return not set_later.isdisjoint(names)
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #fba72944
 @patch
@@ -97,6 +141,8 @@ def batch_rows(
 ) -> list[dict]:
     "Rows of an update; each pass over the data has its own order, unless a curriculum draws them"
     size = self.args.episodes_per_update
+    if not self.rows:
+        raise ValueError('train_dataset is missing: give rows to play, or call `update` with episodes of your own')
     if self.curriculum is not None: return self.curriculum.draw(size, update)
     return [self.rows[i] for i in rows_of_update(len(self.rows), size, update, self.args.seed)]
 
@@ -116,13 +162,26 @@ def _sample(self: EpisodeCollector, rows, options):
     "Episodes of the current policy, not graded yet"
     names = 'max_turns', 'max_tokens_per_turn', 'max_total_tokens'
     limits = {name: getattr(self.args, name) for name in names}
+    options = limits | dict(keep_environments=bool(self.reward_funcs)) | options | self.rollout_options
     sampler = self.sampler or HFSampler(self.backbone.base, self.tokenizer)
-    options = dict(keep_environments=bool(self.reward_funcs)) | options | self.rollout_options
+    if self.environment_factory is None:
+        self._check_completions(rows)
+        played = rollout(sampler, self.tokenizer, Completion, rows, **options | dict(max_turns=1))
+        return [as_completion(self.tokenizer, t) for t in played]
     try:
-        return rollout(sampler, self.tokenizer, self.environment_factory, rows, **limits, **options)
+        return rollout(sampler, self.tokenizer, self.environment_factory, rows, **options)
     except BaseException as error:
         self._close_environments(getattr(error, 'trajectories', []))
         raise
+
+# %% ../../nbs/10_ppo/10_collector.ipynb #64af7c5a
+@patch
+def _check_completions(self: EpisodeCollector, rows):
+    "Raise ValueError for what completions without an environment lack"
+    check_prompts(rows, None)
+    if self.tokenizer is None: raise ValueError("processing_class is missing: give the model's tokenizer")
+    if not self.reward_funcs and self.backbone.reward_head is None:
+        raise ValueError('nothing pays: without an environment give reward_funcs, or a reward_model')
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #b8218b06
 @patch
@@ -134,6 +193,7 @@ def play(
 ) -> list[Trajectory]:
     "Episodes of the current policy, graded"
     self._push()
+    self.reward_log = RewardLog()
     needs_weights = self.sampler is None or self.backbone.reward_head is not None
     with self.backbone.gathered() if needs_weights else nullcontext():
         if not rows and rank_and_world()[1] > 1: return []    # more processes than rows: this one lends its weights
@@ -188,8 +248,18 @@ def grade(
         kept = self.shared_hidden if keeps else None
         apply_reward_model(self.backbone, self.args, trajectories, kept)
     if self.reward_funcs:
-        add_rewards(trajectories, self.reward_funcs, self.args.reward_weights)
+        self.sync_state()
+        add_rewards(trajectories, self.reward_funcs, self.args.reward_weights, self.state, self.reward_log)
     return trajectories
+
+# %% ../../nbs/10_ppo/10_collector.ipynb #2529a4c8
+@patch
+def sync_state(self: EpisodeCollector) -> None:
+    "Bring `state`, transformers' `TrainerState`, up to date"
+    self.state.global_step, self.state.max_steps = self.n_updates, self.args.num_updates
+    self.state.is_world_process_zero = rank_and_world()[0] == 0
+    played = self.n_updates * self.args.episodes_per_update
+    self.state.epoch = played / len(self.rows) if self.rows else 0.
 
 # %% ../../nbs/10_ppo/10_collector.ipynb #eeec3257
 @patch
@@ -201,4 +271,9 @@ def evaluate(
     def greedy(rows, numbers=None):
         return self.play(rows, temperature=0., seed=self.args.seed, numbers=numbers, tag='eval')
 
-    return share_out(rows or self.eval_rows, greedy)
+    kept = self.shared_hidden, self.reward_log
+    with undisturbed(self.environment_factory):
+        played = share_out(rows or self.eval_rows, greedy)
+    self.eval_log = self.reward_log
+    self.shared_hidden, self.reward_log = kept
+    return played

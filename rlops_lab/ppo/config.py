@@ -7,20 +7,40 @@ __all__ = ['CONFIG_RULES', 'PPOConfig', 'Rule', 'check_config', 'check_rewards',
            'check_model']
 
 # %% ../../nbs/10_ppo/03_config.ipynb #a9ab8c29
-import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..core import plain
 from ..environments.contract import validate_rows
+from .trl_names import TRL_SETTINGS, check_names, explain_name
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+# %% ../../nbs/10_ppo/03_config.ipynb #c021db12
+class _PlainSettings:
+    "Settings that take plain values under their own names only"
+    def __new__(cls, *values: Any, **settings: Any) -> '_PlainSettings':
+        check_names(cls.__name__, settings, _settings_of(cls), TRL_SETTINGS)
+        return super().__new__(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_names(type(self).__name__, [name], _settings_of(type(self)), TRL_SETTINGS)
+        found = tuple(map(plain, value)) if isinstance(value, tuple) else plain(value)
+        if name == 'report_to' and found in ('none', [], ['none']): found = None
+        super().__setattr__(name, found)
+
+    def __getattr__(self, name: str) -> None:      # for names that are no settings
+        answer = explain_name(name, _settings_of(type(self)), TRL_SETTINGS)
+        raise AttributeError(f'{type(self).__name__} has no {name!r}: {answer}')
+
+def _settings_of(kind: type) -> list[str]: return [f.name for f in fields(kind)]
+
 # %% ../../nbs/10_ppo/03_config.ipynb #d2daa2b4
 @dataclass
-class PPOConfig:
+class PPOConfig(_PlainSettings):
     "Every setting of a run"
     output_dir: str | None = None         # for metrics.jsonl and checkpoints; None: nothing is written
     seed: int = 0
@@ -64,13 +84,14 @@ class PPOConfig:
     importance_level: str = 'token'       # whose ratio: the token's, its 'sequence's (product), or its 'geometric' mean
     rejection_bounds: tuple | None = None # (low, high) of old/sampler: tokens outside are rejected; None: none are
     reward_weights: list | None = None    # one per reward function; None: all 1
+    on_no_signal: str = 'warn'            # all rewards equal, or all episodes cut; 'raise': the update is not made
     eval_every: int = 0                   # updates between measurements on eval_dataset, sampled greedily; 0: none
     metric_for_best: str = 'kpi/verified_resolution'  # of those: the best update's checkpoint is kept as `best`
     stop_kl: float | None = None          # nats a token: a run farther than this from the reference ends; None: never
     usd_per_hour: float | None = None     # of the machine: the record has dollars then
     save_every: int = 0                   # updates between checkpoints; 0: none
     save_total_limit: int = 2             # checkpoints kept
-    report_to: str | None = None          # a tracker of accelerate, such as 'tensorboard' or 'wandb'
+    report_to: str | list | None = None   # trackers of accelerate, such as 'tensorboard' or 'wandb'; 'none': none
 
     def __post_init__(self): check_config(self)
 
@@ -84,10 +105,12 @@ class Rule(NamedTuple):
     def check(self, config: PPOConfig) -> None:
         "Raise ValueError, with the setting and the fix, if the test fails"
         for name in self.names.split():
-            value = getattr(config, name)
-            if self.test(value, config): continue
+            value, kind = getattr(config, name), ''
+            try: holds = self.test(value, config)
+            except TypeError: holds, kind = False, f' (it is a {type(value).__name__})'
+            if holds: continue
             fix = self.fix.format_map(vars(config))
-            raise ValueError(f'PPOConfig.{name}={value!r}: {fix}')
+            raise ValueError(f'PPOConfig.{name}={value!r}: {fix}{kind}')
 
 # %% ../../nbs/10_ppo/03_config.ipynb #984219c6
 def _at_least(least: int) -> Callable:
@@ -112,6 +135,7 @@ _RATES = 'learning_rate critic_learning_rate adam_epsilon max_grad_norm lam_alph
 
 _NUMBERS = [
     Rule(_COUNTS, _at_least(1), 'must be a whole number, at least 1'),
+    Rule('seed', lambda n, config: isinstance(n, Integral), 'must be a whole number'),
     Rule(
         'eval_every save_every critic_warmup_updates critic_epochs',
         _at_least(0),
@@ -183,6 +207,7 @@ _CHOICES = dict(
     truncation=('bootstrap', 'terminal', 'mask'),
     critic=('adapter', 'head', 'full'),
     old_logprobs=('recompute', 'sampler'),
+    on_no_signal=('warn', 'raise'),
     lr_scheduler_type=('constant', 'linear'),
 )
 
@@ -248,15 +273,13 @@ def check_config(config: PPOConfig) -> None:
 
 # %% ../../nbs/10_ppo/03_config.ipynb #034361de
 def check_rewards(config: PPOConfig, reward_funcs: list[Callable]) -> None:
-    "Raise for reward functions that share a name, are async, or do not match their weights"
+    "Raise ValueError for reward functions that share a name, or do not match their weights"
     names = [getattr(f, '__name__', type(f).__name__) for f in reward_funcs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(
             'reward functions need names of their own, and several are called '
             f'{", ".join(twice)}: set their `__name__`'
         )
-    if waiting := [name for name, f in zip(names, reward_funcs) if inspect.iscoroutinefunction(f)]:
-        raise TypeError(f'{waiting[0]} is async: wrap it in a function that runs it')
     weights, n = config.reward_weights, len(names)
     if weights is not None and len(weights) != n:
         raise ValueError(f'PPOConfig.reward_weights={weights!r}: give one weight each to {n} reward functions')

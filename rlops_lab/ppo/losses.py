@@ -195,7 +195,7 @@ def mismatch_report(
     cap: float | None = 2.,         # these three as in `importance_weights`
     bounds: tuple | None = None,
     level: str = 'token',
-) -> dict:                          # `tokens`, `kl`, extreme ratios of tokens (1 among them), shares of the tokens
+) -> dict:                          # `tokens`, `kl` (mean, median), extreme ratios of tokens (1 among them), shares
     "How far sampler and trainer disagree, and what correcting it does"
     on = mask.bool()
     n = on.sum().clamp(min=1)
@@ -209,6 +209,7 @@ def mismatch_report(
     return dict(
         tokens=int(on.sum()),
         kl=(k3.sum()/n).item(),
+        kl_median=k3[on].median().item() if on.any() else 0.,
         ratio_min=ratio.min().item(),
         ratio_max=ratio.max().item(),
         **shares,

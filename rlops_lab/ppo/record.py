@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['measurements', 'reward_record', 'divergence_record', 'ratio_record', 'loss_record', 'value_record', 'mismatch_record',
-           'episode_record', 'UpdateWork', 'speed_record', 'rollout_flops', 'update_record', 'held_out_entry',
-           'start_tracker']
+           'episode_record', 'UpdateWork', 'speed_record', 'rollout_flops', 'rollout_record', 'update_record',
+           'logged_metrics', 'held_out_entry', 'missing_metric', 'start_tracker']
 
 # %% ../../nbs/10_ppo/06_record.ipynb #dfac1122
 from collections import defaultdict
@@ -22,6 +22,8 @@ from .advantages import explained_variance, explained_variance_by_turn, masked_m
 from .batches import PPOBatch, UpdateSums
 from .config import PPOConfig
 from .losses import kl_estimate, mismatch_report
+from .processes import gather, rank_and_world
+from ..rewards.calls import RewardLog
 
 if TYPE_CHECKING: from accelerate import Accelerator
 
@@ -145,6 +147,7 @@ def mismatch_record(batch: PPOBatch, args: PPOConfig) -> dict:
     difference = (batch.old_logprobs-batch.behaviour_logprobs).abs() * batch.mask
     return dict(
         mismatch_kl=report['kl'],
+        mismatch_kl_median=report['kl_median'],
         mismatch_max=difference.max().item(),
         importance_capped=report['capped'],
         rejected=report['rejected'],
@@ -253,6 +256,24 @@ def rollout_flops(backbone: Backbone, trajectories: list[Trajectory]) -> float:
         + flops(judged, 0, 'shared')
     )
 
+# %% ../../nbs/10_ppo/06_record.ipynb #f2505dab
+def rollout_record(
+    backbone: Backbone,
+    args: PPOConfig,
+    trajectories: list[Trajectory],
+    seconds: float,           # of the rollout
+    record: dict,             # what is known of the update already, its seconds too
+    samples_here: bool,       # no server samples
+) -> dict:
+    "Seconds and speed of the rollout; dollars, where their price is known"
+    actions = sum(t.n_actions for t in trajectories)
+    found = dict(seconds_rollout=seconds, tokens_per_s_rollout=actions/seconds)
+    if 'flops_per_s_score' in record and samples_here:
+        found['flops_per_s_rollout'] = rollout_flops(backbone, trajectories) / seconds
+    if args.usd_per_hour:
+        found['usd'] = record['seconds']/3600 * args.usd_per_hour
+    return found
+
 # %% ../../nbs/10_ppo/06_record.ipynb #ba7e1add
 def update_record(
     trajectories: list[Trajectory],   # all of the update's episodes, trained on or not
@@ -272,6 +293,20 @@ def update_record(
         | episode_record(trajectories, batch)
     )
 
+# %% ../../nbs/10_ppo/06_record.ipynb #1bac1528
+def logged_metrics(
+    log: RewardLog,       # of this process; its figures are taken out
+    record: dict,         # what is recorded already
+) -> dict[str, float]:
+    "Means of what reward functions reported, over all processes; ValueError for a name that is taken"
+    found = defaultdict(list)
+    for metrics in gather({rank_and_world()[0]: log.metrics}).values():
+        for name, values in metrics.items(): found[name] += values
+    log.metrics = {}
+    if taken := sorted(record.keys() & found.keys()):
+        raise ValueError(f'log_metric({taken[0]!r}): the record has a figure of that name, choose another')
+    return {name: _mean(values) for name, values in found.items()}
+
 # %% ../../nbs/10_ppo/06_record.ipynb #9a78b8ca
 def held_out_entry(
     values: list[float],     # of the metric, one a held-out episode
@@ -290,6 +325,18 @@ def held_out_entry(
     if set(values) <= {0., 1.}: entry['passed'] = sum(values)
     return entry
 
+# %% ../../nbs/10_ppo/06_record.ipynb #5905f2f9
+def missing_metric(
+    metric: str,                       # `PPOConfig.metric_for_best`
+    trajectories: list[Trajectory],    # of the first update
+) -> str | None:                       # None: they have it
+    "A sentence if no episode has the figure that held-out rows will be measured by"
+    known = measurements(trajectories)
+    if metric in known: return None
+    return (
+        f"PPOConfig.metric_for_best={metric!r}: none of the first update's episodes has it, and an "
+        f"evaluation without it is an error; they have {', '.join(sorted(known))}")
+
 # %% ../../nbs/10_ppo/06_record.ipynb #989918d2
 def start_tracker(args: PPOConfig) -> 'Accelerator':
     "An accelerator that logs to `report_to`"
@@ -299,6 +346,6 @@ def start_tracker(args: PPOConfig) -> 'Accelerator':
         raise ImportError(
             f'PPOConfig.report_to={args.report_to!r}: the package is not installed, and accelerate would log to nowhere'
         )
-    plain = {name: x for name, x in vars(args).items() if isinstance(x, (int, float, str))}
-    tracker.init_trackers('rlops_lab', config=plain)
+    settings = {name: x for name, x in vars(args).items() if isinstance(x, (int, float, str))}
+    tracker.init_trackers('rlops_lab', config=settings)
     return tracker

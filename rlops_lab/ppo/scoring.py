@@ -7,6 +7,7 @@ __all__ = ['last_hidden', 'action_logprobs', 'score_episodes', 'apply_reward_mod
 
 # %% ../../nbs/10_ppo/04_scoring.ipynb #73be174f
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ from .batches import MicroBatch, Scores, SharedHidden, micro_batches, release_me
 from .config import PPOConfig
 from .losses import token_logprobs
 from .processes import gather, pad_to_world, rank_and_world
-from ..rewards.grading import grade
+from ..rewards.calls import RewardLog
+from ..rewards.grading import grade_all
 
 # %% ../../nbs/10_ppo/04_scoring.ipynb #02783d9f
 def last_hidden(
@@ -181,11 +183,13 @@ def add_rewards(
     trajectories: list[Trajectory],       # changed in place
     reward_funcs: list[Callable],         # `f(prompts, completions, **columns)`, one value an episode or None
     weights: list[float] | None = None,   # one a function; None: all 1
+    trainer_state: Any = None,            # transformers' `TrainerState`, which the functions get
+    log: RewardLog | None = None,         # takes what they report
 ) -> None:
     "Add the weighted verdicts to each episode's last turn; episodes that failed are left alone"
     played = [t for t in trajectories if not t.error]
     if not played: return
-    grades = [grade(played, f) for f in reward_funcs]
+    grades = grade_all(played, reward_funcs, trainer_state, log)
     weights = weights or [1.]*len(grades)
     for trajectory, *values in zip(played, *grades):
         _add_reward(trajectory, _weighted_sum(values, weights))

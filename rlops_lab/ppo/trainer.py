@@ -6,10 +6,8 @@
 __all__ = ['PPOTrainer']
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #0fccd6b6
-import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,25 +16,28 @@ import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from ..core import Trajectory, append_jsonl, digest, rng
-from .alarms import diverges, drivers, suspicious
+from ..core import Trajectory, append_jsonl, rng, warn_again
+from .alarms import check_signal, diverges, drivers, suspicious
 from .batches import MicroBatch, PPOBatch, Scores, SharedHidden, UpdateSums
 from .batches import add_shared_hidden, plan_mini_batches, trainable_rows
-from .checkpoints import backbone_identity, check_identity, settings_identity
+from .callbacks import Callbacks
+from .checkpoints import check_identity, restore_run, run_state
 from .checkpoints import cut_log, holds_run, newest_intact, remove_old_checkpoints, write_checkpoint
-from .checkpoints import generator_states, optimizer_state, restore_generators, shard_weights, stateful
+from .checkpoints import optimizer_state, shard_weights
 from .collector import EpisodeCollector, share_out
-from .config import PPOConfig
+from .config import PPOConfig, check_config
+from .identity import run_identity
 from .losses import AdaptiveKL
 from .processes import rank_and_world
-from .record import UpdateWork, speed_record, start_tracker, update_record
-from .record import held_out_entry, measurements, rollout_flops
+from .record import UpdateWork, logged_metrics, rollout_record, speed_record, start_tracker, update_record
+from .record import held_out_entry, measurements, missing_metric
 from .scoring import score_episodes
+from .transactions import Transaction
 from .update import compute_advantages, fit_critic, make_optimizer, run_epochs
 
 if TYPE_CHECKING:
     from peft import LoraConfig
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #4cb5df6c
 class PPOTrainer(EpisodeCollector):
@@ -45,7 +46,7 @@ class PPOTrainer(EpisodeCollector):
     def __init__(
         self,
         model: 'PreTrainedModel | str',                      # causal language model, or a name for `models.load`
-        args: PPOConfig,                                     # settings; may be edited between updates
+        args: PPOConfig | None = None,                       # settings; may be edited between updates
         environment_factory: Callable | dict | None = None,  # makes environments; several as {name: factory}
         reward_funcs: Callable | list | None = None,         # `f(prompts, completions, **columns)`, one or several
         train_dataset: Any | None = None,                    # rows for `reset`: Dataset, list of dicts or `Curriculum`
@@ -55,18 +56,25 @@ class PPOTrainer(EpisodeCollector):
         eval_dataset: Any | None = None,                     # rows for `evaluate`, every `eval_every` updates
         rollout_options: dict | None = None,                 # further keywords of `rollout`
         sampler: Any | None = None,                          # with `push`, as `ServerSampler`; None: in this process
+        callbacks: 'list[TrainerCallback] | None' = None,    # of transformers; see `ppo.callbacks`
+        **others: Any,                                       # names of TRL's, which are answered with ours
     ):
         played = environment_factory, reward_funcs, train_dataset
         learning = processing_class, peft_config, reward_model
-        super().__init__(model, args, *played, *learning, eval_dataset, rollout_options, sampler)
+        super().__init__(model, args, *played, *learning, eval_dataset, rollout_options, sampler, **others)
+        args = self.args
         self.optimizer = make_optimizer(self.backbone, args)
         self.trajectories = []                        # of the last update
         self.scored = None                            # its `PPOBatch`
         self.history = []                             # held-out measurements
         self.stopped = None                           # why the run ended early
         self.occupied = holds_run(args.output_dir)    # by an earlier run
+        self.transaction = Transaction(self)
         reports = args.report_to and rank_and_world()[0] == 0
         self.tracker = start_tracker(args) if reports else None
+        handed = dict(model=self.backbone.model, processing_class=self.tokenizer, optimizer=self.optimizer)
+        self.callbacks, self.has_begun = Callbacks(callbacks, args, self.state, **handed), False
+        self.callbacks('on_init_end')
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #3e0c4224
 @patch
@@ -108,10 +116,16 @@ def update(
     self: PPOTrainer,
     trajectories: list[Trajectory],  # episodes of the current policy, or of one near it
 ) -> dict:                           # the record: plain numbers by name
-    "One PPO update"
+    "One PPO update; one that is interrupted is undone"
     self._shard()
+    with self.transaction(): return self._update(trajectories)
+
+# %% ../../nbs/10_ppo/11_trainer.ipynb #94a550bc
+@patch
+def _update(self: PPOTrainer, trajectories):
     args, backbone, began = self.args, self.backbone, time.perf_counter()
     rows = trainable_rows(trajectories, drop_truncated=args.truncation == 'mask')
+    check_signal(trajectories, rows, self.n_updates+1, args.on_no_signal)
     lengths = [len(trajectories[i].token_ids) for i in rows]
     unshared = [n for i, n in zip(rows, lengths) if trajectories[i] not in self.shared_hidden]
     plan = self.plan(trajectories, rows)
@@ -119,6 +133,7 @@ def update(
     scores = self.score(trajectories, plan)
     scored = time.perf_counter()
     batch = compute_advantages([trajectories[i] for i in scores.rows], scores, args)
+    self.transaction.moves = True
     sums = self.optimize(plan, batch)
     fit_critic(backbone, args, self.optimizer, batch)
     batch.states = []                                # large, and only the critic needed them
@@ -141,8 +156,8 @@ def _record(self: PPOTrainer, trajectories, sums, work):
     if args.kl_target:
         controller = AdaptiveKL(args.kl_coef, args.kl_target, args.kl_horizon)
         args.kl_coef = controller.update(record['kl_k1'], int(batch.mask.sum()))
-    for text in suspicious(drivers(trajectories)):
-        warnings.warn(f'update {self.n_updates}: {text}')
+    for text in suspicious(drivers(trajectories)): warn_again(f'update {self.n_updates}: {text}')
+    record |= logged_metrics(self.reward_log, record)
     return record
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #a10f52b2
@@ -162,13 +177,27 @@ def step(
             f'{self.args.output_dir} holds an earlier run: `resume` it, or choose another output_dir'
         )
     self._shard()
+    self.transaction.check()
+    check_config(self.args)
+    self._begin()
+    with self.transaction(): return self._step(rows)
+
+# %% ../../nbs/10_ppo/11_trainer.ipynb #0244a142
+@patch
+def _begin(self: PPOTrainer):
+    self.sync_state()
+    if not self.has_begun: self.callbacks('on_train_begin')
+    self.has_begun = True
+
+@patch
+def _step(self: PPOTrainer, rows):
+    self.callbacks('on_step_begin')
     began = time.perf_counter()
     self.trajectories = self._next_episodes(rows)
     seconds = time.perf_counter() - began
     record = self.update(self.trajectories)
-    record |= self._rollout_speed(seconds)
     record['seconds'] = time.perf_counter() - began
-    record |= self._rollout_flops(record)
+    record |= rollout_record(self.backbone, self.args, self.trajectories, seconds, record, self.sampler is None)
     self._finish(record)
     return record
 
@@ -180,47 +209,44 @@ def _next_episodes(self: PPOTrainer, rows):
     if own: rows = self.batch_rows(self.n_updates)
     trajectories = share_out(rows, self.collect)
     if self.curriculum is not None and own: self.curriculum.observe(trajectories)
-    first = self.args.eval_every and not self.n_updates
-    metric, known = self.args.metric_for_best, measurements(trajectories) if first else {}
-    if first and metric not in known:
-        warnings.warn(
-            f"PPOConfig.metric_for_best={metric!r}: none of the first update's episodes has it, and an "
-            f"evaluation without it is an error; they have {', '.join(sorted(known))}"
-        )
+    if self.args.eval_every and not self.n_updates:
+        if text := missing_metric(self.args.metric_for_best, trajectories): warn_again(text)
     return trajectories
-
-# %% ../../nbs/10_ppo/11_trainer.ipynb #7bc0009b
-@patch
-def _rollout_speed(self: PPOTrainer, seconds):
-    actions = sum(t.n_actions for t in self.trajectories)
-    return dict(seconds_rollout=seconds, tokens_per_s_rollout=actions/seconds)
-
-# %% ../../nbs/10_ppo/11_trainer.ipynb #4d1e1dbe
-@patch
-def _rollout_flops(self: PPOTrainer, record):
-    "Operations a second of the rollout, and dollars, where they are known"
-    found = {}
-    if 'flops_per_s_score' in record and self.sampler is None:
-        found['flops_per_s_rollout'] = rollout_flops(self.backbone, self.trajectories) / record['seconds_rollout']
-    if self.args.usd_per_hour:
-        found['usd'] = record['seconds']/3600 * self.args.usd_per_hour
-    return found
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #126cae7a
 @patch
 def _finish(self: PPOTrainer, record):
-    args = self.args
+    args, callbacks = self.args, self.callbacks
     last = self.n_updates == args.num_updates
-    if args.eval_every and (self.n_updates % args.eval_every == 0 or last): record |= self.watch(record)
+    self.sync_state()
+    callbacks('on_step_end')
+    due = args.eval_every and (self.n_updates % args.eval_every == 0 or last)
+    if callbacks.take('should_evaluate') or due:
+        measured = self.watch(record)
+        record |= measured
+        callbacks('on_evaluate', metrics=measured)
     kl = record.get('kl_k3', 0)
     if args.stop_kl and kl > args.stop_kl:
         self.stopped = f'KL {kl:.3f} nats a token exceeds stop_kl={args.stop_kl}'
-    if args.output_dir and rank_and_world()[0] == 0:
-        append_jsonl(Path(args.output_dir)/'metrics.jsonl', [record])
+    self._log(record)
+    if callbacks.take('should_training_stop'): self.stopped = self.stopped or 'a callback asked for it'
+    due = args.save_every and (self.n_updates % args.save_every == 0 or last or self.stopped)
+    if callbacks.take('should_save') or due:
+        self.save()
+        callbacks('on_save')
+    if last or self.stopped:
+        self.has_begun = False
+        callbacks('on_train_end')
+
+# %% ../../nbs/10_ppo/11_trainer.ipynb #4000c194
+@patch
+def _log(self: PPOTrainer, record):
+    if self.args.output_dir and rank_and_world()[0] == 0:
+        append_jsonl(Path(self.args.output_dir)/'metrics.jsonl', [record])
     if self.tracker:
         self.tracker.log({name: x for name, x in record.items() if x is not None}, step=self.n_updates)
-    due = args.save_every and (self.n_updates % args.save_every == 0 or last or self.stopped)
-    if args.output_dir and due: self.save()
+    self.state.log_history.append(record | dict(step=self.n_updates))
+    self.callbacks('on_log', logs=record)
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #ad541baa
 @patch
@@ -241,30 +267,6 @@ def train(self: PPOTrainer) -> list[dict]:
             bar.set_postfix(reward=f"{record['reward']:.3f}", explained=f"{record['explained_variance']:.2f}")
     return records
 
-# %% ../../nbs/10_ppo/11_trainer.ipynb #52c2b839
-@patch
-def _identity(self: PPOTrainer):
-    "What a checkpoint and the run that resumes it must have in common"
-    names = [getattr(f, '__name__', type(f).__name__) for f in self.reward_funcs]
-    found = settings_identity(self.args)
-    found |= dict(model=self.base_hash, train_dataset=digest(self.rows), reward_funcs=names)
-    if self.args.eval_every: found['eval_dataset'] = digest(self.eval_rows)
-    found |= backbone_identity(self.backbone)
-    return json.loads(json.dumps(found))
-
-# %% ../../nbs/10_ppo/11_trainer.ipynb #f9abb419
-@patch
-def _state(self: PPOTrainer, optimizer):
-    "What a run needs beside its weights"
-    remembering = stateful(self.environment_factory, self.curriculum)
-    return dict(
-        optimizer=optimizer,
-        n_updates=self.n_updates,
-        history=self.history,
-        environments={name: x.state_dict() for name, x in remembering.items()},
-        kl_coef=self.args.kl_coef,
-    )
-
 # %% ../../nbs/10_ppo/11_trainer.ipynb #28714fd7
 @patch
 def save(
@@ -272,11 +274,13 @@ def save(
     folder: str | Path | None = None,  # None: `checkpoint-<update>` in output_dir
 ) -> Path:
     "Write all that a run needs to go on"
+    if not (folder or self.args.output_dir):
+        raise ValueError('PPOConfig.output_dir is None: set it, or name the folder to save to')
+    self.transaction.check()
     folder = Path(folder or Path(self.args.output_dir)/f'checkpoint-{self.n_updates:05d}')
     weights, optimizer = self.backbone.state(), optimizer_state(self.optimizer)
     if rank_and_world()[0] == 0:                                 # one process writes; all have the same
-        state = self._state(optimizer) | generator_states()
-        write_checkpoint(folder, self.backbone, weights, state, self._identity())
+        write_checkpoint(folder, self.backbone, weights, run_state(self, optimizer), run_identity(self))
         remove_old_checkpoints(folder.parent, self.args.save_total_limit)
     return folder
 
@@ -290,23 +294,14 @@ def resume(
     if self.backbone.shards:
         raise RuntimeError('the weights are sharded over processes already: resume before the first update')
     folder = newest_intact(folder, self.args.output_dir)
-    check_identity(folder, self._identity())
+    check_identity(folder, run_identity(self))
     self.backbone.load(folder)
-    self._restore(torch.load(folder/'trainer.pt', weights_only=False))
+    restore_run(self, torch.load(folder/'trainer.pt', weights_only=False))
     if rank_and_world()[0] == 0 and self.args.output_dir:
         cut_log(self.args.output_dir, self.n_updates)
-    self.occupied = False
+    self.occupied = self.transaction.halfway = False
+    self.sync_state()
     return self
-
-# %% ../../nbs/10_ppo/11_trainer.ipynb #9f7ea783
-@patch
-def _restore(self: PPOTrainer, state):
-    self.optimizer.load_state_dict(state['optimizer'])
-    self.n_updates, self.history = state['n_updates'], state['history']
-    for name, x in stateful(self.environment_factory, self.curriculum).items():
-        x.load_state_dict(state['environments'][name])
-    if self.args.kl_target: self.args.kl_coef = state['kl_coef']
-    restore_generators(state)
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #0a96e8a3
 @patch
@@ -324,10 +319,11 @@ def watch(
         self._compare(held_out_entry(values[metric], record))
     else:
         n = len(played)
-        warnings.warn(
+        warn_again(
             f'update {self.n_updates}: {metric} abstained on all {n} held-out episodes, so nothing is compared'
         )
-    return {f'eval/{name}': sum(x)/len(x) for name, x in values.items() if x}
+    means = {name: sum(x)/len(x) for name, x in values.items() if x}
+    return {f'eval/{name}': x for name, x in (means | logged_metrics(self.eval_log, means)).items()}
 
 # %% ../../nbs/10_ppo/11_trainer.ipynb #e3db510c
 @patch
@@ -335,5 +331,5 @@ def _compare(self: PPOTrainer, entry):
     "A held-out measurement against those before it"
     best = max((before['metric'] for before in self.history), default=-math.inf)
     self.history.append(entry)
-    if entry['metric'] > best: self.save(Path(self.args.output_dir)/'best')
-    if text := diverges(self.history): warnings.warn(f'update {self.n_updates}: {text}')
+    if entry['metric'] > best and self.args.output_dir: self.save(Path(self.args.output_dir)/'best')
+    if text := diverges(self.history): warn_again(f'update {self.n_updates}: {text}')

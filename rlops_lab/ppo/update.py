@@ -8,7 +8,6 @@ __all__ = ['make_optimizer', 'compute_advantages', 'backward', 'clip_and_step', 
 # %% ../../nbs/10_ppo/05_update.ipynb #f5907c5e
 import math
 import time
-import warnings
 from dataclasses import replace
 
 import torch
@@ -116,11 +115,8 @@ def _weigh(scores: Scores, behaviour_logprobs: Tensor, mask: Tensor, args: PPOCo
 
 # %% ../../nbs/10_ppo/05_update.ipynb #b5e960fc
 def _has_zero_variance(rewards: Tensor) -> bool:
-    "Whether all rewards are equal; warns if so"
-    same = bool(rewards.max()-rewards.min() < 1e-8)
-    n, reward = len(rewards), rewards[0]
-    if same: warnings.warn(f'all {n} episodes of an update have reward {reward:.3g}: there is little to learn')
-    return same
+    "Whether all rewards are equal"
+    return bool(rewards.max()-rewards.min() < 1e-8)
 
 # %% ../../nbs/10_ppo/05_update.ipynb #e1827241
 def _policy_objective(

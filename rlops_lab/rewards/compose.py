@@ -18,6 +18,7 @@ from fastcore.basics import patch
 
 from ..environments.contract import tools_of
 from ..html import Html, html_table
+from .calls import call_rewards
 from .turns import policy_messages, policy_turns
 
 # %% ../../nbs/06_rewards/00_compose.ipynb #573dfc88
@@ -149,8 +150,6 @@ def _check_children(children: dict[str, Callable]):
     for name, child in children.items():
         if not callable(child):
             raise TypeError(f'child {name!r} is {child!r}, not a function f(prompts, completions, **columns)')
-        if inspect.iscoroutinefunction(child):
-            raise TypeError(f'child {name!r} is async: wrap it in a function that runs it')
 
 # %% ../../nbs/06_rewards/00_compose.ipynb #c6109f0d
 class Composed:
@@ -190,7 +189,7 @@ def call_child(self: Composed,
     child = self.children[name]
     values = []
     if rows:
-        answer = child(**_select_rows(batch, rows, self.n))
+        answer, = call_rewards([child], _select_rows(batch, rows, self.n))
         values = check_values(f'{self.__name__}/{name}', answer, len(rows))
     def spread(values):
         by_row = dict(zip(rows, values))

@@ -363,6 +363,7 @@ def test_the_report_counts_by_hand(seed):
     want = dict(
         tokens=n,
         kl=sum(x - 1 - math.log(x) for x in ratios) / n,
+        kl_median=sorted(x - 1 - math.log(x) for x in ratios)[(n - 1) // 2],
         ratio_min=min(1.0, *ratios),
         ratio_max=max(1.0, *ratios),
         outside=sum(not 0.9 <= x <= 1.1 for x in ratios) / n,
@@ -375,7 +376,9 @@ def test_the_report_counts_by_hand(seed):
 
 def test_equal_policies_and_no_tokens_report_nothing():
     x, mask = torch.randn(3, 4), torch.ones(3, 4)
-    calm = dict(kl=0.0, ratio_min=1.0, ratio_max=1.0, outside=0.0, capped=0.0, rejected=0.0)
+    calm = dict(
+        kl=0.0,
+        kl_median=0.0, ratio_min=1.0, ratio_max=1.0, outside=0.0, capped=0.0, rejected=0.0)
     assert mismatch_report(x, x, mask) == calm | dict(tokens=12, effective=1.0)
     assert mismatch_report(x, x, 0 * mask) == calm | dict(tokens=0, effective=0.0)
 

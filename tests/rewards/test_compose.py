@@ -169,12 +169,12 @@ def test_errors_at_construction(make, error, text):
         make()
 
 
-def test_async_child_is_refused():
+def test_async_child_is_waited_for():
     async def judge(prompts, completions, **columns):
-        return [1.0]
+        return [1.0] * len(completions)
 
-    with pytest.raises(TypeError, match="'judge' is async"):
-        WeightedSum([judge])
+    total = WeightedSum([judge, lambda_named(lambda prompts, completions, **c: [1.0] * 3)])
+    assert total(**batch(3)) == [2.0] * 3 and total.scores['judge'] == [1.0] * 3
 
 
 def test_wrong_answers_name_the_path():
