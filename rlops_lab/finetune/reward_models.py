@@ -83,7 +83,7 @@ def _common_depth(folders: list[Path], model: 'PreTrainedModel') -> int | None:
     base = fingerprint(model)
     depths = set()
     for folder, note in zip(folders, notes):
-        found = json.loads(note.read_text())
+        found = json.loads(note.read_text(encoding='utf-8'))
         if found['fingerprint'] != base:
             raise ValueError(f'{folder.name} was trained on another base: load the model that it was trained on')
         depths.add(found.get('depth'))
@@ -100,7 +100,7 @@ def _kept_temperature(folders: list[Path]) -> float:
     "The temperature that was fitted for exactly these members, in this order; 1 where there is none"
     path = folders[0]/'calibration.json'
     if not path.exists(): return 1.
-    kept = json.loads(path.read_text())
+    kept = json.loads(path.read_text(encoding='utf-8'))
     if kept.get('members') != _hashes(folders): return 1.
     return kept['temperature']
 
@@ -246,7 +246,7 @@ def fit(self: RewardModel,
     self.temperature = fit_temperature(logits, labels)
     kept = dict(temperature=self.temperature, n=len(rows), members=_hashes(self.folders))
     path = self.folders[0]/'calibration.json'
-    path.write_text(json.dumps(kept))
+    path.write_text(json.dumps(kept), encoding='utf-8')
     return self.temperature
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #191f7048

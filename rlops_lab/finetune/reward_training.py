@@ -119,7 +119,7 @@ def _whole_episodes(pair: dict) -> dict:
 def _write_note(folder: str | Path, **note: object):
     "What a reward model must know about its base"
     path = Path(folder)/'base.json'
-    path.write_text(json.dumps(note))
+    path.write_text(json.dumps(note), encoding='utf-8')
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #948545b1
 def _verdict_classes() -> tuple[type, type]:

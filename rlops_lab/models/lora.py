@@ -136,7 +136,7 @@ def _check_base(folder: Path, model: 'PreTrainedModel') -> None:
     if not (folder/'base.json').exists():
         cure = 'give the `adapter_dir` of reward_training.reward_model'
         raise FileNotFoundError(f'{folder} has no base.json: {cure}')
-    note = json.loads((folder/'base.json').read_text())
+    note = json.loads((folder/'base.json').read_text(encoding='utf-8'))
     if note['fingerprint'] != fingerprint(model):
         raise ValueError(
             f"the reward model in {folder} was trained on another base ({note['fingerprint']}): "

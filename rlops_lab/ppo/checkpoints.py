@@ -59,7 +59,7 @@ def check_identity(
     identity: dict,    # of the run that wants to resume
 ) -> None:
     "Raise ValueError if the checkpoint belongs to another run"
-    saved = json.loads((folder/'identity.json').read_text())
+    saved = json.loads((folder/'identity.json').read_text(encoding='utf-8'))
     changed = []
     for name in saved | identity:
         was, now = saved.get(name), identity.get(name)
@@ -105,8 +105,8 @@ def write_checkpoint(
         shutil.rmtree(left_over, ignore_errors=True)
     backbone.save(unfinished, weights)
     torch.save(state, unfinished/'trainer.pt')
-    (unfinished/'identity.json').write_text(json.dumps(identity, indent=1))
-    (unfinished/'files.json').write_text(json.dumps(_hashes(unfinished), indent=1))
+    (unfinished/'identity.json').write_text(json.dumps(identity, indent=1), encoding='utf-8')
+    (unfinished/'files.json').write_text(json.dumps(_hashes(unfinished), indent=1), encoding='utf-8')
     if folder.exists():
         os.replace(folder, old)
     os.replace(unfinished, folder)
@@ -131,7 +131,7 @@ def check_files(
     folder: Path,   # a checkpoint
 ) -> None:
     "Raise OSError for a file that is not what was written, as a full disk or a power cut leaves it"
-    try: hashes = json.loads((folder/'files.json').read_text())
+    try: hashes = json.loads((folder/'files.json').read_text(encoding='utf-8'))
     except ValueError as e: raise OSError(f'{folder.name}/files.json cannot be read: {e}') from e
     for name, sha in hashes.items():
         if file_sha256(folder/name) != sha:

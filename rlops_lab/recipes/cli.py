@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 # %% ../../nbs/15_recipes/06_cli.ipynb #e26d3e92
 def _saved_settings(path: Path) -> dict:
     "Settings that a run was started with; raises ValueError where this release lacks some"
-    saved = json.loads((path/'state.json').read_text())['config']
+    saved = json.loads((path/'state.json').read_text(encoding='utf-8'))['config']
     if unknown := saved.keys() - asdict(DemoConfig()).keys():
         names = ', '.join(sorted(unknown))
         raise ValueError(f'{path} was started by another release, with settings that this one lacks: {names}')
