@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from fastcore.basics import patch
 
-from .files import append_jsonl, read_jsonl, write_json
+from .files import append_jsonl, read_jsonl, writable_folder, write_json
 from .html import Html, escape, html_fold
 
 if TYPE_CHECKING: import numpy as np
@@ -218,7 +218,7 @@ class Run:
         if (self.path / 'state.json').exists() and not resume:
             raise FileExistsError(f'{self.path} holds a run already: resume it, or choose another folder')
         if resume: self._check_exists()
-        self.path.mkdir(parents=True, exist_ok=True)
+        writable_folder(self.path, 'choose another folder for the run')
         self.state = self._saved_state()
         self.is_cut = False           # are the logs as long as at the last checkpoint?
         self.is_read_only = False

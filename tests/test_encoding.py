@@ -1,11 +1,7 @@
-"Text is UTF-8 whatever the locale: every file, pipe and child process says so, and the doors work in an ASCII locale"
+"Text is UTF-8 whatever the locale: every file, pipe and child process says so"
 
 import ast
-import json
-import os
-import sys
 from pathlib import Path
-from subprocess import run
 
 import pytest
 
@@ -15,11 +11,11 @@ PACKAGE = Path(rlops_lab.__file__).parent
 ROOT = PACKAGE.parent
 MODULES = sorted([*PACKAGE.rglob('*.py'), *(ROOT / '.ci').glob('*.py')])
 
-# {function: the place of its mode, None where it always is text}
-OPENERS = dict(open=1, fdopen=1, read_text=None, write_text=None, NamedTemporaryFile=0, TemporaryFile=0, TextIOWrapper=None)
-METHOD_OF_PATH = dict(open=0)
+# and {function: the place of its mode}
+ALWAYS_TEXT = 'read_text', 'write_text', 'TextIOWrapper'
+OPENERS = dict(open=1, fdopen=1, NamedTemporaryFile=0, TemporaryFile=0)
 PROCESSES = 'run', 'Popen', 'check_output', 'check_call', 'call'
-BINARY_OPENERS = 'archive', 'zipfile', 'tarfile', 'webbrowser', 'Run', 'os'  # their `open` has no encoding
+OTHER_OPENERS = 'archive', 'Run', 'os'  # their `open` is none of a text file
 
 
 def literal(node):
@@ -42,14 +38,14 @@ def is_text_without_encoding(call):
         return False
     if name in PROCESSES:
         return any(literal(said.get(flag)) for flag in ('text', 'universal_newlines')) or 'errors' in said
+    if name in ALWAYS_TEXT:
+        return True
     if name not in OPENERS:
         return False
-    is_method = isinstance(function, ast.Attribute)
-    if is_method and name == 'open' and getattr(function.value, 'id', '') in BINARY_OPENERS:
+    owner = getattr(getattr(function, 'value', None), 'id', '')
+    if name == 'open' and owner in OTHER_OPENERS:
         return False
-    place = METHOD_OF_PATH.get(name, OPENERS[name]) if is_method and name == 'open' else OPENERS[name]
-    if place is None:
-        return True
+    place = 0 if name == 'open' and isinstance(function, ast.Attribute) else OPENERS[name]
     default = 'w+b' if 'Temporary' in name else 'r'
     return 'b' not in (mode_of(call, place) or default)
 

@@ -1,10 +1,11 @@
 "Logs that other tools wrote or a kill has torn"
 
+import errno
 import json
 
 import pytest
 
-from rlops_lab.files import append_jsonl, read_jsonl, write_json
+from rlops_lab.files import append_jsonl, read_jsonl, writable_folder, write_json
 
 ROWS = [dict(a=1), dict(said='Grüße 🙂'), dict(half='\ud83d', nothing=None)]
 
@@ -58,3 +59,20 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / 'state.json', dict(done={1}))
     assert json.loads((tmp_path / 'state.json').read_text(encoding='utf-8')) == dict(done=1)
+
+
+@pytest.mark.parametrize('below', ['file', 'file/deep/er'])
+def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path, below):
+    (tmp_path / 'file').write_text('', encoding='utf-8')
+    with pytest.raises(OSError, match=r'cannot write to .*file.*: choose another'):
+        writable_folder(tmp_path / below, 'choose another')
+
+
+def test_a_disk_without_space_is_named(tmp_path, monkeypatch):
+    def full(**_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('tempfile.TemporaryFile', full)
+    with pytest.raises(OSError, match='No space left on device.*set RLOPS_CACHE') as e:
+        writable_folder(tmp_path, 'set RLOPS_CACHE')
+    assert e.value.errno == errno.ENOSPC

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from fastcore.basics import patch
-from torch import nn
 
 from ..core import Trajectory
+from ..extras import needs
 from .calibration import fit_temperature, sigmoid
 from .reward_training import lower_layers, with_score_head
 from .trl_runs import merge, padded_rows
@@ -26,6 +25,10 @@ from ..models.load import file_sha256
 from ..models.packed_layers import hidden_states, unsupported
 from .training_rows import distilled
 from ..rollouts.encoding import encoded, rendered
+
+with needs('train'):
+    import torch
+    from torch import nn
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -107,12 +110,12 @@ def _kept_temperature(folders: list[Path]) -> float:
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #32909908
 def _load_members(scorer: 'PreTrainedModel', folders: list[Path]):
     "The scorer with an adapter of each folder, and the heads, [H] each"
-    from peft import PeftModel, set_peft_model_state_dict
-    adapted, heads = None, []
-    for number, folder in enumerate(folders):
+    with needs('train'): from peft import PeftModel, set_peft_model_state_dict
+    heads = []
+    for folder in folders:
         config, weights, head = _read_member(folder, str(scorer.device))
-        name = str(number)
-        if adapted is None:
+        name = str(len(heads))
+        if not heads:
             adapted = PeftModel(scorer, config, adapter_name=name)
         else:
             adapted.add_adapter(name, config)
@@ -123,7 +126,7 @@ def _load_members(scorer: 'PreTrainedModel', folders: list[Path]):
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #571d9edb
 def _read_member(folder: Path, device: str):
     "Configuration and weights of an adapter, and its head [H]"
-    from peft import PeftConfig, load_peft_weights
+    with needs('train'): from peft import PeftConfig, load_peft_weights
     config = PeftConfig.from_pretrained(folder)
     config.task_type = None
     config.modules_to_save = None

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from fastcore.meta import delegates
-from torch import nn
 
 from ..core import rng
+from ..extras import needs
 from ..models.lora import merged
+
+with needs('train'):
+    import torch
+    from torch import nn
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -94,7 +97,7 @@ def merge(
     model: 'PeftModel',         # with LoRA, or DoRA
 ) -> 'PreTrainedModel':         # the base model with the active adapters added to its weights
     "Add LoRA to the base weights in float32, round once, and take the adapters off"
-    from peft.tuners.lora import LoraLayer
+    with needs('train'): from peft.tuners.lora import LoraLayer
     _check_mergeable(model)
     with torch.no_grad():
         for layer in model.modules():
@@ -241,7 +244,7 @@ def _trl_settings(options: RunOptions, steps: int, model: 'PreTrainedModel') -> 
 # %% ../../nbs/09_finetune/00_trl_runs.ipynb #d5801de6
 def _train(trainer: object, checkpoint: Path | None) -> list[dict]:
     "Train, from a checkpoint where there is one; metrics of each step"
-    from transformers.trainer_callback import PrinterCallback
+    with needs('train'): from transformers.trainer_callback import PrinterCallback
     trainer.remove_callback(PrinterCallback)
     if trainer.args.bf16:
         for module in trainer.model.modules():
@@ -252,7 +255,7 @@ def _train(trainer: object, checkpoint: Path | None) -> list[dict]:
 
 def _step_callback(on_step: Callable | None, steps: int):
     "Callback that hands the metrics of each step over"
-    from transformers import TrainerCallback
+    with needs('train'): from transformers import TrainerCallback
     class StepCallback(TrainerCallback):
         def on_log(self, args, state, control, logs=None, **kwargs):
             if on_step and 'loss' in logs: on_step(state.global_step, steps, logs)

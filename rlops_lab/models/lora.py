@@ -12,8 +12,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -50,7 +53,7 @@ def adapter_layers(
     model: 'PeftModel',
 ) -> list[nn.Module]:
     "PEFT's layers, of every adapter: where roles are switched"
-    from peft.tuners.lora import LoraLayer
+    with needs('train'): from peft.tuners.lora import LoraLayer
     return [module for module in model.modules() if isinstance(module, LoraLayer)]
 
 # %% ../../nbs/02_models/04_lora.ipynb #56e5cf30
@@ -90,7 +93,7 @@ def load_adapter(
     adapter: str,
 ) -> None:
     "Load an adapter's weights; ValueError where they fit another model or another configuration"
-    from peft import load_peft_weights, set_peft_model_state_dict
+    with needs('train'): from peft import load_peft_weights, set_peft_model_state_dict
     device = str(model.get_output_embeddings().weight.device)
     weights = load_peft_weights(folder, device=device)
     found = set_peft_model_state_dict(model, weights, adapter_name=adapter)
@@ -122,7 +125,7 @@ def read_reward_adapter(
     model: 'PreTrainedModel',        # whose base the adapter will join
 ) -> RewardAdapter:
     "A reward model's adapter; ValueError where it belongs to another base or to a part of it"
-    from peft import PeftConfig, load_peft_weights
+    with needs('train'): from peft import PeftConfig, load_peft_weights
     folder = Path(folder)
     _check_base(folder, model)
     config = PeftConfig.from_pretrained(folder)

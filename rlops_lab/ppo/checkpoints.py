@@ -18,16 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..core import append_jsonl, digest, read_jsonl
+from ..extras import needs
 from ..models.backbone import Backbone
 from ..models.shards import full_tensor
 from ..models.load import file_sha256
 from .config import PPOConfig
 from .processes import rank_and_world, sharded
 from .update import make_optimizer
+
+with needs('train'):
+    import torch
+    from torch import Tensor
 
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #8089c658
 def settings_identity(args: PPOConfig) -> dict:
@@ -202,6 +205,6 @@ def shard_weights(
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #fa8cb458
 def _shard_like(parameter: Tensor, x: Tensor) -> Tensor:
     "A moment cut as its parameter is; counts stay"
-    from torch.distributed.tensor import distribute_tensor
+    with needs('train'): from torch.distributed.tensor import distribute_tensor
     if not hasattr(parameter, 'to_local') or not x.ndim: return x
     return distribute_tensor(x, parameter.device_mesh, parameter.placements)

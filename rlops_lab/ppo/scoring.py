@@ -8,17 +8,19 @@ __all__ = ['last_hidden', 'action_logprobs', 'score_episodes', 'apply_reward_mod
 # %% ../../nbs/10_ppo/04_scoring.ipynb #73be174f
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-
 from ..core import Trajectory
+from ..extras import needs
 from ..models.backbone import Backbone
 from .batches import MicroBatch, Scores, SharedHidden, micro_batches, release_memory
 from .config import PPOConfig
 from .losses import token_logprobs
 from .processes import gather, pad_to_world, rank_and_world
 from ..rewards.grading import grade
+
+with needs('train'):
+    import torch
+    from torch import Tensor
+    from torch.nn.utils.rnn import pad_sequence
 
 # %% ../../nbs/10_ppo/04_scoring.ipynb #02783d9f
 def last_hidden(

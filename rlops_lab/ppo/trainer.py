@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from ..core import Trajectory, append_jsonl, digest, rng
+from ..extras import needs
 from .alarms import diverges, drivers, suspicious
 from .batches import MicroBatch, PPOBatch, Scores, SharedHidden, UpdateSums
 from .batches import add_shared_hidden, plan_mini_batches, trainable_rows
@@ -33,6 +33,8 @@ from .record import UpdateWork, speed_record, start_tracker, update_record
 from .record import held_out_entry, measurements, rollout_flops
 from .scoring import score_episodes
 from .update import compute_advantages, fit_critic, make_optimizer, run_epochs
+
+with needs('train'): import torch
 
 if TYPE_CHECKING:
     from peft import LoraConfig

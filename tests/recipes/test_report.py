@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-FINISHED = '''
+FINISHED = r'''
 import sys
 from rlops_lab.core import Trajectory, Usage
 from rlops_lab.recipes.demo_config import DemoConfig
@@ -14,7 +14,8 @@ from rlops_lab.recipes.stage_figures import by_family, stage_figures
 from rlops_lab.recipes.support_desk import Demo
 
 def episode(family, seed):
-    messages = [dict(role='user', content='Grüße → ' + sys.argv[2]), dict(role='assistant', content='Bye')]
+    said = 'Gr\u00fc\u00dfe \u2192 ' + sys.argv[2]
+    messages = [dict(role='user', content=said), dict(role='assistant', content='Bye')]
     kpis = dict(verified_resolution=1., containment=1., wrongful_actions=0.)
     tokens = dict(token_ids=[1, 2], action_mask=[0, 1], logprobs=[0., -.1], turn_ids=[-1, 0])
     return Trajectory(
@@ -41,7 +42,7 @@ ASCII = dict(PYTHONUTF8='0', PYTHONCOERCECLOCALE='0', LC_ALL='C', LANG='C', PYTH
 @pytest.mark.parametrize('said', ['naïve 🙂', r'half \ud83d'], ids=['unicode', 'half an emoji'])
 def test_a_report_written_in_an_ascii_locale_is_utf8(tmp_path, said):
     path = tmp_path / 'run'
-    given = said.encode().decode('raw_unicode_escape') if '\\' in said else said
+    given = said.replace(r'\ud83d', '\ud83d')
     code = FINISHED.replace('sys.argv[2]', ascii(given))
     done = subprocess.run([sys.executable, '-c', code, str(path)], env=os.environ | ASCII, capture_output=True)
     assert not done.returncode, done.stderr.decode()
