@@ -203,7 +203,7 @@ def run():
         [commands / 'nbdev_test', '--do_print', '--timing', '--n_workers', str(min(4, os.cpu_count()))],
         cwd=root,
         env={**os.environ, 'PYTHONUNBUFFERED': '1'},
-        text=True,
+        encoding='utf-8',
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as tests:
@@ -240,7 +240,7 @@ def lint():
     "What ruff finds in modules, tests and tools, by the rules in pyproject.toml"
     folders = [name for name in ('rlops_lab', 'tests', '.ci') if (root / name).exists()]
     command = [commands / 'ruff', 'check', '--quiet', '--output-format', 'concise', *folders]
-    found = subprocess.run(command, cwd=root, text=True, capture_output=True)
+    found = subprocess.run(command, cwd=root, encoding='utf-8', capture_output=True)
     yield from (found.stdout + found.stderr).splitlines()
 
 

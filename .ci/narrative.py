@@ -261,7 +261,7 @@ def sources(root=ROOT):
 
 def check(root=ROOT):
     "Faults beyond the baseline, and a baseline that has become too large"
-    allowed = json.loads((root / BASELINE).read_text()) if (root / BASELINE).exists() else {}
+    allowed = json.loads((root / BASELINE).read_text(encoding='utf-8')) if (root / BASELINE).exists() else {}
     for path in sources(root):
         name = path.relative_to(root).as_posix()
         found = list(faults(path))
@@ -296,7 +296,7 @@ def table(root=ROOT):
     long = [
         p
         for p in (root / 'rlops_lab').rglob('*.py')
-        if p.name != '_modidx.py' and len(p.read_text().splitlines()) > 350
+        if p.name != '_modidx.py' and len(p.read_text(encoding='utf-8').splitlines()) > 350
     ]
     print(f'modules over 350 lines: {len(long)}', *sorted(p.relative_to(root).as_posix() for p in long))
 
@@ -309,7 +309,7 @@ def row(found):
 
 def update(root=ROOT):
     "Lower the baseline to what is left; it never grows"
-    before = json.loads((root / BASELINE).read_text()) if (root / BASELINE).exists() else None
+    before = json.loads((root / BASELINE).read_text(encoding='utf-8')) if (root / BASELINE).exists() else None
     now = {}
     for path in sources(root):
         name = path.relative_to(root).as_posix()
@@ -318,7 +318,7 @@ def update(root=ROOT):
             counts = {rule: min(n, before.get(name, {}).get(rule, 0)) for rule, n in counts.items()}
         if counts := {rule: n for rule, n in sorted(counts.items()) if n}:
             now[name] = counts
-    (root / BASELINE).write_text(json.dumps(now, indent=1) + '\n')
+    (root / BASELINE).write_text(json.dumps(now, indent=1) + '\n', encoding='utf-8')
 
 
 def main(arguments):

@@ -25,7 +25,7 @@ class NotReady(Exception):
 
 def run(*command, cwd=ROOT):
     "Standard output of a command; NotReady with its last lines where it fails"
-    done = subprocess.run([str(word) for word in command], cwd=cwd, text=True, capture_output=True)
+    done = subprocess.run([str(word) for word in command], cwd=cwd, encoding='utf-8', capture_output=True)
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()[-5:]
         raise NotReady('\n  '.join([f"`{' '.join(map(str, command))}` failed:", *said]))
@@ -42,7 +42,7 @@ def version():
 
 
 def one_version():
-    face = (ROOT / 'rlops_lab' / '__init__.py').read_text()
+    face = (ROOT / 'rlops_lab' / '__init__.py').read_text(encoding='utf-8')
     written = re.search(r'__version__ = "([^"]*)"', face)[1]
     if written != version():
         raise NotReady(
@@ -52,7 +52,7 @@ def one_version():
 
 
 def changelog():
-    text = (ROOT / 'CHANGELOG.md').read_text()
+    text = (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8')
     heading = re.search(r'^## (\S+) — (\d{4}-\d{2}-\d{2})$', text, re.M)
     if not heading or heading[1] != version():
         raise NotReady(f'the first section of CHANGELOG.md is not `## {version()} — YYYY-MM-DD`. Write it')

@@ -13,8 +13,10 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .contract import make_environment
+from .cost_probes import length_faults, seeding_faults, slow_faults
+from .decision_probes import decision_faults
 from .interface_probes import contract_faults, property_methods, start_faults, text_faults
-from .probe_episodes import EnvironmentCheck, EpisodeScript, write_script
+from .probe_episodes import EnvironmentCheck, timed_script
 from .reward_probes import end_faults, kpi_faults, oracle_faults, reward_faults
 from .state_probes import fork_faults, repeatability_faults, reuse_faults, sharing_faults
 from ..html import Html, html_table
@@ -56,8 +58,8 @@ def _note(self: Faults, probe: str, messages: Iterable[str]) -> bool:
 _PROBES = dict(
     repeatable=repeatability_faults, start=start_faults, reuse=reuse_faults, sharing=sharing_faults,
     fork=fork_faults, reward=reward_faults, end=end_faults, words=text_faults, figures=kpi_faults,
-    oracle=oracle_faults)
-_NEED_REPEATABLE = 'reuse', 'sharing', 'fork', 'reward', 'end'
+    oracle=oracle_faults, length=length_faults, seeding=seeding_faults, decision=decision_faults)
+_NEED_REPEATABLE = 'reuse', 'sharing', 'fork', 'reward', 'end', 'decision'
 
 def _run_probes(check: EnvironmentCheck, found: Faults, progress: bool):
     is_repeatable = True
@@ -67,20 +69,11 @@ def _run_probes(check: EnvironmentCheck, found: Faults, progress: bool):
         if name == 'repeatable': is_repeatable = not has_faults
 
 # %% ../../nbs/04_environments/16_check_env.ipynb #e46b81e2
-def _write_scripts(
-    factory: Callable,
-    rows: list[dict],
-    oracle: Callable | None,
-    max_turns: int,
-    episodes: int,
-    seed: int,
-) -> list[EpisodeScript]:
-    def script(row, oracle_share, number):
-        return write_script(factory, row, oracle, oracle_share, max_turns, seed + number)
-
-    by_oracle = [script(row, 1., 0) for row in rows] if oracle else []
+def _plan(rows: list[dict], oracle: Callable | None, episodes: int) -> list[tuple[dict, float, int]]:
+    "(row, share of the oracle's actions, number) of each episode"
+    by_oracle = [(row, 1., 0) for row in rows] if oracle else []
     shares = [.6*(i % 2) if oracle else 0. for i in range(episodes)]
-    return by_oracle + [script(rows[i % len(rows)], share, i) for i, share in enumerate(shares)]
+    return by_oracle + [(rows[i % len(rows)], share, i) for i, share in enumerate(shares)]
 
 # %% ../../nbs/04_environments/16_check_env.ipynb #1e7a3908
 def check_environment(
@@ -92,6 +85,8 @@ def check_environment(
     best: float | None = None,            # what the oracle must earn; None: the highest
     max_turns: int = 20,
     episodes: int = 8,                    # with random calls, beside the oracle's one per row
+    max_seconds: float = 1.,              # that a call may take
+    max_chars: int = 40_000,              # of a text that the model reads
     seed: int = 0,
     progress: bool = True,                # a bar, if it takes over two seconds
 ) -> Faults:                              # empty if nothing is wrong
@@ -106,13 +101,17 @@ def check_environment(
     found._note('contract', contract_faults(factory, rows))
     cls = type(factory())
     if not hasattr(cls, 'reset') or property_methods(cls): return found
-    try: scripts = _write_scripts(factory, rows, oracle, max_turns, episodes, seed)
-    except Exception as e:
-        found.append(Fault('start', f'an episode raised {type(e).__name__}: {e}'))
-        return found
+    scripts = []
+    for row, share, number in _plan(rows, oracle, episodes):
+        try: script, seconds = timed_script(factory, row, oracle, share, max_turns, seed + number, max_seconds)
+        except Exception as e:
+            found.append(Fault('start', f'an episode raised {type(e).__name__}: {e}'))
+            return found
+        if found._note('slow', slow_faults(factory, script, seconds, max_seconds)): return found
+        scripts.append(script)
     found.episodes = len(scripts)
     best = bounds[1] if best is None else best
-    _run_probes(EnvironmentCheck(factory, scripts, bounds, best, max_turns), found, progress)
+    _run_probes(EnvironmentCheck(factory, scripts, bounds, best, max_turns, max_chars), found, progress)
     return found
 
 # %% ../../nbs/04_environments/16_check_env.ipynb #5bd15bbc

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 
 from .arguments import bind_arguments, required_arguments
 from .calls import attempt, call_within
+from ..extras import needs
 
 # %% ../../nbs/04_environments/00_contract.ipynb #bf9f9603
 EPISODE_OVER = 'The episode is over.'
@@ -64,7 +65,7 @@ def tool_schemas(
     env: object,       # environment instance
 ) -> list[dict]:       # JSON schemas, as chat templates take them
     "The tools of an environment the way a chat template shows them to a model."
-    from transformers.utils import get_json_schema
+    with needs('train'): from transformers.utils import get_json_schema
     return [get_json_schema(tool) for tool in tools_of(env).values()]
 
 # %% ../../nbs/04_environments/00_contract.ipynb #5b9d8a50

@@ -8,7 +8,10 @@ __all__ = ['property_methods', 'contract_faults', 'start_faults', 'text_faults']
 # %% ../../nbs/04_environments/13_interface_probes.ipynb #389ef66a
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 
 from .calls import run_sync
 from .contract import check_tool, tools_of, validate_environment
@@ -45,11 +48,41 @@ def _tool_faults(name: str, tool: Callable) -> Iterator[str]:
     kinds = {parameter.kind for parameter in inspect.signature(tool).parameters.values()}
     if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
         yield f'tool {name!r} takes *args or **kwargs, which no schema can show to a model: name its arguments'
+    yield from _type_faults(name, tool)
 
 def _column_faults(factory: Callable, rows: list[dict]) -> Iterator[str]:
     for columns in {tuple(sorted(row)) for row in rows}:
         try: validate_environment(factory, list(columns))
         except ValueError as e: yield str(e)
+
+# %% ../../nbs/04_environments/13_interface_probes.ipynb #5352869f
+_JSON = str, int, float, bool, list, dict, tuple, type(None)
+
+def _type_faults(name: str, tool: Callable) -> Iterator[str]:
+    "Arguments of types that no JSON value has"
+    try: hints = typing.get_type_hints(tool)
+    except NameError as e:
+        yield f'tool {name!r} has a type hint that cannot be read ({e}): import the type where the tool is defined'
+        return
+    for argument, hint in hints.items():
+        odd = '' if argument == 'return' else _unreadable(hint)
+        if odd:
+            yield (f'argument {argument!r} of tool {name!r} is a {odd}, which no JSON value is: take str, int, float, '
+                   'bool, list or dict, and make the rest of it in the tool')
+
+def _unreadable(hint: object) -> str:
+    "The part of a type hint that JSON can't hold, in words; '' if there is none"
+    hint = getattr(hint, '__supertype__', hint)      # of a NewType
+    kind, members = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Any, typing.Literal, None, Ellipsis) or isinstance(kind, typing.TypeVar): return ''
+    if kind is typing.Annotated: return _unreadable(members[0])
+    is_union = kind in (typing.Union, types.UnionType)
+    if not is_union and not _is_json(kind): return getattr(kind, '__name__', str(kind))
+    return next(filter(None, map(_unreadable, members)), '')
+
+def _is_json(kind: object) -> bool:
+    if not isinstance(kind, type): return False
+    return issubclass(kind, (*_JSON, Enum)) or kind in (Sequence, Mapping)
 
 # %% ../../nbs/04_environments/13_interface_probes.ipynb #67111e8c
 def start_faults(

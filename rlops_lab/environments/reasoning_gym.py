@@ -15,6 +15,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from .contract import EPISODE_OVER
+from ..extras import needs
 
 # %% ../../nbs/04_environments/02_reasoning_gym.ipynb #b4590c38
 def reasoning_gym_rows(
@@ -41,9 +42,7 @@ class _TaskKey(NamedTuple):
 @cache
 def _dataset(task: str, seed: int, config: str):
     "A data set of reasoning-gym"
-    try: import reasoning_gym
-    except ImportError as e:
-        raise ImportError("reasoning-gym's tasks need its package: pip install 'rlops_lab[environments]'") from e
+    with needs('environments'): import reasoning_gym
     known = reasoning_gym.factory.DATASETS
     options = json.loads(config)
     if 'datasets' in options: options['datasets'] = _mixture(options['datasets'])
@@ -54,7 +53,7 @@ def _dataset(task: str, seed: int, config: str):
 # %% ../../nbs/04_environments/02_reasoning_gym.ipynb #ffd7af08
 def _mixture(specs: list[dict]) -> list:
     "The data sets that `composite` mixes"
-    from reasoning_gym.composite import DatasetSpec
+    with needs('environments'): from reasoning_gym.composite import DatasetSpec
     return [DatasetSpec(**dict(config={}) | spec) for spec in specs]
 
 @lru_cache(maxsize=4096)
@@ -83,7 +82,7 @@ class ReasoningGym:
             text: The answer and nothing else, in the form the question asks for.
         """
         if self.done: return EPISODE_OVER
-        from reasoning_gym.utils import extract_answer
+        with needs('environments'): from reasoning_gym.utils import extract_answer
         self.text = extract_answer(text) or text.strip()
         self.done = True
         dataset = _dataset(self.key.task, self.key.seed, self.key.config)

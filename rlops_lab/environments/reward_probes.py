@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from .calls import run_sync
 from rlops_lab.environments.probe_episodes import (
-    EnvironmentCheck, EpisodeScript, Snapshot, random_action, replay_episode, seeded_globals, take_action,
-    take_snapshot)
+    EnvironmentCheck, EpisodeScript, Snapshot, earned, random_action, replay_episode, seeded_globals,
+    take_action, take_snapshot)
 
 # %% ../../nbs/04_environments/15_reward_probes.ipynb #0df76b1d
 _TOLERANCE = 1e-6
@@ -156,11 +156,11 @@ def oracle_faults(
         if fault:
             yield fault
             return
-        best_rewards[repr(script.row)] = _episode_reward(episode)
+        best_rewards[repr(script.row)] = earned(episode)
     others = [script for script in check.scripts if script.oracle_share < 1]
-    earned = {_episode_reward(replay_episode(check.factory(), s.row, s.actions)) for s in others}
-    if oracles and len(earned) == 1 and earned == set(best_rewards.values()):
-        yield (f'random calls earned {earned.pop()} in every episode, and so did the oracle: '
+    rewards = {earned(replay_episode(check.factory(), s.row, s.actions)) for s in others}
+    if oracles and len(rewards) == 1 and rewards == set(best_rewards.values()):
+        yield (f'random calls earned {rewards.pop()} in every episode, and so did the oracle: '
                'the reward tells nothing apart')
 
 # %% ../../nbs/04_environments/15_reward_probes.ipynb #0d0eb8d1
@@ -172,7 +172,7 @@ def _oracle_fault(check: EnvironmentCheck, script: EpisodeScript, episode: list[
     if not (last.done or len(script.actions) < check.max_turns or last.text is None):
         return (f'the oracle did not end the episode in {check.max_turns} turns, on the row {row}: raise max_turns, '
                 'or see why `done` stays false')
-    reward = _episode_reward(episode)
+    reward = earned(episode)
     if reward is not None and reward < check.best - _TOLERANCE:
         last_call = _shortened(script.actions[-1:])
         return (f'the oracle earned {reward:.4g} of {check.best:.4g} on the row {row}; its last call {last_call} '
@@ -180,13 +180,6 @@ def _oracle_fault(check: EnvironmentCheck, script: EpisodeScript, episode: list[
     return ''
 
 # %% ../../nbs/04_environments/15_reward_probes.ipynb #74032e87
-def _episode_reward(episode: list[Snapshot]) -> float | None:
-    "None where there is no reward at all"
-    last = episode[-1]
-    if last.reward is not None: return last.reward
-    if last.turn_reward is None: return None
-    return sum(snapshot.turn_reward for snapshot in episode[1:] if not snapshot.failed)
-
 def _shortened(content: dict | list) -> str:
     if isinstance(content, dict):
         content = {name: value for name, value in content.items() if name != 'prompt'}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from fastcore.basics import patch
 
 from ..core import Usage, rng
+from .simulator_replies import reply_fault, split_reply
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 
@@ -74,7 +75,8 @@ def leaks(
     text, before = _plain(reply), _plain('\n'.join(messages))
     found = {}
     for secret in secrets:
-        match = re.search(secret.pattern, text)
+        read = _QUOTED.sub(' ', text) if secret.kind == 'role' else text
+        match = re.search(secret.pattern, read)
         if match and not _is_released(secret, messages, before):
             found.setdefault((secret.kind, match[0]), Leak(secret.kind, match[0]))
     return list(found.values())
@@ -88,9 +90,13 @@ def secret_number(
     number: str | int,
     until: Callable[[Sequence[str]], bool] | None = None,    # of `Secret`
 ) -> Secret:
-    "A number, in one piece or digit by digit"
-    digits = r'[\s.,-]*'.join(re.escape(digit) for digit in str(number).lower())
-    return Secret('identifier', rf'(?<!\d){digits}(?!\d)', until)
+    "A number, in one piece, in groups or digit by digit; not where it is part of a date, an amount or another number"
+    first, *rest = [re.escape(digit) for digit in str(number).lower()]
+    in_groups = '[ -]?'.join([first, *rest])
+    evenly = first + ''.join(f'(?P=gap){digit}' for digit in rest)
+    evenly = evenly.replace('(?P=gap)', r'(?P<gap>[\s.,-]{0,2})', 1)
+    written = f'{in_groups}|{evenly}' if len(rest) > 2 else evenly      # of three digits, groups are two numbers
+    return Secret('identifier', rf'(?<!\d)(?<!\d[.,:/-])(?:{written})(?!\d|[.,:/-]\d)', until)
 
 def secret_amount(
     cents: int,
@@ -108,9 +114,20 @@ def secret_call(
 ) -> Secret:
     "A tool's name, written as a call or, where it can be no plain word, at all"
     name = re.escape(tool.lower())
-    anywhere = rf'|\b{name}\b' if '_' in tool else ''
-    return Secret('call', rf'\b{name}\s*\(|["\']{name}["\']' + anywhere, _never)
+    if '_' in tool: return Secret('call', rf'\b{name}\b', _never)
+    call = rf'\b{name}\((?:\)|[^()]*[=:"\'\d{{])'       # people write "refund(s)" and "a refund (of the lamp)"
+    field = rf'["\'](?:name|tool|function)["\']\s*:\s*["\']{name}["\']'
+    alone = rf'^\W*["\']{name}["\']\W*$'
+    return Secret('call', '|'.join([call, field, alone]), _never)
 
+# %% ../../nbs/04_environments/07_simulators.ipynb #f9b72102
+_EVERYDAY = set(
+    'a an the i you we it this that your my our me us is are was be been has have had do does did can could will would '
+    'should may please thank thanks sorry for to of in on at with and or but if so not no yes there anything else help '
+    'need know like let what how when now just any more ok okay glad hear happy hope day good great'
+    .split())
+
+# %% ../../nbs/04_environments/07_simulators.ipynb #b0688f7d
 def secret_answer(
     text: str,             # the policy's right answer
     words: int = 5,        # in a row
@@ -119,7 +136,12 @@ def secret_answer(
     "The policy's answer, recognised by any few words of it"
     answer, known = _words(text), set(_words(own or ''))
     runs = [answer[i:i+words] for i in range(len(answer)-words+1)]
-    return [_secret_run(run) for run in runs if sum(word in known for word in run) < words/2]
+    return [_secret_run(run) for run in runs if _tells(run, known)]
+
+def _tells(run: list[str], known: set[str]) -> bool:
+    "Does a run hold more than the user's own words and those of every conversation?"
+    is_own = sum(word in known for word in run) >= len(run)/2
+    return not is_own and sum(word not in _EVERYDAY for word in run) > 1
 
 def _words(text: str) -> list[str]: return re.findall(r"[\w$.']*\w", _plain(text))
 
@@ -133,14 +155,16 @@ _ROLE_WORDS = (
     r"\bhow (?:can|may) (?:i|we) (?:help|assist)",
     r"\b(?:i|we)(?:'m| am|'re| are) (?:\w+ )?here (?:to help|for you)",
     r"\b(?:i|we) can (?:\w+ )?(?:help|assist) you",
-    r"\bthank(?:s| you) for (?:contacting|reaching out|your (?:order|purchase|patience))",
+    r"\bthank(?:s| you) for (?:contacting|reaching out|your (?:order|purchase))",
     r"\b(?:i|we)(?:'ve| have| will|'ll)? (?:now |just |already )?"
     r"(?:refunded|cancelled|escalated|processed|issued|updated"
-    r"|refund|cancel|escalate|process|issue) (?:your|the|you)\b",
-    r"\byour (?:refund|order|request|address) (?:has been|was|is being|will be)\b",
-    r"\b(?:our|the) (?:customer service|support) team (?:will|can)\b",
-    r"\b(?:give|tell|send|provide) (?:me|us) (?:with )?your\b",
+    r"|refund|cancel|escalate|process|issue) (?:your|you)\b",
+    r"\b(?:i|we)(?:'ve| have| will|'ll)? (?:now |just |already )?(?:refund|process|issue)(?:ed|d)? the\b",
+    r"\byour (?:refund|order|request|address) (?:has been|was|is being|will be) (?:\w+ )?\w+ed\b",
+    r"\bour (?:customer service|support) team (?:will|can)\b",
+    r"\b(?:give|tell|send|provide) (?:me|us) (?:with )?your (?:order|account|customer|tracking|card|zip|postal)\b",
 )
+_QUOTED = re.compile(r'"[^"\n]*"|“[^”\n]*”')      # what somebody else said
 ROLE = Secret('role', '|'.join(_ROLE_WORDS), _never)
 
 # %% ../../nbs/04_environments/07_simulators.ipynb #e56d7933
@@ -159,7 +183,7 @@ class PersonaUser:
         persona: str = 'polite',           # a key of PERSONAS, or a description
         goal: str = '',                    # what they want, and what they know; needed without a script
         script: Callable[[str], str | None] | None = None,   # `message -> line`: decides, and the model rewords
-        secrets: Sequence[Secret] = (),
+        secrets: Sequence[Secret] = (ROLE,),     # () to let everything pass but what no user would write
         seed: int = 0,
         number: object = 0,                # the conversation's number in the draws, any plain value
         tries: int = 3,                    # draws before the plain line
@@ -178,6 +202,7 @@ class PersonaUser:
         self.messages = []         # the policy's
         self.replies = []
         self.leaked = []           # what the check found in rejected draws
+        self.has_left = False
         self.counts, self.usage = Counter(), Usage()
 
 # %% ../../nbs/04_environments/07_simulators.ipynb #abf7c0cc
@@ -234,13 +259,15 @@ def _draw(self: PersonaUser, prompt: list[dict], attempt: int) -> tuple[str, boo
     self.usage += completion.usage
     self.counts['draws'] += 1
     reply = self.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-    return reply.strip().strip('"'), completion.finish_reason == 'stop'
+    return reply, completion.finish_reason == 'stop'
 
 # %% ../../nbs/04_environments/07_simulators.ipynb #c171b42b
 @patch
 def _fault(self: PersonaUser, text: str, ended: bool, line: str | None) -> str:
     "Why a reply can't be used, or ''"
     if not text or not ended: return 'unfinished'
+    fault = reply_fault(text, self.goal, () if line else self.replies)
+    if fault: return fault
     found = leaks(text, self.secrets, self.messages)
     self.leaked += found
     if found: return 'leak'
@@ -259,13 +286,15 @@ def respond(self: PersonaUser,
     self.counts['replies'] += 1
     for attempt in range(self.tries):
         prompt = self._dialogue_prompt() if line is None else self._rewording_prompt(line)
-        text, ended = self._draw(prompt, attempt)
-        fault = self._fault(text, ended, line)
+        drawn, ended = self._draw(prompt, attempt)
+        text, leaves = split_reply(drawn)
+        fault = '' if leaves and ended and not text else self._fault(text, ended, line)
         if not fault: break
         self.counts[fault] += 1
     else:
-        text = 'Please go on.' if line is None else line
+        text, leaves = 'Please go on.' if line is None else line, False
         self.counts['plain'] += 1
+    self.has_left = leaves and line is None
     self.replies.append(text)
     return text
 
@@ -275,6 +304,5 @@ def __call__(self: PersonaUser, message: str) -> str | None:
     if self.script:
         line = self.script(message)
         return None if line is None else self.respond(message, line)
-    if len(self.replies) >= self.patience: return None
-    text = self.respond(message)
-    return None if '[leaves]' in text else text
+    if self.has_left or len(self.replies) >= self.patience: return None
+    return self.respond(message) or None

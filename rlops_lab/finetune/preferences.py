@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from fastcore.meta import delegates
 
+from ..extras import needs
 from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token_trainer
+
+with needs('train'): import torch
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,7 +41,7 @@ def preference(
     check_columns(dataset, _PAIR_COLUMNS, 'training_rows.pairs')
     if peft_config is None:
         raise ValueError('preference needs a peft_config: the reference is the base with the adapter off')
-    from trl import DPOConfig, DPOTrainer
+    with needs('train'): from trl import DPOConfig, DPOTrainer
     rows = dataset.select_columns(_PAIR_COLUMNS)
     return run_trainer(
         (token_trainer(DPOTrainer), DPOConfig),
@@ -110,7 +112,7 @@ def kto(
     if peft_config is None: raise ValueError('kto needs a peft_config: the reference is the base with the adapter off')
     _check_verdicts(dataset['label'], kwargs.get('micro_batch_size') or kwargs.get('batch_size', 16))
     for_accepted, for_rejected = _balancing_weights(dataset['label'])
-    from trl import KTOConfig, KTOTrainer
+    with needs('train'): from trl import KTOConfig, KTOTrainer
     rows = dataset.select_columns(_KTO_COLUMNS)
     longest = max(map(len, rows['completion_ids']))          # a prompt may meet any completion
     return run_trainer(

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from fastcore.basics import patch
-from torch import nn
 
 from ..core import Trajectory
+from ..extras import needs
 from .calibration import fit_temperature, sigmoid
 from .reward_training import lower_layers, with_score_head
 from .trl_runs import padded_rows
@@ -27,6 +26,10 @@ from ..models.load import file_sha256
 from ..models.packed_layers import hidden_states, unsupported
 from .training_rows import distilled, row_prompt
 from ..rollouts.encoding import encoded, rendered
+
+with needs('train'):
+    import torch
+    from torch import nn
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -84,7 +87,7 @@ def _common_depth(folders: list[Path], model: 'PreTrainedModel') -> int | None:
     base = fingerprint(model)
     depths = set()
     for folder, note in zip(folders, notes):
-        found = json.loads(note.read_text())
+        found = json.loads(note.read_text(encoding='utf-8'))
         if found['fingerprint'] != base:
             raise ValueError(f'{folder.name} was trained on another base: load the model that it was trained on')
         depths.add(found.get('depth'))
@@ -101,19 +104,19 @@ def _kept_temperature(folders: list[Path]) -> float:
     "The temperature that was fitted for exactly these members, in this order; 1 where there is none"
     path = folders[0]/'calibration.json'
     if not path.exists(): return 1.
-    kept = json.loads(path.read_text())
+    kept = json.loads(path.read_text(encoding='utf-8'))
     if kept.get('members') != _hashes(folders): return 1.
     return kept['temperature']
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #32909908
 def _load_members(scorer: 'PreTrainedModel', folders: list[Path]):
     "The scorer with an adapter of each folder, and the heads, [H] each"
-    from peft import PeftModel, set_peft_model_state_dict
-    adapted, heads = None, []
-    for number, folder in enumerate(folders):
+    with needs('train'): from peft import PeftModel, set_peft_model_state_dict
+    heads = []
+    for folder in folders:
         config, weights, head = _read_member(folder, str(scorer.device))
-        name = str(number)
-        if adapted is None:
+        name = str(len(heads))
+        if not heads:
             adapted = PeftModel(scorer, config, adapter_name=name)
         else:
             adapted.add_adapter(name, config)
@@ -130,7 +133,7 @@ def _check_fits(folder: Path, loaded):
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #571d9edb
 def _read_member(folder: Path, device: str):
     "Configuration and weights of an adapter, and its head [H]"
-    from peft import PeftConfig, load_peft_weights
+    with needs('train'): from peft import PeftConfig, load_peft_weights
     config = PeftConfig.from_pretrained(folder)
     config.task_type = None
     config.modules_to_save = None
@@ -253,7 +256,7 @@ def fit(self: RewardModel,
     self.temperature = fit_temperature(logits, labels)
     kept = dict(temperature=self.temperature, n=len(rows), members=_hashes(self.folders))
     path = self.folders[0]/'calibration.json'
-    path.write_text(json.dumps(kept))
+    path.write_text(json.dumps(kept), encoding='utf-8')
     return self.temperature
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #191f7048

@@ -12,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from fastcore.meta import delegates
-from torch import nn
 
+from ..extras import needs
 from .preferences import PAIR_IDS
 from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token_trainer
 from ..models.adapted import has_adapters
 from ..models.lora import check_plain_lora, fingerprint
 from ..models.packed_layers import hidden_states, unsupported
+
+with needs('train'):
+    import torch
+    from torch import nn
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,7 +57,7 @@ def with_score_head(
     pad_token_id: int,
 ) -> 'PreTrainedModel':
     "Sequence classifier with one output: the decoder, and a head that is zero"
-    from transformers import AutoModelForSequenceClassification
+    with needs('train'): from transformers import AutoModelForSequenceClassification
     config = copy.deepcopy(decoder.config)
     config.num_labels = 1
     config.pad_token_id = pad_token_id
@@ -89,7 +92,7 @@ def reward_model(
     **kwargs: object,             # fields of `RunOptions`, and further ones of `RewardConfig`
 ) -> tuple['PreTrainedModel', list[dict]]:        # sequence classifier with one output; metrics of each step
     "A scorer of episodes, trained on pairs"
-    from trl import RewardConfig, RewardTrainer
+    with needs('train'): from trl import RewardConfig, RewardTrainer
     check_columns(dataset, PAIR_IDS, 'training_rows.pairs')
     if adapter_dir is not None and peft_config is None:
         raise ValueError('adapter_dir needs a peft_config: without LoRA there is no adapter to keep')
@@ -125,12 +128,12 @@ def _whole_episodes(pair: dict) -> dict:
 def _write_note(folder: str | Path, **note: object):
     "What a reward model must know about its base"
     path = Path(folder)/'base.json'
-    path.write_text(json.dumps(note))
+    path.write_text(json.dumps(note), encoding='utf-8')
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #948545b1
 def _verdict_classes() -> tuple[type, type]:
     "TRL's trainer of reward models, on single episodes"
-    from trl import RewardConfig, RewardTrainer
+    with needs('train'): from trl import RewardConfig, RewardTrainer
 
     class VerdictTrainer(token_trainer(RewardTrainer)):
         "RewardTrainer whose loss is the verdict's cross-entropy"

@@ -10,15 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from fastcore.meta import delegates
-from torch import nn
 
+from ..extras import needs
 from .trl_runs import RunOptions, check_columns, run_trainer
 from ..html import Html, escape
 from ..models.adapted import computes_inside
 from ..models.padded_batches import eager_attention
 from ..models.packed_layers import hidden_states, unsupported
+
+with needs('train'):
+    import torch
+    from torch import nn
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -46,7 +49,7 @@ def _token_span(text: str, learnt: bool) -> str:
 # %% ../../nbs/09_finetune/01_sft.ipynb #a1b6ac3d
 def _sft_classes() -> tuple[type, type]:
     "Our trainer and TRL's configuration"
-    from trl import SFTConfig, SFTTrainer
+    with needs('train'): from trl import SFTConfig, SFTTrainer
 
     class ActionSFTTrainer(SFTTrainer):
         "SFTTrainer whose output layer sees only positions with a label"

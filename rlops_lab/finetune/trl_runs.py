@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from fastcore.meta import delegates
-from torch import nn
 from tqdm.auto import tqdm
 
 from ..core import rng
+from ..extras import needs
 from ..models.adapted import check_trainable, has_adapters, merge, unwrap_forward
 from ..models.adapter_folders import base_note, write_note
+
+with needs('train'):
+    import torch
+    from torch import nn
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -246,7 +249,7 @@ def _trl_settings(options: RunOptions, steps: int, model: 'PreTrainedModel') -> 
 # %% ../../nbs/09_finetune/00_trl_runs.ipynb #d5801de6
 def _train(trainer: object, checkpoint: Path | None) -> list[dict]:
     "Train, from a checkpoint where there is one; metrics of each step"
-    from transformers.trainer_callback import PrinterCallback
+    with needs('train'): from transformers.trainer_callback import PrinterCallback
     trainer.remove_callback(PrinterCallback)
     if trainer.args.bf16:
         for module in trainer.model.modules():
@@ -257,7 +260,7 @@ def _train(trainer: object, checkpoint: Path | None) -> list[dict]:
 
 def _step_callback(options: RunOptions, steps: int):
     "Callback that hands the metrics of each step over, and shows a bar"
-    from transformers import TrainerCallback
+    with needs('train'): from transformers import TrainerCallback
     class StepCallback(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
             begun, shown = state.global_step, options.progress and state.is_world_process_zero

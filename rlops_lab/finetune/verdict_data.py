@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core import Trajectory, rng
+from ..extras import needs
 from ..judges.agreement import BINARY, codes
 from .training_rows import distilled, row_prompt
 from ..rejection import family, verified
@@ -29,7 +30,7 @@ def verdict_rows(
     prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
 ) -> 'Dataset':                                     # input_ids, label (1 or 0), text, group, episode (its place)
     "Episodes with a verdict: their tokens behind the short prompt"
-    from datasets import Dataset
+    with needs('train'): from datasets import Dataset
     found = [accept(t) if 1 in t.action_mask else None for t in trajectories]
     verdicts = codes(found, BINARY, 'verdict')
     rows = []
@@ -117,13 +118,11 @@ def _check_texts(n: int, labels: np.ndarray):
 # %% ../../nbs/09_finetune/05_verdict_data.ipynb #ebcc9d3b
 def _grid_search(seed: int):
     "scikit-learn's pipeline, and the strengths it chooses from"
-    try:
+    with needs('judge'):
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import GridSearchCV, StratifiedKFold
         from sklearn.pipeline import make_pipeline
-    except ImportError as error:
-        raise ImportError("the baseline needs scikit-learn: pip install 'rlops_lab[judge]'") from error
     word_number_or_mark = r'[a-z_]+|\d+(?:\.\d+)?|[^\w\s]'
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, token_pattern=word_number_or_mark)
     strengths = dict(logisticregression__C=[.1, 1., 10., 100.])

@@ -14,6 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..core import digest
+from ..extras import needs
 from .agreement import BINARY, Calibration, calibrate, codes, confusion
 from .kappa import cohen_kappa
 from .rubrics import Rubric
@@ -37,7 +38,7 @@ class Examples:
         text: str = 'text',          # column of the text that is compared
         group: str | None = None,    # column of items that belong together; None: each by itself
     ):
-        from sklearn.feature_extraction.text import TfidfVectorizer
+        with needs('judge'): from sklearn.feature_extraction.text import TfidfVectorizer
         self.rows = [row for row in rows if _has_label(row)]
         self.text = text
         self.group = group

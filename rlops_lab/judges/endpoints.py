@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from fastcore.basics import patch
 
 from ..core import Usage
+from ..extras import needs
 from .prompts import Unparsed, read_choice, read_probabilities
 from .rubrics import Criterion
 
@@ -65,10 +66,7 @@ class Endpoint:
 
 # %% ../../nbs/07_judges/03_endpoints.ipynb #e96fbbc2
 def _import_openai():
-    try: import openai
-    except ImportError as error:
-        cure = "pip install 'rlops_lab[judge]'"
-        raise ImportError(f'a judge behind an endpoint needs the openai package: {cure}') from error
+    with needs('judge'): import openai
     return openai
 
 # %% ../../nbs/07_judges/03_endpoints.ipynb #d6e3e547

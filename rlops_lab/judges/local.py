@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from fastcore.basics import patch
 
 from ..core import Usage, digest
+from ..extras import needs
 from .endpoints import JudgeReply
 from .forms import Form, Refused, TextTokens, form_parts, text_tokens
 from .verdicts import Verdict
@@ -35,7 +36,7 @@ def weights_hash(
     model: 'nn.Module',     # with or without adapters
 ) -> str:                   # changes with any weight, and with the adapters in use
     "Hash of all that a model computes with"
-    import torch
+    with needs('train'): import torch
     sha = hashlib.sha256()
     for name, weight in model.state_dict().items():
         shape = tuple(weight.shape)
@@ -184,7 +185,7 @@ def _form(self: LocalEndpoint, schema: dict, max_tokens: int) -> tuple[list[int]
 @patch
 def _text_tokens(self: LocalEndpoint) -> TextTokens:
     "Ids of free text as tensors, worked out once"
-    import torch
+    with needs('train'): import torch
     if self.texts is None:
         texts = text_tokens(self.tokenizer)
         inside, usable = (torch.tensor(ids, device=self.sampler.device) for ids in (texts.inside, texts.usable))
@@ -302,7 +303,7 @@ def _pick(
 # %% ../../nbs/07_judges/07_local.ipynb #0ca08e24
 def _restricted(logits: 'Tensor', allowed: Sequence[int]) -> 'Tensor':
     "[vocabulary] logits, -inf where a token is not allowed"
-    import torch
+    with needs('train'): import torch
     allowed = torch.as_tensor(allowed, device=logits.device)
     nothing = torch.full_like(logits, -torch.inf)
     return nothing.index_copy(0, allowed, logits[allowed])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..extras import needs
 from ..html import Html, html_table
 from .agreement import confusion
 from .corrected_rate import homogeneity_p
@@ -67,9 +68,10 @@ def _newness(
     train: np.ndarray,       # [n] is the text to be learnt from?
 ) -> np.ndarray:             # of the others
     "Scores that are larger where a text looks new"
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+    with needs('judge'):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
     classifier = make_pipeline(
         TfidfVectorizer(max_features=2000, sublinear_tf=True),
         LogisticRegression(C=10, class_weight='balanced'),

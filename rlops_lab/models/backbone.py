@@ -12,10 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from fastcore.basics import patch
-from torch import Tensor, nn
 
+from ..extras import needs
 from .adapted import has_adapters
 from .adapter_folders import base_note, write_note
 from .flops import attention_width, has_experts, pass_work, total_flops
@@ -24,6 +23,10 @@ from .lora import layers_below_adapters, load_adapter, read_reward_adapter
 from .packed_layers import unsupported
 from .padded_batches import has_plain_logits, packed_states, padded_states, training_precision
 from .shards import full_tensor, gathered, shard_decoders
+
+with needs('train'):
+    import torch
+    from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -84,7 +87,7 @@ def _float32_copy(decoder: nn.Module) -> nn.Module:
 # %% ../../nbs/02_models/02_backbone.ipynb #3c141caf
 @patch
 def _add_adapters(self: Backbone, config: 'LoraConfig') -> None:
-    from peft import get_peft_model
+    with needs('train'): from peft import get_peft_model
     self.model = get_peft_model(self.base, config, adapter_name='policy')
     if hasattr(self.base.get_output_embeddings(), 'base_layer'):
         raise ValueError(
@@ -248,7 +251,7 @@ def save(self: Backbone,
     if self.critic == 'full': _save_tensors(state[1], folder/'critic.safetensors')
 
 def _save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
-    from safetensors.torch import save_file
+    with needs('train'): from safetensors.torch import save_file
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, file)
 
 # %% ../../nbs/02_models/02_backbone.ipynb #3ad6a9ea
@@ -257,7 +260,7 @@ def load(self: Backbone, folder: str | Path) -> None:
     """Take the weights that `save` wrote.
 
     Raises FileNotFoundError for a folder without a value head, ValueError where adapters fit another backbone."""
-    from safetensors.torch import load_file
+    with needs('train'): from safetensors.torch import load_file
     folder = Path(folder)
     if not (folder/'value_head.safetensors').exists():
         raise FileNotFoundError(f'{folder} has no value_head.safetensors: it was not written by Backbone.save')
@@ -291,7 +294,7 @@ def add_reward(self: Backbone,
     folder: str | Path,      # that `reward_training.reward_model` wrote, or `classifier` at full depth
 ) -> None:
     "Take in a reward model: one more LoRA, frozen, and its head"
-    from peft import set_peft_model_state_dict
+    with needs('train'): from peft import set_peft_model_state_dict
     if not self.lora:
         raise ValueError(
             'a reward model joins adapters on a frozen base: '

@@ -9,7 +9,9 @@ __all__ = ['LayerWork', 'total_flops', 'attention_width', 'pass_work', 'has_expe
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch import Tensor, nn
+from ..extras import needs
+
+with needs('train'): from torch import Tensor, nn
 
 if TYPE_CHECKING: from transformers import PretrainedConfig
 

@@ -10,14 +10,16 @@ __all__ = ['LINEAR_NAMES', 'rms_norm', 'rms_norm_backward', 'apply_rotary', 'Fro
 import os
 from typing import NamedTuple
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torch.autograd.function import FunctionCtx
-
+from ..extras import needs
 from rlops_lab.models.packed_attention import (
     AttentionGroup, packed_attention, packed_attention_backward,
 )
+
+with needs('train'):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor
+    from torch.autograd.function import FunctionCtx
 
 # %% ../../nbs/02_models/09_layer_math.ipynb #608213fb
 for cache in ('ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'):

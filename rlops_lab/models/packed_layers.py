@@ -8,13 +8,15 @@ __all__ = ['LINEARS', 'unsupported_layers', 'unsupported', 'hidden_states']
 # %% ../../nbs/02_models/03_packed_layers.ipynb #763c521e
 from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ..extras import needs
 from .layer_math import FrozenLinear, LayerWeights, LoraAdapter, PackedLayer, Packing
 from .lora import is_plain_layer
 from .packed_attention import attention_groups
+
+with needs('train'):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 if TYPE_CHECKING: from transformers import PreTrainedModel
 

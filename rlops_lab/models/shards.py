@@ -10,15 +10,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    from torch import Tensor, nn
 
 if TYPE_CHECKING: from torch.distributed.device_mesh import DeviceMesh
 
 # %% ../../nbs/02_models/06_shards.ipynb #4942992e
 def _shard_decoder(decoder: nn.Module, mesh: 'DeviceMesh') -> list[nn.Module]:
     "Shard each layer; what lies outside the layers stays complete"
-    from torch.distributed.fsdp import fully_shard
+    with needs('train'): from torch.distributed.fsdp import fully_shard
     for layer in decoder.layers: fully_shard(layer, mesh=mesh)
     outside = {p for name, p in decoder.named_parameters() if not name.startswith('layers.')}
     fully_shard(decoder, mesh=mesh, ignored_params=outside)
@@ -30,7 +33,7 @@ def shard_decoders(
     world: int,                       # processes; every one of them must call this
 ) -> list[nn.Module]:                 # what is sharded: each layer and each decoder
     "Shard the layers of decoders over the processes; their gradients are summed over them"
-    from torch.distributed.device_mesh import init_device_mesh
+    with needs('train'): from torch.distributed.device_mesh import init_device_mesh
     decoders = list(decoders)
     device = next(decoders[0].parameters()).device
     mesh = init_device_mesh(device.type, (world,))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core import Trajectory
+from ..extras import needs
 from ..judges.agreement import BINARY, codes
 from ..finetune.training_rows import distilled, row_prompt
 from ..rejection import family
@@ -180,7 +181,7 @@ def kto_rows(
     prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
 ) -> 'Dataset':                                     # prompt_ids, completion_ids, completion_mask, label, group
     "Episodes with a verdict as rows for KTO"
-    from datasets import Dataset
+    with needs('train'): from datasets import Dataset
     if len(trajectories) != len(labels):
         raise ValueError(f'{len(trajectories)} episodes and {len(labels)} verdicts: '
                          'give one each, None where there is none')
@@ -202,7 +203,7 @@ def edit_pairs(
     prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
 ) -> 'Dataset':                                     # with the columns of `training_rows.pairs` that training reads
     "A pair for each edit: the person's turn, and the policy's"
-    from datasets import Dataset
+    with needs('train'): from datasets import Dataset
     edits = [event for event in events if event.kind == 'edit']
     found = _event_verdicts(episodes, edits, tokenizer, minor_edit=minor_edit)
     rejections = [edit for edit, verdict in zip(edits, found) if verdict is False]

@@ -7,8 +7,11 @@ __all__ = ['masked_mean', 'gae', 'adaptive_lam', 'token_rewards', 'turn_gae', 'w
            'explained_variance_by_turn']
 
 # %% ../../nbs/10_ppo/00_advantages.ipynb #b411bab9
-import torch
-from torch import Tensor
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    from torch import Tensor
 
 # %% ../../nbs/10_ppo/00_advantages.ipynb #1a248425
 def masked_mean(

@@ -15,12 +15,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ..core import Trajectory, rng
+from ..extras import needs
 from .processes import pad_to_world
+
+with needs('train'):
+    import torch
+    from torch import Tensor
+    from torch.nn.utils.rnn import pad_sequence
 
 if TYPE_CHECKING: from rlops_lab.models.backbone import Backbone
 

@@ -18,16 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..core import append_jsonl, digest, read_jsonl
+from ..extras import needs
 from ..models.backbone import Backbone
 from ..models.shards import full_tensor
 from ..models.load import file_sha256
 from .config import PPOConfig
 from .processes import rank_and_world, sharded
 from .update import make_optimizer
+
+with needs('train'):
+    import torch
+    from torch import Tensor
 
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #8089c658
 def settings_identity(args: PPOConfig) -> dict:
@@ -59,7 +62,7 @@ def check_identity(
     identity: dict,    # of the run that wants to resume
 ) -> None:
     "Raise ValueError if the checkpoint belongs to another run"
-    saved = json.loads((folder/'identity.json').read_text())
+    saved = json.loads((folder/'identity.json').read_text(encoding='utf-8'))
     changed = []
     for name in saved | identity:
         was, now = saved.get(name), identity.get(name)
@@ -137,8 +140,8 @@ def write_checkpoint(
         shutil.rmtree(left_over, ignore_errors=True)
     backbone.save(unfinished, weights)
     torch.save(state, unfinished/'trainer.pt')
-    (unfinished/'identity.json').write_text(json.dumps(identity, indent=1))
-    (unfinished/'files.json').write_text(json.dumps(_hashes(unfinished), indent=1))
+    (unfinished/'identity.json').write_text(json.dumps(identity, indent=1), encoding='utf-8')
+    (unfinished/'files.json').write_text(json.dumps(_hashes(unfinished), indent=1), encoding='utf-8')
     if folder.exists():
         os.replace(folder, old)
     os.replace(unfinished, folder)
@@ -163,7 +166,7 @@ def check_files(
     folder: Path,   # a checkpoint
 ) -> None:
     "Raise OSError for a file that is not what was written, as a full disk or a power cut leaves it"
-    try: hashes = json.loads((folder/'files.json').read_text())
+    try: hashes = json.loads((folder/'files.json').read_text(encoding='utf-8'))
     except ValueError as e: raise OSError(f'{folder.name}/files.json cannot be read: {e}') from e
     for name, sha in hashes.items():
         if file_sha256(folder/name) != sha:
@@ -234,6 +237,6 @@ def shard_weights(
 # %% ../../nbs/10_ppo/09_checkpoints.ipynb #fa8cb458
 def _shard_like(parameter: Tensor, x: Tensor) -> Tensor:
     "A moment cut as its parameter is; counts stay"
-    from torch.distributed.tensor import distribute_tensor
+    with needs('train'): from torch.distributed.tensor import distribute_tensor
     if not hasattr(parameter, 'to_local') or not x.ndim: return x
     return distribute_tensor(x, parameter.device_mesh, parameter.placements)

@@ -15,7 +15,8 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..core import digest, plain
+from ..core import digest
+from ..files import plain
 from .checkpoints import backbone_identity, settings_identity
 from ..rewards.compose import reward_name
 

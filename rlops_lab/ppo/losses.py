@@ -9,10 +9,14 @@ __all__ = ['token_logprobs', 'kl_estimate', 'importance_weights', 'mismatch_repo
 import math
 from typing import NamedTuple
 
-import torch
 from fastcore.basics import patch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    from torch import Tensor
+    from torch.utils.checkpoint import checkpoint
 
 # %% ../../nbs/10_ppo/01_losses.ipynb #2255dc28
 class _Scored(NamedTuple):

@@ -11,17 +11,20 @@ import atexit
 import os
 from collections.abc import Iterable
 
-import torch
-import torch.distributed as dist
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    import torch.distributed as dist
+    from torch import Tensor
+    from torch.nn.utils import clip_grad_norm_
 
 # %% ../../nbs/10_ppo/08_processes.ipynb #656591ab
 def join_processes():
     "Join the processes that a launcher has started, if it has and no one has joined them yet"
     launched = int(os.environ.get('WORLD_SIZE', '1')) > 1
     if launched and not dist.is_initialized():
-        from accelerate import PartialState
+        with needs('train'): from accelerate import PartialState
         PartialState()      # chooses device and backend as accelerate does everywhere
         atexit.register(_leave_processes)
 

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..core import Trajectory, digest
+from ..extras import needs
 from ..models.backbone import Backbone
 from .advantages import explained_variance, explained_variance_by_turn, masked_mean
 from .batches import PPOBatch, UpdateSums
@@ -24,6 +23,10 @@ from .config import PPOConfig
 from .losses import kl_estimate, mismatch_report
 from .processes import gather, rank_and_world
 from ..rewards.calls import RewardLog
+
+with needs('train'):
+    import torch
+    from torch import Tensor
 
 if TYPE_CHECKING: from accelerate import Accelerator
 
@@ -340,7 +343,7 @@ def missing_metric(
 # %% ../../nbs/10_ppo/06_record.ipynb #989918d2
 def start_tracker(args: PPOConfig) -> 'Accelerator':
     "An accelerator that logs to `report_to`"
-    from accelerate import Accelerator
+    with needs('train'): from accelerate import Accelerator
     tracker = Accelerator(log_with=args.report_to, project_dir=args.output_dir)
     if not tracker.log_with:
         raise ImportError(

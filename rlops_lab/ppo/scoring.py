@@ -9,11 +9,8 @@ __all__ = ['last_hidden', 'action_logprobs', 'score_episodes', 'apply_reward_mod
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-
 from ..core import Trajectory
+from ..extras import needs
 from ..models.backbone import Backbone
 from .batches import MicroBatch, Scores, SharedHidden, micro_batches, release_memory
 from .config import PPOConfig
@@ -21,6 +18,11 @@ from .losses import token_logprobs
 from .processes import gather, pad_to_world, rank_and_world
 from ..rewards.calls import RewardLog
 from ..rewards.grading import grade_all
+
+with needs('train'):
+    import torch
+    from torch import Tensor
+    from torch.nn.utils.rnn import pad_sequence
 
 # %% ../../nbs/10_ppo/04_scoring.ipynb #02783d9f
 def last_hidden(

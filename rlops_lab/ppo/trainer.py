@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from ..core import Trajectory, append_jsonl, rng, warn_again
+from ..extras import needs
 from .alarms import check_signal, diverges, drivers, suspicious
 from .batches import MicroBatch, PPOBatch, Scores, SharedHidden, UpdateSums
 from .batches import add_shared_hidden, plan_mini_batches, trainable_rows
@@ -34,6 +34,8 @@ from .record import held_out_entry, measurements, missing_metric
 from .scoring import score_episodes
 from .transactions import Transaction
 from .update import compute_advantages, fit_critic, make_optimizer, run_epochs
+
+with needs('train'): import torch
 
 if TYPE_CHECKING:
     from peft import LoraConfig

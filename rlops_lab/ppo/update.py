@@ -10,12 +10,8 @@ import math
 import time
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
-from torch.nn.utils.rnn import pad_sequence
-
 from ..core import Trajectory, rng
+from ..extras import needs
 from ..models.backbone import Backbone
 from .advantages import adaptive_lam, gae, token_rewards, turn_gae, whiten
 from .batches import ActionTokens, MicroBatch, PPOBatch, Scores, TokenCounts, UpdateSums
@@ -24,6 +20,12 @@ from .config import PPOConfig
 from .losses import importance_weights, kl_estimate, policy_loss, value_loss
 from .processes import all_reduce_gradients, all_reduce_log, clip_gradients, pad_to_world
 from .scoring import action_logprobs, last_hidden
+
+with needs('train'):
+    import torch
+    from torch import Tensor
+    from torch.nn.utils import clip_grad_norm_
+    from torch.nn.utils.rnn import pad_sequence
 
 # %% ../../nbs/10_ppo/05_update.ipynb #11845bec
 def make_optimizer(backbone: Backbone, args: PPOConfig) -> torch.optim.AdamW:

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from ..extras import check_packages
 from .demo_config import DemoConfig
 from .staged_run import newest_run
 from .support_desk import Demo
@@ -44,15 +45,18 @@ def _parser() -> argparse.ArgumentParser:
 # %% ../../nbs/15_recipes/06_cli.ipynb #e26d3e92
 def _saved_settings(path: Path) -> dict:
     "Settings that a run was started with; raises ValueError where this release lacks some"
-    saved = json.loads((path/'state.json').read_text())['config']
+    saved = json.loads((path/'state.json').read_text(encoding='utf-8'))['config']
     if unknown := saved.keys() - asdict(DemoConfig()).keys():
         names = ', '.join(sorted(unknown))
         raise ValueError(f'{path} was started by another release, with settings that this one lacks: {names}')
     return saved
 
 # %% ../../nbs/15_recipes/06_cli.ipynb #fa6a169e
+_PACKAGES = 'torch', 'transformers', 'trl', 'peft', 'datasets', 'accelerate', 'gguf', 'jmespath'
+
 def _demo(args: argparse.Namespace) -> Demo:
     "The demo that the options ask for"
+    check_packages('train', _PACKAGES)
     settings = {name: getattr(args, name) for name in _SETTINGS}
     given = {name: value for name, value in settings.items() if value is not None}
     if args.resume is None:
@@ -80,6 +84,6 @@ def main(argv: list[str] | None = None):
     except KeyboardInterrupt:
         go_on = f' Go on with: rlops-lab demo --resume {demo.run.path}' if demo else ''
         sys.exit(f'\ninterrupted; what was finished is kept.{go_on}')
-    except (ValueError, OSError, RuntimeError) as e: sys.exit(f'rlops-lab: {e}')
+    except (ValueError, OSError, RuntimeError, ImportError) as e: sys.exit(f'rlops-lab: {e}')
     for stage in ('prompted', 'sft', 'ppo'): print(_stage_line(stage, summary[stage]))
     print(f"{summary['seconds_total']/60:.1f} minutes; report: {demo.run.path/'report.html'}")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..extras import needs
 from .training_cases import kinds
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def lora(
     n_layers: int,     # layers of the model
 ) -> 'LoraConfig':
     "LoRA on the uppermost layers"
-    from peft import LoraConfig
+    with needs('train'): from peft import LoraConfig
     top = range(max(0, n_layers-layers), n_layers)
     return LoraConfig(
         r=rank,

@@ -341,6 +341,6 @@ def write_report(run: Run, config: DemoConfig) -> dict:
     prompted = [Usage(**t['usage']) for t in trajectories if t['stage'] == 'prompted']
     costs = cost_table(figures, sum(prompted, Usage()), figures['prompted']['n'])
     page = _page(summary, figures, costs, metrics, trajectories, config.all_families)
-    (run.path/'report.html').write_text(page)
+    (run.path/'report.html').write_text(page, encoding='utf-8', errors='xmlcharrefreplace')
     write_json(run.path/'summary.json', summary | dict(costs=list(map(asdict, costs))))
     return summary

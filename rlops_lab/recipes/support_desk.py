@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from fastcore.basics import patch
 
 from ..core import Trajectory
+from ..extras import needs
 from .demo_config import DemoConfig, lora, ppo_config, ppo_kinds
 from .report import write_report
 from .staged_run import StagedRun
@@ -40,7 +41,7 @@ class Demo(StagedRun):
 
     def __call__(self) -> dict:
         "Run what is left to do; returns the summary"
-        import torch
+        with needs('train'): import torch
         torch.set_num_threads(self.config.threads or os.cpu_count())
         return super().__call__()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from fastcore.basics import patch
 
-from ..core import plain
+from ..files import plain
 from ..environments.contract import run_sync
 
 # %% ../../nbs/06_rewards/00_calls.ipynb #1dbc09b9

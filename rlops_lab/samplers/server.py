@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from fastcore.basics import patch
 
 from ..core import Lineage, Usage, rng
+from ..extras import needs
 from .sampling import Completion, SamplingParams, check_context
 
 if TYPE_CHECKING:
@@ -84,10 +85,7 @@ class ServerSampler:
         retries: int = 3,                        # of a request that the server failed or dropped
         api_key: str = 'EMPTY',
     ):
-        try: from openai import OpenAI
-        except ImportError as error:
-            raise ImportError("sampling through a server needs the openai package: "
-                              "pip install 'rlops_lab[judge]'") from error
+        with needs('judge'): from openai import OpenAI
         self.client = OpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=retries)
         self.adapters = Path(adapters or tempfile.mkdtemp()).resolve()
         self.end = tokenizer.eos_token_id
@@ -115,7 +113,7 @@ def _find_model(
 @patch
 def _served(self: ServerSampler, base_url: str) -> list:
     "What the server lists"
-    from openai import APIConnectionError
+    with needs('judge'): from openai import APIConnectionError
     client = self.client.with_options(timeout=10, max_retries=0)
     try: return client.models.list().data
     except APIConnectionError as error:
@@ -272,7 +270,7 @@ def _drop_adapter(self: ServerSampler, name: str):
 # %% ../../nbs/03_samplers/07_server.ipynb #7dda3e5a
 @patch
 def _post(self: ServerSampler, path: str, **body):
-    from openai import APIStatusError
+    with needs('judge'): from openai import APIStatusError
     try: self.client.post(path, cast_to=str, body=body)
     except APIStatusError as error:
         raise RuntimeError(

@@ -62,7 +62,7 @@ _SERVER_ENV = dict(
 # %% ../../nbs/03_samplers/08_vllm_server.ipynb #5d62c5c8
 @patch
 def __enter__(self: VLLMServer) -> VLLMServer:
-    self.file = open(self.log, 'w')
+    self.file = open(self.log, 'w', encoding='utf-8')
     try:
         self.process = subprocess.Popen(
             self.command,
@@ -105,7 +105,7 @@ def _answers(self: VLLMServer) -> bool:
 @patch
 def tail(self: VLLMServer, lines: int = 15) -> str:
     "The end of what the server printed"
-    return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
+    return '\n'.join(self.log.read_text(encoding='utf-8', errors='replace').splitlines()[-lines:])
 
 # %% ../../nbs/03_samplers/08_vllm_server.ipynb #c359852d
 @patch

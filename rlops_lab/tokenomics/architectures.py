@@ -227,4 +227,4 @@ def _read_file(path: Path, name: str | None) -> Architecture:
     file = path / 'config.json' if path.is_dir() else path
     if not file.exists(): raise ValueError(f'{file} does not exist: give the folder that holds config.json')
     label = name or file.parent.name
-    return _read_config(json.loads(file.read_text()), label, label)
+    return _read_config(json.loads(file.read_text(encoding='utf-8')), label, label)

@@ -70,7 +70,7 @@ def read_points(
 
     Columns: source, model, gpu, tp, engine, weight_bits, isl, osl, concurrency, metric, value, unit.
     """
-    with open(path, newline='') as file:
+    with open(path, newline='', encoding='utf-8') as file:
         return [_read_point(row) for row in csv.DictReader(file) if row['metric'] in _METRICS]
 
 # %% ../../nbs/11_tokenomics/06_latency_points.ipynb #086d0030

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..extras import needs
 from .closed_loop import Load, Measurement, measure_users
 
 if TYPE_CHECKING: from rlops_lab.samplers.local import HFSampler
@@ -80,10 +81,7 @@ def _client(base_url: str, api_key: str, timeout: float) -> object:
 
 # %% ../../nbs/11_tokenomics/13_measure.ipynb #ba9fdf4d
 def _import_client() -> type:
-    try:
-        from openai import AsyncOpenAI
-    except ImportError as error:
-        raise ImportError("measuring an endpoint needs the openai package: pip install 'rlops_lab[judge]'") from error
+    with needs('judge'): from openai import AsyncOpenAI
     return AsyncOpenAI
 
 # %% ../../nbs/11_tokenomics/13_measure.ipynb #02a1a7ad

@@ -1,13 +1,18 @@
 "`check_environment` on environments with one planted fault each, and on those that have none."
 
 import copy
+import datetime
 import json
 import random
 import threading
 import time
 from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import pytest
+import torch
 
 from rlops_lab.environments.check_env import check_environment
 from rlops_lab.environments.contract import validate_environment
@@ -520,3 +525,234 @@ def test_what_is_no_factory_or_no_row_says_so(factory, rows, cause):
 
 def test_bound_arguments_make_an_environment():
     assert not check_environment(partial(NeedsArguments, 'tower'), ROWS, lift_oracle, progress=False)
+
+
+# ---- what costs others, and what ignores the decision
+
+
+class SlowTool(Lift):
+    def _move(self, floors):
+        time.sleep(0.06)
+        return super()._move(floors)
+
+
+class SlowStart(Lift):
+    def reset(self, **row):
+        time.sleep(0.06)
+        return super().reset(**row)
+
+
+class WholeFile(Lift):
+    def _move(self, floors):
+        return super()._move(floors) + ' ' + 'x' * 1_000_000
+
+
+class LongStart(Lift):
+    def reset(self, **row):
+        return super().reset(**row) + ' and much more' * 10_000
+
+
+class SeedsPython(Lift):
+    def reset(self, start, goal, **_):
+        random.seed(start)
+        return super().reset(start=start, goal=goal)
+
+
+class SeedsNumpy(Lift):
+    def reset(self, start, goal, **_):
+        np.random.seed(0)
+        return super().reset(start=start, goal=goal)
+
+
+class SeedsTorch(Lift):
+    def reset(self, start, goal, **_):
+        torch.manual_seed(start + 10)
+        return super().reset(start=start, goal=goal)
+
+
+class SeedsInATool(Lift):
+    def _open(self):
+        random.seed(3)
+        return super()._open()
+
+
+class Date(Lift):
+    def book(self, day: datetime.date) -> str:
+        """Book a ride.
+
+        Args:
+            day: The day.
+        """
+        return 'Booked.'
+
+
+class Paths(Lift):
+    def log_to(self, files: list[Path] | None = None) -> str:
+        """Write a log.
+
+        Args:
+            files: Where to.
+        """
+        return 'Done.'
+
+
+class PaysEveryFloor(Lift):
+    def get_reward(self):
+        return float(self.done)
+
+
+class Claims:
+    "Approve a claim, refuse it, or ask for an expert. Nothing is wrong with it."
+
+    def reset(self, start, goal, **_):
+        self.right, self.said, self.done = ('approve', 'refuse', 'ask')[(start + goal) % 3], None, False
+        return f'A claim of kind {start}, {goal}.'
+
+    def look_up(self, kind: int) -> str:
+        """Look up a rule.
+
+        Args:
+            kind: Of claim.
+        """
+        return f'rule {kind}'
+
+    def decide(self, decision: Literal['approve', 'refuse', 'ask'], remark: str = '') -> str:
+        """Decide.
+
+        Args:
+            decision: What to do.
+            remark: For the file.
+        """
+        if not self.done:
+            self.said, self.done = decision, True
+        return 'Decided.'
+
+    def get_reward(self) -> float:
+        return float(self.done and self.said == self.right)
+
+
+class PaysEveryDecision(Claims):
+    def get_reward(self):
+        return float(self.done)
+
+
+class Lever:
+    "Pull the right one of three levers. Nothing is wrong with it."
+
+    def reset(self, start, goal, **_):
+        self.right, self.said, self.done = ('left', 'middle', 'right')[start % 3], None, False
+        return f'Lever {start % 3}.'
+
+    def _pull(self, name):
+        if not self.done:
+            self.said, self.done = name, True
+        return 'Pulled.'
+
+    def left(self) -> str:
+        "Pull it."
+        return self._pull('left')
+
+    def middle(self) -> str:
+        "Pull it."
+        return self._pull('middle')
+
+    def rightmost(self) -> str:
+        "Pull it."
+        return self._pull('right')
+
+    def get_reward(self) -> float:
+        return float(self.done and self.said == self.right)
+
+
+class PaysEveryLever(Lever):
+    def get_reward(self):
+        return float(self.done)
+
+
+class ByChance(Lift):
+    "Draws from the global generator and does not seed it: found as such, and not as one that seeds"
+
+    def reset(self, **row):
+        return super().reset(**row) + random.choice('abc')
+
+
+COSTLY = {
+    SlowTool: ('slow', "tool 'move' takes 0.1 s", dict(max_seconds=0.03)),
+    SlowStart: ('slow', '`reset` takes 0.1 s', dict(max_seconds=0.03)),
+    WholeFile: ('length', "tool 'move' returned 1,000,0", {}),
+    LongStart: ('length', '`reset` returned 140,', {}),
+    SeedsPython: ('seeding', '`reset` calls `random.seed`', {}),
+    SeedsNumpy: ('seeding', '`reset` calls `numpy.random.seed`', {}),
+    SeedsTorch: ('seeding', '`reset` calls `torch.manual_seed`', {}),
+    SeedsInATool: ('seeding', "tool 'open_door' calls `random.seed`", {}),
+    Date: ('contract', "argument 'day' of tool 'book' is a date", {}),
+    Paths: ('contract', "argument 'files' of tool 'log_to' is a Path", {}),
+    PaysEveryFloor: ('decision', 'the reward ignores the decision', {}),
+    PaysEveryDecision: ('decision', 'the reward ignores the decision', {}),
+    PaysEveryLever: ('decision', 'whichever of', {}),
+}
+
+
+@pytest.mark.parametrize('broken', COSTLY, ids=lambda c: c.__name__)
+def test_what_costs_others_and_what_ignores_the_decision_is_found(broken):
+    probe, words, options = COSTLY[broken]
+    for seed in range(3):
+        found = check_environment(broken, ROWS, progress=False, seed=seed, **options)
+        assert (probe, True) in [(fault.probe, words in fault.message) for fault in found], found
+
+
+@pytest.mark.parametrize('sound', [Lift, Claims, Lever], ids=lambda c: c.__name__)
+def test_no_decision_is_said_to_be_ignored_where_it_counts(sound):
+    for seed in range(8):
+        found = check_environment(sound, ROWS, progress=False, seed=seed)
+        assert not found, (seed, found)
+
+
+def test_a_slow_call_is_reported_soon_and_alone():
+    began = time.perf_counter()
+    found = check_environment(SlowTool, ROWS, lift_oracle, max_seconds=0.03, progress=False)
+    assert [fault.probe for fault in found] == ['slow'] and time.perf_counter() - began < 2
+
+
+def test_a_call_that_is_slow_once_is_not_slow():
+    slept = []
+
+    class SlowOnce(Lift):
+        def _move(self, floors):
+            if not slept:
+                slept.append(time.sleep(0.2))
+            return super()._move(floors)
+
+    found = check_environment(SlowOnce, ROWS, lift_oracle, max_seconds=0.1, progress=False)
+    assert slept and 'slow' not in [fault.probe for fault in found]
+
+
+def test_limits_may_be_raised():
+    found = check_environment(WholeFile, ROWS, lift_oracle, max_chars=2_000_000, progress=False)
+    assert 'length' not in [fault.probe for fault in found]
+    found = check_environment(SlowStart, ROWS[:1], lift_oracle, max_seconds=5, episodes=1, progress=False)
+    assert 'slow' not in [fault.probe for fault in found]
+
+
+def test_drawing_from_the_global_generator_is_not_seeding_it():
+    found = check_environment(ByChance, ROWS, lift_oracle, progress=False)
+    assert 'repeatable' in [fault.probe for fault in found] and 'seeding' not in [fault.probe for fault in found]
+
+
+JSON_TYPES = [str, int, list[int], dict[str, float], 'str | None', Literal['a'], Any, tuple[int, int]]
+
+
+@pytest.mark.parametrize('hint', JSON_TYPES)
+def test_types_that_json_holds_are_let_pass(hint):
+    class Env(Lift):
+        def note(self, x) -> str:
+            """Note.
+
+            Args:
+                x: What.
+            """
+            return 'Noted.'
+
+    Env.note.__annotations__['x'] = hint
+    found = check_environment(Env, ROWS, lift_oracle, episodes=2, progress=False)
+    assert not [fault for fault in found if 'no JSON value' in fault.message]

@@ -45,7 +45,10 @@ def test_an_amount_is_found_as_money_and_not_inside_another(cents):
     'text, found',
     [
         ('refund(order_id=1)', True),
-        ('a refund (of the lamp)', True),
+        ('a refund (of the lamp)', False),
+        ('any refund(s)?', False),
+        ('refund()', True),
+        ("I clicked 'refund' and waited", False),
         ('I want a refund', False),
         ('{"name": "refund"}', True),
         ('"refund"', True),
@@ -53,6 +56,68 @@ def test_an_amount_is_found_as_money_and_not_inside_another(cents):
 )
 def test_a_call_is_no_word(text, found):
     assert bool(leaks(text, [secret_call('refund')], [])) == found
+
+
+@pytest.mark.parametrize(
+    'text, found',
+    [
+        ('4821', True),
+        ('48 21', True),
+        ('48-21', True),
+        ('4, 8, 2, 1', True),
+        ('four eight two one', True),
+        ('on 4821-05-03', False),
+        ('call 555-4821-77', False),
+        ('$4821.50', False),
+        ('4,821,000', False),
+        ('at 4:8:2:1', False),
+        ('48, 21 of them', False),
+    ],
+)
+def test_a_number_inside_another_thing_is_not_given_away(text, found):
+    assert bool(leaks(f'It was {text}, you see.', [secret_number(4821)], [])) == found
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'Tell me your name.',
+        'Send me your address, I bring it back.',
+        'I cancelled the order myself.',
+        "I'll escalate the matter to my bank.",
+        'The mail said "your order has been shipped", but nothing came.',
+        'Thank you for your patience with me.',
+        'The support team can call me tomorrow.',
+        'Your order was a nightmare.',
+        'I will cancel the subscription if nothing happens.',
+        'I updated the address last week.',
+    ],
+)
+def test_what_customers_say_is_not_the_agents_part(text):
+    assert not leaks(text, [ROLE], [])
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'How can I help you today?',
+        'I have refunded your order.',
+        "We'll process the refund.",
+        'Your order has been cancelled.',
+        'Please give me your order number.',
+        "I'm here to help!",
+        'Thank you for contacting us.',
+        'Our support team will call you.',
+    ],
+)
+def test_the_agents_part_is_found(text):
+    assert [leak.kind for leak in leaks(text, [ROLE], [])] == ['role']
+
+
+def test_words_of_every_conversation_give_no_answer_away():
+    secrets = secret_answer('Your refund of $35.50 is on its way. Is there anything else I can help you with today?')
+    assert not leaks('No, there is nothing. Is there anything else I can do?', secrets, [])
+    assert leaks('So my refund of $35.50 is on its way?', secrets, [])
 
 
 def test_the_answer_needs_five_words_in_a_row_and_the_users_own_words_are_free():
@@ -128,3 +193,33 @@ def test_only_what_the_user_hears_is_in_the_prompt():
     user('first')
     user('second')
     assert seen[1].endswith('user: first\nassistant: Yes.\nuser: second')
+
+
+def test_last_words_reach_the_agent_before_the_user_leaves():
+    user = make(lambda *_: 'Yes, please cancel it. [leaves]')
+    assert [user('Shall I?'), user('Done.'), user('Hello?')] == ['Yes, please cancel it.', None, None]
+    assert make(lambda *_: '[leaves]')('Bye.') is None
+
+
+@pytest.mark.parametrize(
+    'bad, fault',
+    [
+        ('How can I help you?', 'leak'),
+        ('Hm.\nAgent: I see.', 'agent'),
+        ('refund(order_id="4821")', 'tool'),
+        ('As an AI, I have none.', 'simulation'),
+        ('...', 'empty'),
+        ('and so on ' * 30, 'endless'),
+    ],
+)
+def test_a_reply_out_of_the_part_is_drawn_again(bad, fault):
+    drawn = iter([bad, 'My lamp is broken.'])
+    user = make(lambda *_: next(drawn))
+    assert user('Hello?') == 'My lamp is broken.' and user.counts[fault] == 1 and not user.counts['plain']
+
+
+def test_a_user_who_starts_over_is_drawn_again():
+    drawn = iter(['Hello, my lamp arrived broken.', 'Hello, my lamp arrived broken.', 'It is order 4821.'])
+    user = make(lambda *_: next(drawn))
+    assert [user('Hi?'), user('Which order?')] == ['Hello, my lamp arrived broken.', 'It is order 4821.']
+    assert user.counts['again'] == 1

@@ -141,3 +141,22 @@ def test_further_ends_of_a_published_model_stay(tmp_path):
     loaded, _ = load(str(tmp_path))
     assert loaded.generation_config.eos_token_id == [tokenizer.eos_token_id, 7]
     assert loaded.config.eos_token_id == tokenizer.eos_token_id
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_set(monkeypatch):
+    monkeypatch.setenv('RLOPS_CACHE', '/dev/null/cache')
+    monkeypatch.delenv('RLOPS_SMOLLM2', raising=False)
+    monkeypatch.setattr('rlops_lab.models.load._from_hub', lambda: None)
+    with pytest.raises(OSError, match=r'cannot write to /dev/null/cache/gguf .*: set RLOPS_CACHE to a folder'):
+        find_smollm2()
+
+
+def test_without_a_home_the_cache_says_what_to_set(monkeypatch):
+    def no_home():
+        raise RuntimeError('Could not determine home directory.')
+
+    for name in ('RLOPS_CACHE', 'RLOPS_SMOLLM2', 'XDG_CACHE_HOME'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, 'home', no_home)
+    with pytest.raises(OSError, match='no home for downloaded models: set RLOPS_CACHE'):
+        find_smollm2()

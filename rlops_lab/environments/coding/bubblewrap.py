@@ -212,7 +212,7 @@ def close(self: InBubblewrap):
 @patch
 def _send(self: InBubblewrap, line):
     try:
-        with open(self.to_runner, 'w', closefd=False) as pipe: pipe.write(line+'\n')
+        with open(self.to_runner, 'w', encoding='utf-8', closefd=False) as pipe: pipe.write(line+'\n')
     except BrokenPipeError: pass                     # the next `_read` finds out why
 
 @patch

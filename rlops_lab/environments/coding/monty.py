@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from fastcore.basics import patch
 
 from .limits import SandboxLimits, Stopped, is_plain
+from ...extras import needs
 
 if TYPE_CHECKING: from pydantic_monty import Monty, MontyError
 
@@ -40,9 +41,7 @@ def _close_pools():
 
 # %% ../../../nbs/04_environments/05_coding/01_monty.ipynb #81253056
 def _started_pool():
-    try: from pydantic_monty import Monty
-    except ImportError as error:
-        raise ImportError('the sandbox needs pydantic-monty: pip install "rlops_lab[environments]"') from error
+    with needs('environments'): from pydantic_monty import Monty
     pool = Monty(
         max_processes=max(2, os.cpu_count() or 2),
         checkout_timeout=60.,
@@ -153,7 +152,7 @@ def answers(
     calls: list[tuple],           # (function, args, kwargs)
 ) -> list[tuple]:                 # one for each call
     "Answers to calls; the first time, the program is loaded before. Raises `Stopped`"
-    from pydantic_monty import MontyError
+    with needs('environments'): from pydantic_monty import MontyError
     if self.used > self.limits.seconds:
         raise Stopped('timeout', f'more than {self.limits.seconds} s in all')
     source, self.source = self.source, ''
@@ -180,7 +179,7 @@ def _on_print(self: InMonty, stream, text):
 @patch
 def _stopped(self: InMonty, error: 'MontyError') -> Stopped:
     "Why a program went no further"
-    from pydantic_monty import MontyCrashedError
+    with needs('environments'): from pydantic_monty import MontyCrashedError
     if len(self.output) > self.limits.output:
         return Stopped('output', f'more than {self.limits.output} characters printed')
     if isinstance(error, MontyCrashedError):

@@ -20,6 +20,7 @@ from .bubblewrap import InBubblewrap, bubblewrap_fault
 from .limits import SandboxLimits, SandboxResult, Stopped, is_plain
 from .monty import InMonty, monty_pool
 from .sandbox import with_sandbox
+from ...extras import needs
 
 # %% ../../../nbs/04_environments/05_coding/06_unit_tests.ipynb #0d638ab6
 _STAND_IN = """
@@ -106,7 +107,7 @@ def _for_tests(answer):
 # %% ../../../nbs/04_environments/05_coding/06_unit_tests.ipynb #d925028b
 def _tests_in_monty(source: str, live: Callable, limits: SandboxLimits) -> list[tuple]:
     "Tests that failed: (number, type of the exception, message)"
-    from pydantic_monty import MontyCrashedError, MontyError
+    with needs('environments'): from pydantic_monty import MontyCrashedError, MontyError
     most = dict(
         max_feed_duration_secs=limits.seconds,
         max_memory=limits.memory,

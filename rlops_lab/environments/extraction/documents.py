@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from fastcore.basics import patch
 
+from .dates import MONTHS
+
 # %% ../../../nbs/04_environments/06_extraction/01_documents.ipynb #bef3ce4a
 SPLIT_WORDS = dict(
     train=dict(
@@ -71,10 +73,11 @@ def money_text(self: _Writer, amount: float, currency: str) -> str:
 # %% ../../../nbs/04_environments/06_extraction/01_documents.ipynb #54de429d
 @patch
 def day_text(self: _Writer, day: datetime.date) -> str:
+    month = MONTHS[day.month-1]        # `%B` changes with the machine's locale
     return self.draw.choice([
         day.isoformat(),
-        f'{day.day} {day:%B %Y}',
-        f'{day:%B} {day.day}, {day.year}',
+        f'{day.day} {month} {day.year}',
+        f'{month} {day.day}, {day.year}',
         f'{day:%d.%m.%Y}',
     ])
 

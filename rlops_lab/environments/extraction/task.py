@@ -30,9 +30,10 @@ def read_json(
 def grade_fields(
     found: dict | None,    # extracted fields; None: nothing that could be read
     fields: dict,          # {name: (type, truth)}
+    locale: str = '',      # of the text, such as 'de' or 'en-US'; '': not said
 ) -> dict:                 # figures by name
     "Scores of an extraction, field by field"
-    graded = {name: _graded(found, name, *fields[name]) for name in fields}
+    graded = {name: _graded(found, name, *fields[name], locale) for name in fields}
     scores = {f'field/{name}': score for name, (score, _) in graded.items()}
     mistakes = Counter(mistake for _, mistake in graded.values())
     mean = sum(scores.values())/len(scores)
@@ -46,8 +47,8 @@ def grade_fields(
         valid_json=float(found is not None),
     )
 
-def _graded(found, name, kind, true):
-    return (0., 'unread') if found is None else field_score(kind, found.get(name), true)
+def _graded(found, name, kind, true, locale):
+    return (0., 'unread') if found is None else field_score(kind, found.get(name), true, locale)
 
 # %% ../../../nbs/04_environments/06_extraction/02_task.ipynb #f1994ef4
 INVENTED = .25      # what a field that was made up costs, in fields

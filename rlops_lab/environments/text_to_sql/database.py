@@ -98,7 +98,7 @@ _WEIGH = 50      # ticks between two looks at the memory
 def _resident_bytes() -> int:
     "Memory that the process holds now; where the system doesn't tell, the most it has held"
     try:
-        with open('/proc/self/statm') as file: return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+        with open('/proc/self/statm', 'rb') as file: return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
     except OSError:
         import resource
         unit = 1 if sys.platform == 'darwin' else 1024

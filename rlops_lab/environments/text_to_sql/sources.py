@@ -12,15 +12,14 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
+from ...extras import needs
+
 # %% ../../../nbs/04_environments/04_text_to_sql/00_sources.ipynb #95f65974
 def sqlglot_module() -> ModuleType:
     "The parser of SQL, an optional package; ImportError that names the extra to install"
-    try:
+    with needs('environments'):
         import sqlglot
         import sqlglot.optimizer.scope
-    except ImportError as error:
-        hint = "text-to-SQL reads queries with sqlglot: pip install 'rlops_lab[environments]'"
-        raise ImportError(hint) from error
     return sqlglot
 
 # %% ../../../nbs/04_environments/04_text_to_sql/00_sources.ipynb #e41a4f77

@@ -40,7 +40,7 @@ def test_no_monty_says_what_to_install():
         'try: run_code("1", sandbox="monty")\nexcept ImportError as e: print(e)'
     )
     assert (
-        'pip install "rlops_lab[environments]"'
+        "pip install 'rlops_lab[environments]'"
         in subprocess.run([sys.executable, '-c', script], capture_output=True, text=True).stdout
     )
 
