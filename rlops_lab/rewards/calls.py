@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from fastcore.basics import patch
 
 from ..files import plain
-from ..environments.contract import run_sync
+from ..environments.calls import run_sync
 
 # %% ../../nbs/06_rewards/00_calls.ipynb #1dbc09b9
 def arguments_for(
