@@ -23,7 +23,7 @@ from rlops_lab.samplers.sampling import SamplingParams
 from rlops_lab.samplers.server import ServerSampler
 
 IDS = torch.arange(5, 25)[None]
-TARGETS = ["q_proj", "v_proj"]
+TARGETS = ['q_proj', 'v_proj']
 METHODS = [method.value for method in REGISTRY]
 
 # what some methods need beyond `target_modules` on a model with 96 hidden units
@@ -35,7 +35,7 @@ NEEDS = dict(
     MULTITASK_PROMPT_TUNING=dict(num_tasks=2),
     ROAD=dict(group_size=16),
     SHIRA=dict(r=4),
-    TRAINABLE_TOKENS=dict(token_indices=[5, 6], target_modules=["embed_tokens"]),
+    TRAINABLE_TOKENS=dict(token_indices=[5, 6], target_modules=['embed_tokens']),
     VBLORA=dict(num_vectors=16, vector_length=16),
 )
 
@@ -44,8 +44,8 @@ def config_of(method, **changes):
     "A small configuration of a method"
     config = REGISTRY[peft.PeftType(method)]
     known = {field.name for field in fields(config)}
-    given = dict(task_type="CAUSAL_LM", target_modules=TARGETS, num_virtual_tokens=4) | NEEDS.get(method, {})
-    if method == "XLORA":
+    given = dict(task_type='CAUSAL_LM', target_modules=TARGETS, num_virtual_tokens=4) | NEEDS.get(method, {})
+    if method == 'XLORA':
         given |= xlora_parts()
     return config(**{name: value for name, value in (given | changes).items() if name in known})
 
@@ -53,9 +53,9 @@ def config_of(method, **changes):
 def xlora_parts():
     "Two adapters in folders, which it mixes"
     folders = {}
-    for name in "ab":
+    for name in 'ab':
         folders[name] = tempfile.mkdtemp()
-        peft.get_peft_model(tiny()[0], config_of("LORA")).save_pretrained(folders[name])
+        peft.get_peft_model(tiny()[0], config_of('LORA')).save_pretrained(folders[name])
     return dict(hidden_size=96, adapters=folders)
 
 
@@ -88,25 +88,25 @@ def logits(model, ids=IDS):
 BASE = logits(tiny()[0])
 
 
-def same(found, expected, what="logits", base=None):
+def same(found, expected, what='logits', base=None):
     error = (found - expected).abs().max().item()
-    assert error < 1e-4, f"{what} are off by {error:.2g}"
+    assert error < 1e-4, f'{what} are off by {error:.2g}'
     effect = None if base is None else (expected - base).abs().max().item()
-    assert effect is None or effect > 1e-3, f"{what} are those of the base: the test shows nothing"
+    assert effect is None or effect > 1e-3, f'{what} are those of the base: the test shows nothing'
 
 
 def refusal(error):
     "Its text, which must say more than what PEFT said"
     text = str(error)
     assert any(
-        word in text for word in ("use ", "choose ", "leave ", "give ", "take ", "Remove", "merge", "serve", "must ")
+        word in text for word in ('use ', 'choose ', 'leave ', 'give ', 'take ', 'Remove', 'merge', 'serve', 'must ')
     ), text
     return text
 
 
 def at_door(door, config):
     try:
-        return door(config) or "equal"
+        return door(config) or 'equal'
     except (ValueError, TypeError) as error:
         return refusal(error)
 
@@ -134,7 +134,7 @@ def merging_inside(config):
     inside = model.get_base_model()
     expected = logits_if_it_runs(inside)
     if expected is not None and torch.equal(expected, BASE):
-        return "nothing inside"
+        return 'nothing inside'
     same(logits(merge(inside)), expected)
 
 
@@ -145,7 +145,7 @@ def sampling(config):
     (reply,) = sampler.sample([prompt], SamplingParams(max_tokens=8, temperature=1.0, seed=1))
     expected = logits(model, torch.tensor([prompt + reply.token_ids])).log_softmax(-1)[0, len(prompt) - 1 : -1]
     expected = expected.gather(1, torch.tensor(reply.token_ids)[:, None])[:, 0]
-    same(torch.tensor(reply.logprobs), expected, "log-probabilities")
+    same(torch.tensor(reply.logprobs), expected, 'log-probabilities')
 
 
 def training(train, config, base=BASE):
@@ -155,7 +155,7 @@ def training(train, config, base=BASE):
     def spy(model):
         from rlops_lab.models.adapted import unwrap_forward
 
-        seen["trained"] = logits(unwrap_forward(model).eval())
+        seen['trained'] = logits(unwrap_forward(model).eval())
         return merge_of_run(model)
 
     trl_runs.merge = spy
@@ -164,11 +164,11 @@ def training(train, config, base=BASE):
         with tempfile.TemporaryDirectory() as folder:
             found, _ = train(folder, config, options)
     except Exception:
-        assert not steps, "refused after training"
+        assert not steps, 'refused after training'
         raise
     finally:
         trl_runs.merge = merge_of_run
-    same(logits(found), seen["trained"], base=base)
+    same(logits(found), seen['trained'], base=base)
 
 
 def by_sft(config):
@@ -188,12 +188,12 @@ def by_kto(config):
 
 
 def kto_row(row, i):
-    side = "rejected" if i % 2 else "chosen"
+    side = 'rejected' if i % 2 else 'chosen'
     return dict(
-        prompt_ids=row["prompt_ids"],
-        completion_ids=row[f"{side}_ids"],
-        completion_mask=row[f"{side}_mask"],
-        label=side == "chosen",
+        prompt_ids=row['prompt_ids'],
+        completion_ids=row[f'{side}_ids'],
+        completion_mask=row[f'{side}_mask'],
+        label=side == 'chosen',
     )
 
 
@@ -215,15 +215,15 @@ def by_classifier(config):
         try:
             reward_training.classifier(model, tokenizer, rows, folder, peft_config=config, **options)
         except ValueError:
-            assert not steps, "refused after training"
+            assert not steps, 'refused after training'
             raise
-        same(logits(model), BASE, "the base")
-        ids = rows["input_ids"][0]
+        same(logits(model), BASE, 'the base')
+        ids = rows['input_ids'][0]
         found = RewardModel(model, tokenizer, [folder]).logits([ids])
         scorer = reward_training.with_score_head(tiny()[0].get_decoder(), tokenizer.pad_token_id)
         theirs = peft.PeftModel.from_pretrained(scorer, folder).eval()
         without = reward_training.with_score_head(tiny()[0].get_decoder(), tokenizer.pad_token_id)
-        without.score.load_state_dict(theirs.base_model.model.score.modules_to_save["default"].state_dict())
+        without.score.load_state_dict(theirs.base_model.model.score.modules_to_save['default'].state_dict())
         ids = torch.tensor([ids])
         same(torch.tensor(found), logits(theirs, ids), base=logits(without, ids))
 
@@ -233,7 +233,7 @@ def by_ppo(config):
     backbone = Backbone(tiny()[0], config)
     moved(backbone.model, 0.05)
     with torch.no_grad():
-        found = backbone.hidden(IDS, "policy", lengths=[IDS.shape[1]]) @ backbone.output_embeddings.T
+        found = backbone.hidden(IDS, 'policy', lengths=[IDS.shape[1]]) @ backbone.output_embeddings.T
     same(found, logits(backbone.model), base=BASE)
 
 
@@ -249,11 +249,11 @@ def pushing(config):
     model = adapted(config)
     with tempfile.TemporaryDirectory() as folder:
         server = SimpleNamespace(
-            client=FakeClient(), adapters=trl_runs.Path(folder), base_model="policy", model="policy"
+            client=FakeClient(), adapters=trl_runs.Path(folder), base_model='policy', model='policy'
         )
         server._post = lambda path, **body: server.client.post(path, str, body)
         ServerSampler.push(server, model)
-        served = peft.PeftModel.from_pretrained(tiny()[0], server.client.body["lora_path"]).eval()
+        served = peft.PeftModel.from_pretrained(tiny()[0], server.client.body['lora_path']).eval()
     same(logits(served), logits(model), base=BASE)
 
 

@@ -49,12 +49,14 @@ def weights_hash(
 
 # %% ../../nbs/07_judges/07_local.ipynb #229f7fcd
 def _adapters_in_use(model: 'nn.Module') -> list[tuple[str, list[str], bool]]:
-    "Of each LoRA layer: its name, its active adapters, and whether they are disabled"
-    def is_lora(module): return hasattr(module, 'lora_A') and hasattr(module, 'base_layer')
+    "Of each layer with adapters: its name, its active adapters, and whether they are disabled"
+    def is_adapted(module):
+        is_switch = isinstance(getattr(module, 'disable_adapters', None), bool)      # of a model it is a method
+        return is_switch and hasattr(module, 'active_adapters')
     return [
         (name, list(module.active_adapters), module.disable_adapters)
         for name, module in model.named_modules()
-        if is_lora(module)
+        if is_adapted(module)
     ]
 
 # %% ../../nbs/07_judges/07_local.ipynb #a9679070

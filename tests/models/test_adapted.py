@@ -11,9 +11,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from rlops_lab.models.adapted import check_trainable, has_adapters, is_plain_lora, merge, plain_copy, sampling_base
 from rlops_lab.models.lora import merged
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings('ignore')
 IDS = torch.arange(5, 25)[None]
-LOHA = LoHaConfig(r=4, target_modules=["q_proj", "v_proj"])
+LOHA = LoHaConfig(r=4, target_modules=['q_proj', 'v_proj'])
 
 
 @torch.no_grad()
@@ -41,7 +41,7 @@ def test_a_copy_leaves_the_model_as_it_was():
     assert modes == {name: weight.requires_grad for name, weight in model.named_parameters()}
 
 
-@pytest.mark.parametrize("config", [LOHA, lora(trainable_token_indices=[5, 6])])
+@pytest.mark.parametrize('config', [LOHA, lora(trainable_token_indices=[5, 6])])
 def test_in_bfloat16_the_sum_is_rounded_once(config):
     model = moved(get_peft_model(tiny(torch.bfloat16), config))
     exact = plain_copy(copy.deepcopy(model).float())
@@ -57,9 +57,9 @@ def test_shared_output_layers_stay_shared_where_nothing_parts_them():
     for config, shared in [
         (LOHA, True),
         (lora(trainable_token_indices=[5, 6]), True),
-        (lora(target_modules=["lm_head"]), False),
-        (lora(modules_to_save=["lm_head"]), False),
-        (lora(modules_to_save=["embed_tokens"]), False),
+        (lora(target_modules=['lm_head']), False),
+        (lora(modules_to_save=['lm_head']), False),
+        (lora(modules_to_save=['embed_tokens']), False),
     ]:
         model = moved(get_peft_model(tiny(), config))
         plain = merge(model)
@@ -71,28 +71,28 @@ def test_a_merged_adapter_is_not_added_again():
     model = moved(get_peft_model(tiny(), lora()))
     expected = logits(model)
     model.merge_adapter()
-    with pytest.raises(ValueError, match="merged already"):
+    with pytest.raises(ValueError, match='merged already'):
         merged(model.get_decoder().layers[0].self_attn.q_proj)
     torch.testing.assert_close(logits(merge(model)), expected, atol=1e-4, rtol=0)
 
 
 def test_adapters_that_are_switched_off_or_not_in_use_are_left_out():
-    model = moved(get_peft_model(tiny(), LOHA, adapter_name="a"))
-    model.add_adapter("b", LOHA)
-    model.set_adapter("b")
+    model = moved(get_peft_model(tiny(), LOHA, adapter_name='a'))
+    model.add_adapter('b', LOHA)
+    model.set_adapter('b')
     moved(model)
     one = logits(model)
     torch.testing.assert_close(logits(plain_copy(model)), one, atol=1e-4, rtol=0)
-    model.set_adapter("a")
+    model.set_adapter('a')
     other = logits(model)
     assert (one - other).abs().max() > 1e-3
     torch.testing.assert_close(logits(plain_copy(model)), other, atol=1e-4, rtol=0)
 
 
 def test_adapters_of_several_methods():
-    model = PeftMixedModel(tiny(), lora(target_modules=["q_proj"]), "a")
-    model.add_adapter("b", LoHaConfig(r=4, target_modules=["v_proj"]))
-    model.set_adapter(["a", "b"])
+    model = PeftMixedModel(tiny(), lora(target_modules=['q_proj']), 'a')
+    model.add_adapter('b', LoHaConfig(r=4, target_modules=['v_proj']))
+    model.set_adapter(['a', 'b'])
     model = moved(model)
     assert not is_plain_lora(model)
     torch.testing.assert_close(logits(plain_copy(model)), logits(model), atol=1e-4, rtol=0)
@@ -101,7 +101,7 @@ def test_adapters_of_several_methods():
 def test_layers_that_are_not_linear():
     "GPT-2 keeps its matrices transposed; LoRA on them is left to PEFT's own layer"
     model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2, n_positions=64))
-    model = moved(get_peft_model(model, LoraConfig(r=4, target_modules=["c_attn"], fan_in_fan_out=True)))
+    model = moved(get_peft_model(model, LoraConfig(r=4, target_modules=['c_attn'], fan_in_fan_out=True)))
     assert sampling_base(model) is model.get_base_model()
     torch.testing.assert_close(logits(merge(model)), logits_of_gpt2(model), atol=1e-4, rtol=0)
 
@@ -130,27 +130,27 @@ def test_trying_leaves_the_draws_alone():
 
 def test_a_reference_that_would_move_along_is_refused():
     model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2, n_positions=64))
-    config = LoraConfig(r=4, target_modules=["c_attn"], fan_in_fan_out=True, bias="all")
+    config = LoraConfig(r=4, target_modules=['c_attn'], fan_in_fan_out=True, bias='all')
     adapted = get_peft_model(model, config)
     check_trainable(adapted)
-    with pytest.raises(ValueError, match="with adapters off this is not the base"):
+    with pytest.raises(ValueError, match='with adapters off this is not the base'):
         check_trainable(adapted, needs_reference=True)
 
 
 def test_the_configuration_of_a_bare_inside_may_be_lost():
     inside = moved(
-        get_peft_model(tiny(), IA3Config(target_modules=["k_proj"], feedforward_modules=[]))
+        get_peft_model(tiny(), IA3Config(target_modules=['k_proj'], feedforward_modules=[]))
     ).get_base_model()
     del inside.peft_config
     assert has_adapters(inside) and not is_plain_lora(inside)
-    with pytest.raises(ValueError, match="give the PeftModel itself"):
+    with pytest.raises(ValueError, match='give the PeftModel itself'):
         merge(inside)
 
 
 def test_a_model_without_adapters():
     model = tiny()
     assert not has_adapters(model) and is_plain_lora(model) and sampling_base(model) is model
-    with pytest.raises(TypeError, match="no adapters"):
+    with pytest.raises(TypeError, match='no adapters'):
         merge(model)
-    prompts = get_peft_model(model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    prompts = get_peft_model(model, PromptTuningConfig(task_type='CAUSAL_LM', num_virtual_tokens=2))
     assert has_adapters(prompts) and not has_adapters(model)

@@ -10,17 +10,17 @@ from rlops_lab.models.backbone import Backbone
 from rlops_lab.models.identity import model_lineage, weights_digest
 from rlops_lab.samplers.local import HFSampler
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings('ignore')
 
 
 @pytest.mark.parametrize(
-    "config", [lora(), LoHaConfig(r=4, target_modules=["q_proj"]), lora(trainable_token_indices=[5])]
+    'config', [lora(), LoHaConfig(r=4, target_modules=['q_proj']), lora(trainable_token_indices=[5])]
 )
 def test_adapters_leave_the_bases_digest_alone(config):
     plain = weights_digest(tiny())
     model = get_peft_model(tiny(), config)
     assert weights_digest(model) == weights_digest(model.get_base_model()) == plain
-    assert weights_digest(model, adapter=True) == weights_digest(model.get_base_model(), adapter=True) != ""
+    assert weights_digest(model, adapter=True) == weights_digest(model.get_base_model(), adapter=True) != ''
 
 
 def test_every_number_counts():
@@ -39,10 +39,10 @@ def test_the_adapter_in_use_is_named():
         for weight in backbone.policy_parameters():
             weight.add_(0.01)
     policy = weights_digest(backbone.base, adapter=True)
-    with backbone.role("critic") as model:
+    with backbone.role('critic') as model:
         critic = weights_digest(model, adapter=True)
-    with backbone.role("reference") as model:
-        assert weights_digest(model, adapter=True) == ""
+    with backbone.role('reference') as model:
+        assert weights_digest(model, adapter=True) == ''
     assert policy != critic
 
 
@@ -52,6 +52,6 @@ def test_two_runs_do_not_share_an_id(tmp_path):
         options = dict(peft_config=lora(), learning_rate=1e-2, seed=seed)
         model, _ = sft(tiny(), tokenizer, labelled_rows(), tmp_path / str(seed), **options)
         lineage = HFSampler(model, tokenizer).lineage()
-        assert lineage.model == "tiny" and lineage.revision
+        assert lineage.model == 'tiny' and lineage.revision
         ids.add(lineage.id)
     assert len(ids) == 3
