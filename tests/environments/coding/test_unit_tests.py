@@ -111,7 +111,10 @@ def test_what_monty_lacks_is_asked_of_bubblewrap():
 def test_without_bubblewrap(monkeypatch):
     for module in (sandbox, unit_tests):
         monkeypatch.setattr(module, 'bubblewrap_fault', lambda: 'bubblewrap is not installed')
-    assert run_tests('import heapq\n' + GOOD, TESTS, ['answer']).status == 'unsupported'
+    assert run_tests('import heapq\n' + GOOD, TESTS, ['answer']).status == 'passed'
+    needs_it = 'import heapq\ndef answer(x): return heapq.nlargest(1, [x*x+1])[0]'
+    result = run_tests(needs_it, TESTS, ['answer'])
+    assert (result.status, result.score) == ('unsupported', None) and 'heapq' in result.message
     v = run_tests(GOOD, TESTS, ['answer'], sandbox='bubblewrap')
     assert (v.status, v.score, v.message) == ('failed', None, 'bubblewrap is not installed')
     assert run_tests(GOOD, TESTS, ['answer'], packages=('numpy',)).score is None
