@@ -16,9 +16,10 @@ from .values import equals, unpack
 # %% ../../../nbs/04_environments/05_coding/09_assertions.ipynb #a69fa76b
 class AssertionComparison(NamedTuple):
     "An assertion that compares one call with a literal"
-    test: int             # number of the test that holds it
-    call: tuple           # (function, args, kwargs)
-    holds: Callable       # `holds(packed answer) -> bool`
+
+    test: int  # number of the test that holds it
+    call: tuple  # (function, args, kwargs)
+    holds: Callable  # `holds(packed answer) -> bool`
 
 # %% ../../../nbs/04_environments/05_coding/09_assertions.ipynb #8365d672
 def _call(node: ast.expr, functions: tuple) -> tuple:
@@ -30,7 +31,7 @@ def _call(node: ast.expr, functions: tuple) -> tuple:
             pass
         case _:
             raise ValueError
-    if any(keyword.arg is None for keyword in node.keywords):      # f(**options)
+    if any(keyword.arg is None for keyword in node.keywords):  # f(**options)
         raise ValueError
     args = tuple(map(ast.literal_eval, node.args))
     kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
@@ -39,15 +40,20 @@ def _call(node: ast.expr, functions: tuple) -> tuple:
 # %% ../../../nbs/04_environments/05_coding/09_assertions.ipynb #a213c24e
 def _is_true(answer):
     "Python's truth of an answer; that of an object was asked where it is"
-    if not isinstance(answer, list): return bool(answer)
-    if answer[0] == 'h': return bool(answer[4])
+    if not isinstance(answer, list):
+        return bool(answer)
+    if answer[0] == 'h':
+        return bool(answer[4])
     return bool(answer[1]) if answer[0] in _SIZED else bool(unpack(answer))
 
 _SIZED = ('l', 't', 's', 'z', 'd', 'q', 'C', 'O', 'K', 'I', 'V', 'u', 'b', 'B')
 
+# %% ../../../nbs/04_environments/05_coding/09_assertions.ipynb #57bcf680
 def _is_near(answer, middle, distance):
-    is_number = isinstance(answer, bool) or isinstance(answer, list) and answer[0] in ('i', 'f')
-    return is_number and abs(unpack(answer)-middle) < distance
+    is_number = (
+        isinstance(answer, bool) or isinstance(answer, list) and answer[0] in ('i', 'f')
+    )
+    return is_number and abs(unpack(answer) - middle) < distance
 
 # %% ../../../nbs/04_environments/05_coding/09_assertions.ipynb #4c794e4d
 def _call_and_rule(node: ast.expr, functions: tuple) -> tuple[tuple, Callable]:
@@ -77,6 +83,7 @@ def _compared_call(left, operator, expected, functions):
             raise ValueError
     return _call(left, functions), rule
 
+# %% ../../../nbs/04_environments/05_coding/09_assertions.ipynb #95322934
 def _difference(node):
     "What is held against which number in `abs(f(…) - number)`"
     match node:
@@ -124,9 +131,11 @@ def _asserts_true(node):
 # %% ../../../nbs/04_environments/05_coding/09_assertions.ipynb #ff8cdfe6
 @functools.lru_cache(256)
 def comparisons(
-    tests: tuple[str, ...],       # pieces of Python with assertions
-    functions: tuple[str, ...],   # functions of the program; the first is also `candidate`
-) -> list[AssertionComparison] | None:     # None: some assertion is none
+    tests: tuple[str, ...],  # pieces of Python with assertions
+    functions: tuple[
+        str, ...
+    ],  # functions of the program; the first is also `candidate`
+) -> list[AssertionComparison] | None:  # None: some assertion is none
     "The assertions of all tests, where each compares one call with a literal"
     try:
         return [
@@ -134,4 +143,5 @@ def comparisons(
             for number, test in enumerate(tests)
             for node in _assertions(test)
         ]
-    except (ValueError, TypeError, SyntaxError, IndexError): return None
+    except (ValueError, TypeError, SyntaxError, IndexError):
+        return None

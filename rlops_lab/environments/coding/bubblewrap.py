@@ -73,6 +73,7 @@ def _roots():
     base = os.path.realpath(sys.base_prefix)
     return ['/usr'] if base == '/usr' or base.startswith('/usr/') else ['/usr', base]
 
+# %% ../../../nbs/04_environments/05_coding/07_bubblewrap.ipynb #96a2fa73
 def _system_mounts():
     args = []
     for root in _roots():
@@ -94,6 +95,7 @@ def _package_mounts(packages):
         for part in parts: args += ['--ro-bind', str(site/part), f'/site/{part}']
     return args
 
+# %% ../../../nbs/04_environments/05_coding/07_bubblewrap.ipynb #5e882803
 def _hidden_package():
     "An empty folder over this library, where the sandbox would see it"
     library = str(Path(os.path.realpath(runner.__file__)).parents[2])
@@ -110,6 +112,7 @@ def _bubblewrap_status(name: str, message: str) -> str:
 
 # %% ../../../nbs/04_environments/05_coding/07_bubblewrap.ipynb #e4f03933
 _MOST_ANSWER = 2**23     # bytes of one message from a program
+
 _NONSENSE = 'the program answered nonsense'
 
 def _message(line):
@@ -214,6 +217,7 @@ def _load(self: InBubblewrap, job):
     if message == ['loaded'] or self.kind == 'main' and message == ['stopped', 'SystemExit', '']: return
     raise self._stopped(*message[1:3])
 
+# %% ../../../nbs/04_environments/05_coding/07_bubblewrap.ipynb #eccade19
 @patch
 def _stopped(self: InBubblewrap, name='', message=''):
     return Stopped(_bubblewrap_status(str(name), str(message)), f'{name}: {message}')
@@ -242,6 +246,7 @@ def _call(self: InBubblewrap, line, ended, seconds):
     self._send(line)
     return self._read(ended, seconds)
 
+# %% ../../../nbs/04_environments/05_coding/07_bubblewrap.ipynb #9abbb19e
 @patch
 def _read(self: InBubblewrap, ended, seconds):
     "The next message; `ended` is the status if the process ends instead"
@@ -264,6 +269,7 @@ def _take(self: InBubblewrap, ended, deadline):
         if key.fd == self.printed: self._take_output()
         else: self._take_message(key.fd, ended)
 
+# %% ../../../nbs/04_environments/05_coding/07_bubblewrap.ipynb #f07fdc6a
 @patch
 def _take_message(self: InBubblewrap, pipe, ended):
     chunk = os.read(pipe, 2**16)
@@ -283,6 +289,7 @@ def _take_output(self: InBubblewrap):
         if self.printed in self.watch.get_map(): self.watch.unregister(self.printed)
     except BlockingIOError: pass
 
+# %% ../../../nbs/04_environments/05_coding/07_bubblewrap.ipynb #7a0c783a
 @patch
 def _ending(self: InBubblewrap):
     "How the process ended"
@@ -319,8 +326,8 @@ def status(
 def failed_tests(
     self: InBubblewrap,
     live: Callable,               # `live(call) -> answer` of the program
-) -> tuple[list, int]:            # [number of the test, type of the exception, message] of each failure; assertions reached
-    "Tests that failed"
+) -> tuple[list, int]:            # failures, and the number of assertions that were reached
+    "Tests that failed: of each its number, the type of the exception, and the message"
     while True:
         kind, *rest = self._read('crashed', self.limits.seconds-self.used)
         if kind == 'live': self._send(json.dumps(live(rest[0])))

@@ -7,73 +7,122 @@ __all__ = ['error_status', 'python_tree', 'raised_by_monty', 'WithoutGaps', 'gap
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #ca0c7c41
 import ast
+
 import builtins
+
 import collections
+
 import datetime
+
 import decimal
+
 import importlib
+
 import sys
+
 import types
+
 from collections.abc import Callable
+
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING: from pydantic_monty import MontyError
+if TYPE_CHECKING:
+    from pydantic_monty import MontyError
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #3aa7a279
-_REACHES_OUT = set("""
+_REACHES_OUT = set(
+    """
     socket ssl http urllib ftplib smtplib poplib imaplib socketserver xmlrpc subprocess multiprocessing pty ctypes
     mmap signal resource fcntl select selectors webbrowser
-""".split())
-_IN_MONTY = set("""
+""".split()
+)
+
+_IN_MONTY = set(
+    """
     asyncio base64 bisect collections copy csv dataclasses datetime decimal functools hashlib itertools json math os
     pathlib random re sys time typing unicodedata
-""".split())
+""".split()
+)
+
 _ENDS = {'exit', 'quit', '_exit'}
+
 _OWN_STATUS = dict(MemoryError='memory', TimeoutError='timeout', SyntaxError='syntax')
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #482c7e43
 def error_status(
-    name: str,         # type of an exception that Monty itself raised
+    name: str,  # type of an exception that Monty itself raised
     message: str,
 ) -> str:
     "'forbidden', 'unsupported', 'memory', 'timeout', 'syntax', or 'error' where Python would raise too"
-    if name in _OWN_STATUS: return _OWN_STATUS[name]
-    if name == 'PermissionError' or message.startswith("'os."): return 'forbidden'
-    if _says_lacking(name, message): return 'unsupported'
+    if name in _OWN_STATUS:
+        return _OWN_STATUS[name]
+    if name == 'PermissionError' or message.startswith("'os."):
+        return 'forbidden'
+    if _says_lacking(name, message):
+        return 'unsupported'
     first, second = _quoted(message)
-    if name == 'ModuleNotFoundError': return _status_of_module(first)
-    if name == 'ImportError': return 'unsupported' if _has(second, first) else 'error'
-    if name == 'NameError': return 'unsupported' if hasattr(builtins, first) and first not in _ENDS else 'error'
-    if name == 'AttributeError': return _status_of_attribute(message, first, second)
+    if name == 'ModuleNotFoundError':
+        return _status_of_module(first)
+    if name == 'ImportError':
+        return 'unsupported' if _has(second, first) else 'error'
+    if name == 'NameError':
+        return (
+            'unsupported'
+            if hasattr(builtins, first) and first not in _ENDS
+            else 'error'
+        )
+    if name == 'AttributeError':
+        return _status_of_attribute(message, first, second)
     return 'error'
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #ca344982
 def _says_lacking(name, message):
     "Words that Python has for none of its own errors"
-    if name in ('NotImplementedError', 'error', 'PatternError'): return True
-    words = ('not yet support', 'Internal error in monty', 'cannot be negative when 3rd argument')
+    if name in ('NotImplementedError', 'error', 'PatternError'):
+        return True
+    words = (
+        'not yet support',
+        'Internal error in monty',
+        'cannot be negative when 3rd argument',
+    )
     return any(word in message for word in words)
 
 def _quoted(message):
     "The first two quoted parts of a message, '' where there are fewer"
-    parts = message.split("'") + ['']*4
+    parts = message.split("'") + [''] * 4
     return parts[1], parts[3]
 
 def _status_of_module(module):
     "Of a module that could not be imported"
     root = module.split('.')[0]
-    if root in _REACHES_OUT: return 'forbidden'
+    if root in _REACHES_OUT:
+        return 'forbidden'
     return 'unsupported' if root in sys.stdlib_module_names else 'error'
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #a0ea652b
-_TYPES = {kind.__name__: kind for kind in [
-    *(thing for thing in vars(builtins).values() if isinstance(thing, type)),
-    *(thing for thing in vars(types).values() if isinstance(thing, type)),
-    *(getattr(collections, name) for name in ('Counter', 'deque', 'defaultdict')),
-    datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone, decimal.Decimal,
-    type(iter([])), type({}.keys()), type({}.values()), type({}.items()),
-]} | dict(Match=type(importlib.import_module('re').match('', '')), Pattern=type(importlib.import_module('re').compile('')))
+_TYPES = {
+    kind.__name__: kind
+    for kind in [
+        *(thing for thing in vars(builtins).values() if isinstance(thing, type)),
+        *(thing for thing in vars(types).values() if isinstance(thing, type)),
+        *(getattr(collections, name) for name in ('Counter', 'deque', 'defaultdict')),
+        datetime.date,
+        datetime.datetime,
+        datetime.time,
+        datetime.timedelta,
+        datetime.timezone,
+        decimal.Decimal,
+        type(iter([])),
+        type({}.keys()),
+        type({}.values()),
+        type({}.items()),
+    ]
+} | dict(
+    Match=type(importlib.import_module('re').match('', '')),
+    Pattern=type(importlib.import_module('re').compile('')),
+)
 
+# %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #bcb52b22
 def _has(module, attribute):
     "Has this module of Python that name?"
     return module in _IN_MONTY and hasattr(importlib.import_module(module), attribute)
@@ -81,33 +130,44 @@ def _has(module, attribute):
 def _status_of_attribute(message, owner, attribute):
     "Of an attribute that something did not have"
     if message.startswith('module '):
-        if owner == 'os' and _has(owner, attribute): return 'forbidden'
-        return 'unsupported' if _has(owner, attribute) and attribute not in _ENDS else 'error'
+        if owner == 'os' and _has(owner, attribute):
+            return 'forbidden'
+        return (
+            'unsupported'
+            if _has(owner, attribute) and attribute not in _ENDS
+            else 'error'
+        )
     return 'unsupported' if hasattr(_TYPES.get(owner, object), attribute) else 'error'
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #a2989a39
 def python_tree(
-    source: str,         # whatever somebody wrote
+    source: str,  # whatever somebody wrote
 ) -> ast.Module | None:
     "The tree of a program; None where it is no Python, too long, or too deep"
-    if len(source) > _LONGEST: return None
-    try: return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError): return None
+    if len(source) > _LONGEST:
+        return None
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
+        return None
 
-_LONGEST = 50_000        # characters
+_LONGEST = 50_000  # characters
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #27c51404
 def raised_by_monty(
     error: 'MontyError',
-    source: str,           # what ran
-    gaps: dict | None = None,     # {name: what was cut out under it}
+    source: str,  # what ran
+    gaps: dict | None = None,  # {name: what was cut out under it}
 ) -> bool:
     "Did Monty itself raise this, and not a statement of the program?"
     frames = error.traceback() if hasattr(error, 'traceback') else []
-    if not frames: return str(error.exception()).startswith('Internal error in monty')
+    if not frames:
+        return str(error.exception()).startswith('Internal error in monty')
     last = frames[-1]
-    if last.function_name is None: return True              # its parser, before anything ran
-    if last.source_line is None or not python_tree(source): return False     # a text that the program made
+    if last.function_name is None:
+        return True  # its parser, before anything ran
+    if last.source_line is None or not python_tree(source):
+        return False  # a text that the program made
     place = (last.line, last.column, last.end_line, last.end_column)
     return place not in _own_places(source, gaps or {})
 
@@ -116,39 +176,64 @@ def _own_places(source, gaps):
     "Where an error is the program's own: what is raised, and what is caught"
     lines, tree = source.splitlines(), python_tree(source)
     raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise)]
-    caught = [node.type for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
-    nodes = [node for node in [*raised, *caught] if node and not (isinstance(node, ast.Name) and node.id in gaps)]
+    caught = [
+        node.type for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)
+    ]
+    nodes = [
+        node
+        for node in [*raised, *caught]
+        if node and not (isinstance(node, ast.Name) and node.id in gaps)
+    ]
     return {_place(node, lines) for node in nodes}
 
+# %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #97773c58
 def _place(node, lines):
     "(line, column, end line, end column), in characters and from 1, as Monty counts"
-    def column(line, offset): return len(lines[line-1].encode()[:offset].decode(errors='replace'))+1
-    return (node.lineno, column(node.lineno, node.col_offset),
-            node.end_lineno, column(node.end_lineno, node.end_col_offset))
+
+    def column(line, offset):
+        return len(lines[line - 1].encode()[:offset].decode(errors='replace')) + 1
+
+    return (
+        node.lineno,
+        column(node.lineno, node.col_offset),
+        node.end_lineno,
+        column(node.end_lineno, node.end_col_offset),
+    )
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #ea2b2110
 class WithoutGaps(NamedTuple):
     "A program without what Monty lacks"
-    source: str
-    gaps: dict[str, str]       # {what an error would name: what is lacking}
-    cut: tuple = ()            # what is no longer there
 
-_IGNORED_METHODS = set("""
+    source: str
+    gaps: dict[str, str]  # {what an error would name: what is lacking}
+    cut: tuple = ()  # what is no longer there
+
+_IGNORED_METHODS = set(
+    """
     __bool__ __setattr__ __getattribute__ __delattr__ __delitem__ __format__ __new__ __missing__ __post_init__
     __del__ __init_subclass__ __class_getitem__
-""".split())
-_REFUSED_METHODS = set("""
-    __len__ __lt__ __le__ __gt__ __ge__ __reversed__ __getattr__ __iadd__ __isub__ __imul__ __itruediv__ __ior__ __iand__
-""".split())
+""".split()
+)
+
+_REFUSED_METHODS = set(
+    """
+    __len__ __lt__ __le__ __gt__ __ge__ __reversed__ __getattr__
+    __iadd__ __isub__ __imul__ __itruediv__ __ior__ __iand__
+""".split()
+)
+
 _LAZY = {'map', 'filter', 'zip', 'enumerate', 'reversed'}
+
 _NO_ITERATOR = "'list' object is not an iterator"
-_OTHERWISE = {'hasattr': "hasattr, which knows no methods of built-in types there"}
+
+_OTHERWISE = {'hasattr': 'hasattr, which knows no methods of built-in types there'}
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #e25893fd
 class _Cutter(ast.NodeTransformer):
     "Cuts what Monty lacks, or does otherwise than Python"
+
     def __init__(self, lacks):
-        self.lacks = lacks        # `lacks(module, name)`, of a name that Python's module has
+        self.lacks = lacks  # `lacks(module, name)`, of a name that Python's module has
         self.gaps, self.cut = {}, []
 
     def cut_out(self, name, thing):
@@ -157,25 +242,39 @@ class _Cutter(ast.NodeTransformer):
         self.cut.append(thing)
 
     def visit_Import(self, node):
-        node.names = [alias for alias in node.names if not self._is_cut(alias, _lacks_module(alias.name), alias.name)]
+        node.names = [
+            alias
+            for alias in node.names
+            if not self._is_cut(alias, _lacks_module(alias.name), alias.name)
+        ]
         return node if node.names else ast.Pass()
 
     def visit_ImportFrom(self, node):
         module = node.module or ''
-        def is_gap(name): return _lacks_module(module) or _has(module, name) and self.lacks(module, name)
-        node.names = [alias for alias in node.names
-                      if not self._is_cut(alias, is_gap(alias.name), f'{module}.{alias.name}')]
+
+        def is_gap(name):
+            return (
+                _lacks_module(module) or _has(module, name) and self.lacks(module, name)
+            )
+
+        node.names = [
+            alias
+            for alias in node.names
+            if not self._is_cut(alias, is_gap(alias.name), f'{module}.{alias.name}')
+        ]
         return node if node.names else ast.Pass()
 
     def _is_cut(self, alias, is_gap, thing):
-        if is_gap: self.cut_out((alias.asname or alias.name).split('.')[0], thing)
+        if is_gap:
+            self.cut_out((alias.asname or alias.name).split('.')[0], thing)
         return is_gap
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #0fc9c90f
 def _lacks_module(name):
     "Is this a module of Python's library that Monty lacks, and no reach out of a sandbox?"
     root = name.split('.')[0]
-    if name in (*_IN_MONTY, 'os.path', '__future__') or root in _REACHES_OUT: return False
+    if name in (*_IN_MONTY, 'os.path', '__future__') or root in _REACHES_OUT:
+        return False
     return root in sys.stdlib_module_names
 
 def _is_beyond(class_node):
@@ -187,6 +286,7 @@ def _is_beyond(class_node):
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #1b6c2ef0
 _YIELDS = (ast.Yield, ast.YieldFrom)
+
 _UNKNOWN_STATEMENTS = (ast.Delete, ast.TryStar)
 
 def _own_nodes(node):
@@ -195,33 +295,53 @@ def _own_nodes(node):
     while pending:
         part = pending.pop()
         yield part
-        if not isinstance(part, (ast.FunctionDef, ast.ClassDef)): pending += ast.iter_child_nodes(part)
+        if not isinstance(part, (ast.FunctionDef, ast.ClassDef)):
+            pending += ast.iter_child_nodes(part)
 
+# %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #9f70723b
 class _Bodies(_Cutter):
     "Cuts functions, classes and statements too"
+
     def visit_ClassDef(self, node):
         methods = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
-        if methods & _REFUSED_METHODS: self.gaps[node.name] = f'special methods of the class {node.name}'
-        if not _is_beyond(node): return self.generic_visit(node)
-        self.cut_out(node.name, f'the class {node.name}, for what it inherits or for its special methods')
+        if methods & _REFUSED_METHODS:
+            self.gaps[node.name] = f'special methods of the class {node.name}'
+        if not _is_beyond(node):
+            return self.generic_visit(node)
+        self.cut_out(
+            node.name,
+            f'the class {node.name}, for what it inherits or for its special methods',
+        )
         return ast.Pass()
 
     def visit_FunctionDef(self, node):
-        refused = next((part for part in _own_nodes(node) if isinstance(part, (*_YIELDS, *_UNKNOWN_STATEMENTS))), None)
-        if not refused: return self.generic_visit(node)
+        refused = next(
+            (
+                part
+                for part in _own_nodes(node)
+                if isinstance(part, (*_YIELDS, *_UNKNOWN_STATEMENTS))
+            ),
+            None,
+        )
+        if not refused:
+            return self.generic_visit(node)
         node.body = [self._gap(refused)]
         return node
 
     def generic_visit(self, node):
-        if isinstance(node, _UNKNOWN_STATEMENTS): return self._gap(node)
-        if isinstance(node, ast.GeneratorExp): self.gaps[_NO_ITERATOR] = 'iterators: they are lists there'
+        if isinstance(node, _UNKNOWN_STATEMENTS):
+            return self._gap(node)
+        if isinstance(node, ast.GeneratorExp):
+            self.gaps[_NO_ITERATOR] = 'iterators: they are lists there'
         return super().generic_visit(node)
 
     def visit_Name(self, node):
-        if node.id in _LAZY: self.gaps[_NO_ITERATOR] = 'iterators: they are lists there'
-        if node.id not in _OTHERWISE: return node
-        self.cut_out(node.id+'_', _OTHERWISE[node.id])
-        return ast.Name(node.id+'_', node.ctx)
+        if node.id in _LAZY:
+            self.gaps[_NO_ITERATOR] = 'iterators: they are lists there'
+        if node.id not in _OTHERWISE:
+            return node
+        self.cut_out(node.id + '_', _OTHERWISE[node.id])
+        return ast.Name(node.id + '_', node.ctx)
 
     def _gap(self, node):
         name = f'_lacking_{len(self.cut)}'
@@ -230,24 +350,36 @@ class _Bodies(_Cutter):
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #9f07a5c9
 def gap_named(
-    name: str,              # type of an exception that Monty raised
+    name: str,  # type of an exception that Monty raised
     message: str,
-    gaps: dict[str, str],   # of the program
+    gaps: dict[str, str],  # of the program
 ) -> str:
     "The gap that an error names; empty where it names none"
     quoted = _quoted(message)
-    if name == 'NameError': return gaps.get(quoted[0], '') if message.startswith("name '") else ''
-    if name == 'TypeError' and message == _NO_ITERATOR: return gaps.get(message, '')
+    if name == 'NameError':
+        return gaps.get(quoted[0], '') if message.startswith("name '") else ''
+    if name == 'TypeError' and message == _NO_ITERATOR:
+        return gaps.get(message, '')
     found = [gaps[part] for part in message.split("'")[1::2] if part in gaps]
     return found[0] if found and name in ('TypeError', 'AttributeError') else ''
 
 # %% ../../../nbs/04_environments/05_coding/03_gaps.ipynb #a0557483
 def without_gaps(
     source: str,
-    lacks: Callable,         # `lacks(module, name)`: Python's module has that name and Monty's has not
-) -> WithoutGaps:            # the source itself where nothing is cut
+    lacks: Callable,  # `lacks(module, name)`: Python's module has that name and Monty's has not
+) -> WithoutGaps:  # the source itself where nothing is cut
     "What is left of a program, and the names that stand for what is gone"
     cutter, tree = _Bodies(lacks), python_tree(source)
-    try: text = ast.unparse(ast.fix_missing_locations(cutter.visit(tree))) if tree else source
-    except RecursionError: return WithoutGaps(source, {})
-    return WithoutGaps(text, cutter.gaps, (*cutter.cut,)) if cutter.gaps else WithoutGaps(source, {})
+    try:
+        text = (
+            ast.unparse(ast.fix_missing_locations(cutter.visit(tree)))
+            if tree
+            else source
+        )
+    except RecursionError:
+        return WithoutGaps(source, {})
+    return (
+        WithoutGaps(text, cutter.gaps, (*cutter.cut,))
+        if cutter.gaps
+        else WithoutGaps(source, {})
+    )

@@ -7,26 +7,38 @@ __all__ = ['monty_pool', 'monty_lacks', 'InMonty']
 
 # %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #3b9d483a
 import atexit
+
 import builtins
+
 import functools
+
 import importlib
+
 import json
+
 import os
+
 import threading
+
 import time
+
 from typing import TYPE_CHECKING
 
 from fastcore.basics import patch
 
 from .gaps import error_status, gap_named, python_tree, raised_by_monty
+
 from .limits import SandboxLimits, Stopped
-from .monty_driver import MONTY_CALLS, MONTY_READING, MONTY_VALUES
+
+from .monty_driver import MONTY_CALLS, MONTY_LIVE, MONTY_READING, MONTY_VALUES
+
 from .values import has_answers, parse_line, unpack
 
 if TYPE_CHECKING: from pydantic_monty import Monty, MontyError
 
 # %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #4f4c8045
 _pools = {}                  # {(kind, process id): pool}
+
 _lock = threading.Lock()
 
 def monty_pool(
@@ -58,7 +70,7 @@ def _started_pool():
     except Exception as error: raise Stopped('failed', f'Monty does not start: {error}') from error
     return pool
 
-# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #2e74e637
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #b156a621
 @functools.cache
 def monty_lacks(
     module: str,       # that Monty has
@@ -115,7 +127,7 @@ def _checked_out(limits):
     except Exception as error: raise Stopped('failed', f'no Monty worker: {error}') from error
     return session
 
-# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #601665bb
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #bcd515e4
 @patch
 def _feed(self: InMonty, source, **inputs):
     "Run a piece of our own text after the program; raises MontyError"
@@ -126,6 +138,7 @@ def _feed(self: InMonty, source, **inputs):
     try: return self.session.feed_run(source, inputs=inputs, print_callback=self._on_print)
     finally: self.used += time.perf_counter()-begin
 
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #dc041248
 @patch
 def _on_print(self: InMonty, stream, text):
     if stream == 'stderr' and self.is_main: return
@@ -153,12 +166,12 @@ def _load(self: InMonty):
     self._feed('None')
     return []
 
-# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #25a49829
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #3a87046f
 @patch
 def _asked(self: InMonty, refresh):
     "The expression whose text holds the answers; whatever live calls need is loaded with the first"
-    if not refresh: return '_lab_run(_lab_calls, None)'
-    if not self.is_loaded: self.loaded = f'{MONTY_READING}{self.loaded}'
+    if not refresh: return '_lab_run(_lab_calls)'
+    if not self.is_loaded: self.loaded = f'{MONTY_READING}{MONTY_LIVE}{self.loaded}'
     return '_lab_live(_lab_calls)'
 
 def _inputs(calls, refresh):
@@ -167,6 +180,7 @@ def _inputs(calls, refresh):
     return [(name, [unpack(part) for part in args], {key: unpack(part) for key, part in kwargs})
             for name, args, kwargs in calls]
 
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #493ce942
 def _answers_in(text, count):
     try: found = parse_line(text if len(text) <= _MOST_ANSWER else '')
     except ValueError: found = None
@@ -175,7 +189,7 @@ def _answers_in(text, count):
     return [[kind, _with_bases(content), extra] if kind == 'raised' else [kind, content, extra]
             for kind, content, extra in found]
 
-# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #60a5267d
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #bda72090
 _MOST_ANSWER = 2**23     # characters
 
 def _with_bases(names):
@@ -185,7 +199,7 @@ def _with_bases(names):
     if not (isinstance(kind, type) and issubclass(kind, BaseException)): return names
     return [base.__name__ for base in kind.__mro__]
 
-# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #8e0dc24f
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #52e9e841
 @patch
 def _stopped(self: InMonty, error: 'MontyError') -> Stopped:
     "Why a program went no further"
@@ -200,7 +214,7 @@ def _stopped(self: InMonty, error: 'MontyError') -> Stopped:
     if status == 'unsupported' and not raised_by_monty(error, self.loaded, self.gaps): status = 'error'
     return Stopped(status, f'{name}: {message}{self._what_was_cut(name, message)}')
 
-# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #4a5e416a
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #7f83bbf6
 @patch
 def _looks_like(self: InMonty, name, message):
     if self._what_was_cut(name, message): return 'unsupported'
@@ -213,7 +227,7 @@ def _what_was_cut(self: InMonty, name, message):
     gap = gap_named(name, message, self.gaps)
     return f' (Monty lacks {gap})'*bool(gap)
 
-# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #a9ffd1df
+# %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #b6991b6a
 @patch
 def status(
     self: InMonty,
@@ -225,7 +239,7 @@ def status(
     from pydantic_monty import MontyError
     status = self._looks_like(names[0], message)
     if status != 'unsupported': return status
-    again = f'{MONTY_READING}_lab_call, _ = _lab_read(_lab_text)\n_lab_one(_lab_call, None)\nNone'
+    again = f'{MONTY_READING}{MONTY_LIVE}_lab_one(*_lab_read(_lab_text))\nNone'
     try: self._feed(again, _lab_text=json.dumps(call))
     except MontyError as error:
         is_same = type(error.exception()).__name__ == names[0] and str(error.exception()) == message

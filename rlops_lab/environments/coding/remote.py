@@ -15,120 +15,181 @@ from .values import pack, unpack
 # %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #151aa6f8
 class Remote:
     "An object in the program's process"
+
     def __init__(
         self,
         session: 'RemoteSession',
-        packed: list,              # its number and what is known of it
+        packed: list,  # its number and what is known of it
     ):
         vars(self).update(_session=session, _packed=packed)
 
-    def __call__(self, *args, **kwargs): return self._session.ask(f'#{self._packed[1]}', *args, **kwargs)
-    def __getattr__(self, name): return self._session.ask('.getattr', self, name)
-    def __setattr__(self, name, value): self._session.ask('.setattr', self, name, value)
-    def __delattr__(self, name): self._session.ask('.delattr', self, name)
-    def __bool__(self): return self._session.ask('.truth', self)
-    def __enter__(self): return self._session.ask('.getattr', self, '__enter__')()
-    def __exit__(self, *error): return self._session.ask('.getattr', self, '__exit__')(None, None, None)
+    def __call__(self, *args, **kwargs):
+        return self._session.ask(f'#{self._packed[1]}', *args, **kwargs)
+
+    def __getattr__(self, name):
+        return self._session.ask('.getattr', self, name)
+
+    def __setattr__(self, name, value):
+        self._session.ask('.setattr', self, name, value)
+
+    def __delattr__(self, name):
+        self._session.ask('.delattr', self, name)
+
+    def __bool__(self):
+        return self._session.ask('.truth', self)
+
+    def __enter__(self):
+        return self._session.ask('.getattr', self, '__enter__')()
+
+    def __exit__(self, *error):
+        return self._session.ask('.getattr', self, '__exit__')(None, None, None)
 
     def __contains__(self, item):
-        if _may_compare(self, item): return self._session.ask('.contains', self, item)
+        if _may_compare(self, item):
+            return self._session.ask('.contains', self, item)
         return any(part == item for part in self)
 
-def _may_compare(remote, other): return isinstance(other, Remote) or remote._packed[3] == 'known'
+# %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #f503d623
+def _may_compare(remote, other):
+    return isinstance(other, Remote) or remote._packed[3] == 'known'
 
 # %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #37384163
 _ALONE = 'len str repr hash iter next abs int float round reversed neg pos invert index'.split()
+
 _COMPARED = 'eq ne lt le gt ge'.split()
+
 _PAIRED = 'add sub mul truediv floordiv mod pow matmul and or xor lshift rshift'.split()
+
 _ITEMS = 'getitem setitem delitem'.split()
 
 def _operation(name, is_compared):
     def operation(self, *args):
-        if is_compared and not _may_compare(self, *args): return NotImplemented
+        if is_compared and not _may_compare(self, *args):
+            return NotImplemented
         return self._session.ask(f'.{name}', self, *args)
+
     return operation
 
 def _reflected(name):
     def operation(self, other):
-        return self._session.ask(f'.{name}', other, self) if _may_compare(self, other) else NotImplemented
+        return (
+            self._session.ask(f'.{name}', other, self)
+            if _may_compare(self, other)
+            else NotImplemented
+        )
+
     return operation
 
 # %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #2839364a
-for _name in [*_ALONE, *_ITEMS]: setattr(Remote, f'__{_name}__', _operation(_name, False))
+for _name in [*_ALONE, *_ITEMS]:
+    setattr(Remote, f'__{_name}__', _operation(_name, False))
+
 for _name in [*_COMPARED, *_PAIRED]:
     _python_name = f'{_name}_' if _name in ('and', 'or') else _name
     setattr(Remote, f'__{_name}__', _operation(_python_name, True))
-    if _name in _PAIRED: setattr(Remote, f'__r{_name}__', _reflected(_python_name))
+    if _name in _PAIRED:
+        setattr(Remote, f'__r{_name}__', _reflected(_python_name))
 
 # %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #e57c0cc7
 def refresh(
-    old: object,       # the test's own
-    new: object,       # what it is now
-) -> object:           # `old`, changed in place where that can be; else `new`
+    old: object,  # the test's own
+    new: object,  # what it is now
+) -> object:  # `old`, changed in place where that can be; else `new`
     "Bring a value up to date"
-    if type(old) is not type(new): return new
+    if type(old) is not type(new):
+        return new
     if isinstance(old, tuple):
         parts = [refresh(*pair) for pair in zip(old, new)]
         return old if len(old) == len(new) and parts == list(old) else new
-    if isinstance(old, dict): _replace(old, {key: refresh(old.get(key, part), part) for key, part in new.items()})
+    if isinstance(old, dict):
+        _replace(
+            old, {key: refresh(old.get(key, part), part) for key, part in new.items()}
+        )
     elif isinstance(old, (list, deque)):
-        _replace(old, [refresh(*pair) for pair in zip(old, new)] + list(new)[len(old):])
-    elif isinstance(old, (set, bytearray)): _replace(old, new)
-    elif type(old).__name__ == 'ndarray' and old.shape == new.shape: old[...] = new
-    else: return new
+        _replace(
+            old, [refresh(*pair) for pair in zip(old, new)] + list(new)[len(old) :]
+        )
+    elif isinstance(old, (set, bytearray)):
+        _replace(old, new)
+    elif type(old).__name__ == 'ndarray' and old.shape == new.shape:
+        old[...] = new
+    else:
+        return new
     return old
 
+# %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #37922c38
 def _replace(collection, content):
     collection.clear()
-    if hasattr(collection, 'extend'): collection.extend(content)
-    else: collection.update(content)
+    if hasattr(collection, 'extend'):
+        collection.extend(content)
+    else:
+        collection.update(content)
 
 # %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #08f13968
 class RemoteSession:
     "The program, as its tests see it"
+
     def __init__(
         self,
-        exchange: Callable,      # `exchange([name, args, kwargs]) -> answer`
+        exchange: Callable,  # `exchange([name, args, kwargs]) -> answer`
     ):
         self.exchange = exchange
-        self.errors = {}         # {name: exception class that the tests name}
+        self.errors = {}  # {name: exception class that the tests name}
 
-    def ask(self, name, /, *args, **kwargs):
+    def ask(self, name: str, /, *args: object, **kwargs: object) -> object:
         "What a function of the program, or an operation, returns"
         packed = [pack(part, self._keep) for part in args]
         named = [[key, pack(part, self._keep)] for key, part in kwargs.items()]
         kind, content, extra = self.exchange([name, packed, named])
-        if kind == 'raised': raise self._error(content, extra)
+        if kind == 'raised':
+            raise self._error(content, extra)
         given = {**dict(enumerate(args)), **kwargs}
-        for place, changed in extra: refresh(given[place], unpack(changed, self._resolve))
-        if isinstance(content, list) and content[0] == 'same': return given[content[1]]
+        for place, changed in extra:
+            refresh(given[place], unpack(changed, self._resolve))
+        if isinstance(content, list) and content[0] == 'same':
+            return given[content[1]]
         return unpack(content, self._resolve)
 
-    def _resolve(self, packed): return Remote(self, packed)
+    def _resolve(self, packed):
+        return Remote(self, packed)
 
     def _keep(self, value, anything):
-        if isinstance(value, Remote): return value._packed
-        if isinstance(value, StandIn): return self.ask('.global', value._name)._packed
-        if anything: raise TypeError(f'a test calls the program with a {type(value).__name__}, which is no plain value')
+        if isinstance(value, Remote):
+            return value._packed
+        if isinstance(value, StandIn):
+            return self.ask('.global', value._name)._packed
+        if anything:
+            raise TypeError(
+                f'a test calls the program with a {type(value).__name__}, which is no plain value'
+            )
 
-    def error_class(self, name):
+    def error_class(self, name: str) -> type:
         "An exception class here for one of the program"
-        try: names = self.ask('.bases', name)
-        except Exception: names = []                  # the program has none; a test that meets it will tell
+        try:
+            names = self.ask('.bases', name)
+        except Exception:
+            names = []  # the program has none; a test that meets it will tell
         known = [getattr(builtins, base, None) for base in names]
-        base = next((error for error in known if _is_error(error)), Exception)
+        base = _first_error(known, Exception)
         self.errors[name] = type(name, (base,), {})
         return self.errors[name]
 
     def _error(self, names, message):
-        known = [self.errors.get(name) or getattr(builtins, name, None) for name in names]
-        return next((error for error in known if _is_error(error)), RuntimeError)(message)
+        known = [
+            self.errors.get(name) or getattr(builtins, name, None) for name in names
+        ]
+        return _first_error(known, RuntimeError)(message)
 
-def _is_error(thing): return isinstance(thing, type) and issubclass(thing, BaseException)
+# %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #b3188974
+def _first_error(things, otherwise):
+    "The first that is an exception class"
+    classes = [thing for thing in things if isinstance(thing, type)]
+    return next((kind for kind in classes if issubclass(kind, BaseException)), otherwise)
 
 # %% ../../../nbs/04_environments/05_coding/02_remote.ipynb #bc16e2af
 class StandIn:
     "A function or class of the program, by its name"
+
     def __init__(
         self,
         session: RemoteSession,
@@ -136,9 +197,22 @@ class StandIn:
     ):
         self._session, self._name = session, name
 
-    def __call__(self, *args, **kwargs): return self._session.ask(self._name, *args, **kwargs)
-    def __getattr__(self, name): return getattr(self._session.ask('.global', self._name), name)
-    def __getitem__(self, key): return self._session.ask('.global', self._name)[key]
-    def __iter__(self): return iter(self._session.ask('.global', self._name))
-    def __len__(self): return len(self._session.ask('.global', self._name))
-    def __instancecheck__(self, value): return isinstance(value, Remote) and self._session.ask('.isinstance', value, self)
+    def __call__(self, *args, **kwargs):
+        return self._session.ask(self._name, *args, **kwargs)
+
+    def __getattr__(self, name):
+        return getattr(self._session.ask('.global', self._name), name)
+
+    def __getitem__(self, key):
+        return self._session.ask('.global', self._name)[key]
+
+    def __iter__(self):
+        return iter(self._session.ask('.global', self._name))
+
+    def __len__(self):
+        return len(self._session.ask('.global', self._name))
+
+    def __instancecheck__(self, value):
+        return isinstance(value, Remote) and self._session.ask(
+            '.isinstance', value, self
+        )

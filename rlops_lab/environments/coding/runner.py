@@ -18,40 +18,56 @@ from .values import pack, unpack
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #aecf4e4c
 class _Kept:
     "Objects of a program under numbers"
+
     def __init__(self, classes):
-        self.classes = classes     # names of classes that the tests know
+        self.classes = classes  # names of classes that the tests know
         self.objects = []
-        self.numbers = {}          # {id: number}
+        self.numbers = {}  # {id: number}
 
     def __call__(self, value, anything):
         is_known = type(value).__name__ in self.classes
-        if not (anything or is_known): return None
+        if not (anything or is_known):
+            return None
         number = self.numbers.setdefault(id(value), len(self.objects))
-        if number == len(self.objects): self.objects.append(value)
+        if number == len(self.objects):
+            self.objects.append(value)
         kind = 'known' if is_known else 'callable' if callable(value) else 'other'
         return ['h', number, type(value).__name__, kind, _truth(value)]
 
-    def resolve(self, packed): return self.objects[packed[1]]
+    def resolve(self, packed):
+        return self.objects[packed[1]]
 
+# %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #b81b73cd
 def _truth(value):
-    try: return bool(value)
-    except Exception: return True
+    try:
+        return bool(value)
+    except Exception:
+        return True
 
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #25ad4a08
-class _Unknown: "Equal to nothing, for who is honest"
+class _Unknown:
+    "Equal to nothing, for who is honest"
 
 def _equal(left, right):
     return bool(left == right) and not any(part == _Unknown() for part in (left, right))
 
+# %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #39693f30
 def _target(scope, kept, name):
     "What is called"
-    if name[0] == '#': return kept.objects[int(name[1:])]
-    if name == '.eq': return _equal
-    if name == '.ne': return lambda left, right: not _equal(left, right)
-    if name == '.global': return scope.__getitem__
-    if name == '.bases': return lambda name: [base.__name__ for base in scope[name].__mro__[1:]]
-    if name[0] == '.': return getattr(operator, name[1:], None) or getattr(builtins, name[1:])
-    if name not in scope: raise NameError(f'name {name!r} is not defined')
+    if name[0] == '#':
+        return kept.objects[int(name[1:])]
+    if name == '.eq':
+        return _equal
+    if name == '.ne':
+        return lambda left, right: not _equal(left, right)
+    if name == '.global':
+        return scope.__getitem__
+    if name == '.bases':
+        return lambda name: [base.__name__ for base in scope[name].__mro__[1:]]
+    if name[0] == '.':
+        return getattr(operator, name[1:], None) or getattr(builtins, name[1:])
+    if name not in scope:
+        raise NameError(f'name {name!r} is not defined')
     return scope[name]
 
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #5a15df91
@@ -63,48 +79,74 @@ def _answer(scope, kept, call, refresh):
         named = {place: unpack(part, kept.resolve) for place, part in kwargs}
         value = _target(scope, kept, name)(*given.values(), **named)
         given, before = given | named, dict([*enumerate(args), *kwargs])
-        same = [place for place, part in given.items() if refresh and part is value and _may_change(before[place])]
+        same = [
+            place
+            for place, part in given.items()
+            if refresh and part is value and _may_change(before[place])
+        ]
         packed = ['same', same[0]] if same else pack(value, kept)
         return 'value', packed, _changed(given, before, kept) if refresh else []
     except BaseException as error:
-        return 'raised', [base.__name__ for base in type(error).__mro__], _message(error)
+        return (
+            'raised',
+            [base.__name__ for base in type(error).__mro__],
+            _message(error),
+        )
 
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #ee92fb24
-def _may_change(packed): return isinstance(packed, list) and packed[0] in 'ldstqBCOA'
+def _may_change(packed):
+    return isinstance(packed, list) and packed[0] in 'ldstqBCOA'
 
 def _changed(given, before, kept):
     "[place, packed] of the arguments that are no longer what they were"
-    after = [[place, pack(part, kept)] for place, part in given.items() if _may_change(before[place])]
+    after = [
+        [place, pack(part, kept)]
+        for place, part in given.items()
+        if _may_change(before[place])
+    ]
     return [[place, packed] for place, packed in after if packed != before[place]]
 
 def _message(error):
-    try: return str(error)
-    except Exception: return 'an error without a text'
+    try:
+        return str(error)
+    except Exception:
+        return 'an error without a text'
 
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #06a619b0
 def serve(
-    reader: int,      # file descriptor
+    reader: int,  # file descriptor
     writer: int,
 ):
     "Run one job: a message a line in, a message a line out"
     lines, out = os.fdopen(reader, 'r'), os.fdopen(writer, 'w')
+
     def send(*message):
-        out.write(json.dumps(message)+'\n')
+        out.write(json.dumps(message) + '\n')
         out.flush()
+
     job = json.loads(lines.readline())
     _confine(job)
     send('ready')
-    if job['kind'] == 'tests': _run_tests(job, lines, send)
-    else: _answer_calls(job, lines, send)
+    if job['kind'] == 'tests':
+        _run_tests(job, lines, send)
+    else:
+        _answer_calls(job, lines, send)
 
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #d751828f
 def _loads(code, scope, send):
     "Run the code in `scope`; where it stops, report why"
-    try: exec(compile(code, 'program', 'exec'), scope)
-    except SyntaxError as error: send('stopped', 'syntax', _message(error))
-    except SystemExit as error: send('stopped', 'SystemExit', '' if error.code in (None, 0) else _message(error))
-    except BaseException as error: send('stopped', type(error).__name__, _message(error))
-    else: return True
+    try:
+        exec(compile(code, 'program', 'exec'), scope)
+    except SyntaxError as error:
+        send('stopped', 'syntax', _message(error))
+    except SystemExit as error:
+        send(
+            'stopped', 'SystemExit', '' if error.code in (None, 0) else _message(error)
+        )
+    except BaseException as error:
+        send('stopped', type(error).__name__, _message(error))
+    else:
+        return True
     return False
 
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #95e0343d
@@ -112,15 +154,22 @@ def _run_tests(job, lines, send):
     def exchange(call):
         send('live', call)
         return json.loads(lines.readline())
+
     session = RemoteSession(exchange)
-    scope = {'__name__': 'tests', '_session': session, '_stand_in': lambda name: StandIn(session, name)}
-    if _loads(job['code'], scope, send): send('failures', scope['_failed'], scope['_ran'][0])
+    scope = {
+        '__name__': 'tests',
+        '_session': session,
+        '_stand_in': lambda name: StandIn(session, name),
+    }
+    if _loads(job['code'], scope, send):
+        send('failures', scope['_failed'], scope['_ran'][0])
 
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #18f62598
 def _answer_calls(job, lines, send):
     scope = {'__name__': '__main__' if job['kind'] == 'main' else 'program'}
     builtins.exit = builtins.quit = sys.exit
-    if not _loads(job['code'], scope, send): return
+    if not _loads(job['code'], scope, send):
+        return
     send('loaded')
     kept = _Kept(job['classes'])
     for line in lines:
@@ -130,12 +179,13 @@ def _answer_calls(job, lines, send):
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #54fc00da
 def _confine(job):
     "Give up privileges, once and for all"
-    import resource      # not on every system that imports this module
+    import resource  # not on every system that imports this module
+
     if os.getuid() == 0:
-        os.setresgid(*[job['uid']]*3)
-        os.setresuid(*[job['uid']]*3)
+        os.setresgid(*[job['uid']] * 3)
+        os.setresuid(*[job['uid']] * 3)
     for name, value in job['limits'].items():
-        resource.setrlimit(getattr(resource, 'RLIMIT_'+name), (value, value))
+        resource.setrlimit(getattr(resource, 'RLIMIT_' + name), (value, value))
     sys.set_int_max_str_digits(0)
     sys.path[:] = [folder for folder in sys.path if folder] + ['/site']
     _guard(tuple(job['readable']), job['alone'], job['bare'])
@@ -145,17 +195,21 @@ def _guard(readable, alone, bare):
     "Raise PermissionError('forbidden: …') for events that reach out of the sandbox"
     paths = dict.fromkeys(_ONE_PATH, 1) | dict.fromkeys(_TWO_PATHS, 2)
     refused = _NETWORK | _REACH
-    if alone: refused |= _PROCESSES
-    if bare: refused |= {'ctypes.dlopen'}                 # numpy uses it
+    if alone:
+        refused |= _PROCESSES
+    if bare:
+        refused |= {'ctypes.dlopen'}  # numpy uses it
+
     def hook(event, args):
         if event in refused:
             raise PermissionError(f'forbidden: {event}')
-        for path in args[:paths.get(event, 0)]:
+        for path in args[: paths.get(event, 0)]:
             if not isinstance(path, (str, bytes)):
                 continue
             path = os.path.realpath(os.fsdecode(path))
             if not path.startswith(readable):
                 raise PermissionError(f'forbidden: {event} {path}')
+
     sys.addaudithook(hook)
 
 # %% ../../../nbs/04_environments/05_coding/06_runner.ipynb #cc3bd045
@@ -163,9 +217,11 @@ _NETWORK = set("""
     socket.connect socket.bind socket.sendto socket.sendmsg
     socket.getaddrinfo socket.gethostbyname
 """.split())
+
 _REACH = set("""
     os.kill os.killpg signal.pthread_kill os.system os.exec
 """.split())
+
 _PROCESSES = set("""
     os.fork os.forkpty os.posix_spawn os.spawn subprocess.Popen pty.spawn
 """.split())
@@ -174,4 +230,5 @@ _PROCESSES = set("""
 _ONE_PATH = """
     open os.listdir os.scandir os.remove os.rmdir os.mkdir os.truncate os.chmod
 """.split()
+
 _TWO_PATHS = 'os.link os.symlink os.rename'.split()

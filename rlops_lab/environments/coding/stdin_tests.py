@@ -28,13 +28,22 @@ def validate_stdin_tests(
 ):
     "Raise ValueError for what can't be tests of input and output"
     for number, test in enumerate(tests):
-        if not is_stdin_test(test): raise ValueError(f'test {number} is no dict: give all tests input and output, or none')
+        if not is_stdin_test(test):
+            raise ValueError(
+                f'test {number} is no dict: give all tests input and output, or none'
+            )
         if not all(isinstance(test.get(part), str) for part in ('input', 'output')):
-            raise ValueError(f"test {number}: must be dict(input='…', output='…') of text, and is {test!r:.200}")
+            raise ValueError(
+                f"test {number}: must be dict(input='…', output='…') of text, and is {test!r:.200}"
+            )
     if not any(test['output'].strip() for test in tests):
-        raise ValueError('the tests expect no output, so a program that does nothing would pass. Give the output')
+        raise ValueError(
+            'the tests expect no output, so a program that does nothing would pass. Give the output'
+        )
 
-def _lines(text): return [line.rstrip() for line in text.rstrip().splitlines()]
+# %% ../../../nbs/04_environments/05_coding/12_stdin_tests.ipynb #76235360
+def _lines(text):
+    return [line.rstrip() for line in text.rstrip().splitlines()]
 
 # %% ../../../nbs/04_environments/05_coding/12_stdin_tests.ipynb #ae59bbe7
 _INPUT = """
@@ -52,8 +61,13 @@ _lab_stdin = _lab_Stdin()
 def _lab_write(text): print(text, end='')
 def _lab_exit(code=None): raise SystemExit('' if not code else str(code))
 """
+
 _IN_PLACE = {
-    'sys.stdin': '_lab_stdin', 'sys.stdout.write': '_lab_write', 'sys.exit': '_lab_exit', 'exit': '_lab_exit', 'quit': '_lab_exit',
+    'sys.stdin': '_lab_stdin',
+    'sys.stdout.write': '_lab_write',
+    'sys.exit': '_lab_exit',
+    'exit': '_lab_exit',
+    'quit': '_lab_exit',
 }
 
 class _Stdin(ast.NodeTransformer):
@@ -67,14 +81,25 @@ class _Stdin(ast.NodeTransformer):
 # %% ../../../nbs/04_environments/05_coding/12_stdin_tests.ipynb #e0b4d8bd
 def _for_monty(code):
     "A program with our `sys.stdin`; as it is where it names none, or is no Python"
-    tree = python_tree(code) if any(name in code for name in ('sys', 'exit', 'quit')) else None
-    try: return ast.unparse(ast.fix_missing_locations(_Stdin().visit(tree))) if tree else code
-    except RecursionError: return code
+    tree = (
+        python_tree(code)
+        if any(name in code for name in ('sys', 'exit', 'quit'))
+        else None
+    )
+    try:
+        return (
+            ast.unparse(ast.fix_missing_locations(_Stdin().visit(tree)))
+            if tree
+            else code
+        )
+    except RecursionError:
+        return code
 
 # %% ../../../nbs/04_environments/05_coding/12_stdin_tests.ipynb #6ac297b2
 @dataclass
 class _StdinCheck:
     "A whole program and its tests"
+
     tests: list[dict]
     limits: SandboxLimits
     packages: tuple
@@ -84,11 +109,17 @@ class _StdinCheck:
         for number, test in enumerate(self.tests):
             result = self._printed(sandbox, code, gaps, test['input'])
             if result.ok and _lines(result.output) != _lines(test['output']):
-                result.status, result.message = 'wrong', f'printed {reprlib.repr(result.output)}'
-            if result.ok: continue
+                result.status, result.message = (
+                    'wrong',
+                    f'printed {reprlib.repr(result.output)}',
+                )
+            if result.ok:
+                continue
             failures.append((number, result.message))
-            if first is None or first.status == 'unsupported': first = result
-            if result.status in ('timeout', 'memory', 'output', 'failed'): break
+            if first is None or first.status == 'unsupported':
+                first = result
+            if result.status in ('timeout', 'memory', 'output', 'failed'):
+                break
         found = first or result
         found.failures, found.total = failures, len(self.tests)
         return found
@@ -98,26 +129,36 @@ class _StdinCheck:
 def _printed(self: _StdinCheck, sandbox, code, gaps, text) -> SandboxResult:
     "What became of the program with this input"
     program, options = None, dict(kind='main', stdin=text)
-    if sandbox.name == 'monty': code, options = _for_monty(code), dict(gaps=gaps, before=_INPUT.replace('INPUT', repr(text)))
+    if sandbox.name == 'monty':
+        code, options = (
+            _for_monty(code),
+            dict(gaps=gaps, before=_INPUT.replace('INPUT', repr(text))),
+        )
     try:
         program = sandbox(code, self.limits, packages=self.packages, **options)
         program.answers([])
         return SandboxResult('passed', output=program.output, sandbox=sandbox.name)
     except Stopped as stopped:
         output = program.output if program else stopped.output
-        is_end = stopped.message.startswith('SystemExit') and stopped.message in ('SystemExit: ', 'SystemExit: None')
+        is_end = stopped.message.startswith('SystemExit') and stopped.message in (
+            'SystemExit: ',
+            'SystemExit: None',
+        )
         status = 'passed' if is_end else stopped.status
-        return SandboxResult(status, '' if is_end else stopped.message, output, sandbox=sandbox.name)
+        return SandboxResult(
+            status, '' if is_end else stopped.message, output, sandbox=sandbox.name
+        )
     finally:
-        if program: program.close()
+        if program:
+            program.close()
 
 # %% ../../../nbs/04_environments/05_coding/12_stdin_tests.ipynb #9226ad34
 def run_stdin_tests(
-    code: str,                    # a whole program
-    tests: list[dict],            # of input and output
-    limits: SandboxLimits = SandboxLimits(),     # of each test
-    sandbox: str = 'auto',        # 'auto', 'monty' or 'bubblewrap'
-    packages: tuple = (),         # installed distributions that the program may import; needs bubblewrap
+    code: str,  # a whole program
+    tests: list[dict],  # of input and output
+    limits: SandboxLimits = SandboxLimits(),  # of each test
+    sandbox: str = 'auto',  # 'auto', 'monty' or 'bubblewrap'
+    packages: tuple = (),  # installed distributions that the program may import; needs bubblewrap
 ) -> SandboxResult:
     "Does a program print what it should? Raises ValueError for what can't be such tests"
     validate_stdin_tests(tests)

@@ -107,7 +107,8 @@ class Coding:
     def reset(
         self, text: str, tests: list, functions: list = (), examples: list = (), setup: str = '', **_: object,
     ) -> str:
-        functions, examples, setup = functions or [], examples or [], setup or ''      # Arrow has None for what a row lacks
+        # Arrow has None for what a row lacks
+        functions, examples, setup = functions or [], examples or [], setup or ''
         for pieces in [tests, examples] if len(examples) else [tests]: validate_tests(pieces, functions, setup)
         self.task = dict(functions=list(functions), setup=setup)
         self.examples, self.tests = list(examples), list(tests)
@@ -153,11 +154,6 @@ def _begin_turn(self: Coding) -> bool:
     self._before = self.get_reward()
     self.turns += 1
     return self.done
-
-def _example_text(example):
-    "An example as the policy reads it"
-    if not is_stdin_test(example): return example
-    return f"input:\n{example['input']}\noutput:\n{example['output']}"
 
 def _example_text(example):
     "An example as the policy reads it"

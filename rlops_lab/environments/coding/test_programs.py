@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['tests_in_python', 'tests_in_monty', 'tests_beyond_monty']
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #9121d618
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #c1ab47c9
 import ast
 import functools
 
@@ -16,7 +16,7 @@ from .monty import monty_lacks, monty_pool
 from .monty_driver import MONTY_READING, MONTY_TESTS, MONTY_VALUES
 from .test_forms import RunnableTests, runnable_tests
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #1acc7530
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #c2f90d16
 _COUNTING = """
 _failed, _ran = [], [0]
 def _fails(number, error): _failed.append([number, type(error).__name__, str(error)])
@@ -33,49 +33,72 @@ def _guarded(number, source, transformers):
     for transformer in transformers: guarded = transformer.visit(guarded)
     return ast.unparse(ast.fix_missing_locations(guarded))
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #86781f7e
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #efc244c2
+@functools.lru_cache(256)
 def tests_in_python(
     form: RunnableTests,
-    functions: tuple[str, ...],   # of the program; the first is also `candidate`
+    functions: tuple[str, ...],  # of the program; the first is also `candidate`
     setup: str,
 ) -> str:
     "The program of tests for the real Python"
     errors = _expected_errors(form, functions)
     lines = [setup, _COUNTING, form.helpers]
     for name in functions:
-        if name in errors: lines.append(f'{name} = _session.error_class({name!r})')
-        else: lines.append(f'{name} = _stand_in({name!r})')
-    if functions and 'candidate' not in functions: lines.append(f'candidate = {functions[0]}')
-    pieces = [_guarded(number, source, [_Counted()]) for number, source in enumerate(form.sources)]
+        if name in errors:
+            lines.append(f'{name} = _session.error_class({name!r})')
+        else:
+            lines.append(f'{name} = _stand_in({name!r})')
+    if functions and 'candidate' not in functions:
+        lines.append(f'candidate = {functions[0]}')
+    pieces = [
+        _guarded(number, source, [_Counted()])
+        for number, source in enumerate(form.sources)
+    ]
     return '\n'.join([*lines, *pieces])
 
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #5758e8d2
 def _expected_errors(form, functions):
     "Names of the program that the tests expect to be raised"
-    caught = [node.type for source in form.sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ExceptHandler)]
-    raised = [node.args[0] for source in form.sources for node in ast.walk(ast.parse(source))
-              if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).startswith('_raises')]
-    names = [part.id for node in [*caught, *raised] if node for part in ast.walk(node) if isinstance(part, ast.Name)]
-    return {name for name in names if name in functions}
+    nodes = [*ast.walk(ast.parse('\n'.join(form.sources)))]
+    caught = [node.type for node in nodes if isinstance(node, ast.ExceptHandler)]
+    calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
+    raised = [call.args[0] for call in calls if ast.unparse(call.func).startswith('_raises')]
+    named = [node for node in [*caught, *raised] if node]
+    parts = [part for node in named for part in ast.walk(node)]
+    return {part.id for part in parts if isinstance(part, ast.Name) and part.id in functions}
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #5391d54e
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #2961c51b
 class _Attributes(ast.NodeTransformer):
     "Asks the program for the attributes of its objects"
-    def __init__(self, own, functions): self.own, self.functions = own, functions
+
+    def __init__(self, own, functions):
+        self.own, self.functions = own, functions
 
     def visit_Attribute(self, node):
-        if not self._is_asked(node): return node
+        if not self._is_asked(node):
+            return node
         return self._chosen(node, '')
 
     def visit_Call(self, node):
-        if not isinstance(node.func, ast.Attribute) or not self._is_asked(node.func): return self.generic_visit(node)
+        if not isinstance(node.func, ast.Attribute) or not self._is_asked(node.func):
+            return self.generic_visit(node)
         node.args = [self.visit(arg) for arg in node.args]
-        node.keywords = [ast.keyword(keyword.arg, self.visit(keyword.value)) for keyword in node.keywords]
-        call = ast.unparse(ast.Call(ast.Name('f', ast.Load()), node.args, node.keywords))
+        node.keywords = [
+            ast.keyword(keyword.arg, self.visit(keyword.value))
+            for keyword in node.keywords
+        ]
+        call = ast.unparse(
+            ast.Call(ast.Name('f', ast.Load()), node.args, node.keywords)
+        )
         return self._chosen(node.func, call[1:])
 
     def _is_asked(self, node):
         is_own = isinstance(node.value, ast.Name) and node.value.id in self.own
-        return isinstance(node.ctx, ast.Load) and not is_own and not isinstance(node.value, ast.Constant)
+        return (
+            isinstance(node.ctx, ast.Load)
+            and not is_own
+            and not isinstance(node.value, ast.Constant)
+        )
 
     def _chosen(self, node, call):
         "The program's attribute if it is the program's object, else the attribute as it stands"
@@ -87,24 +110,44 @@ class _Attributes(ast.NodeTransformer):
             text = f'({remote} if _lab_type(_lab_it := {value}) is _lab_Remote else _lab_it.{node.attr}{call})'
         return ast.parse(text, mode='eval').body
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #01e987c2
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #88b0a287
 @patch
-def visit_Assign(self: _Attributes, node):
+def visit_Assign(
+    self: _Attributes,
+    node: ast.Assign,
+) -> ast.stmt:
+    "An attribute that is set, perhaps on the program's object"
     match node.targets:
         case [ast.Attribute(value=value, attr=name)]:
-            parts = ', '.join([ast.unparse(self.visit(value)), repr(name), ast.unparse(self.visit(node.value))])
+            parts = ', '.join(
+                [
+                    ast.unparse(self.visit(value)),
+                    repr(name),
+                    ast.unparse(self.visit(node.value)),
+                ]
+            )
             return ast.parse(f'_lab_set({parts})').body[0]
     node.value = self.visit(node.value)
     return node
 
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #3b61c617
 _OPERATORS = {
-    ast.Eq: 'eq', ast.NotEq: 'ne', ast.Lt: 'lt', ast.LtE: 'le', ast.Gt: 'gt', ast.GtE: 'ge',
-    ast.Add: 'add', ast.Sub: 'sub', ast.Mult: 'mul', ast.Div: 'truediv',
+    ast.Eq: 'eq',
+    ast.NotEq: 'ne',
+    ast.Lt: 'lt',
+    ast.LtE: 'le',
+    ast.Gt: 'gt',
+    ast.GtE: 'ge',
+    ast.Add: 'add',
+    ast.Sub: 'sub',
+    ast.Mult: 'mul',
+    ast.Div: 'truediv',
 }
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #84c406d7
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #bb20e37a
 class _Operators(ast.NodeTransformer):
     "Asks the program for what its objects do with operators"
+
     def visit_Compare(self, node):
         self.generic_visit(node)
         name = _OPERATORS.get(type(node.ops[0])) if len(node.ops) == 1 else None
@@ -117,42 +160,77 @@ class _Operators(ast.NodeTransformer):
 
     def visit_Subscript(self, node):
         self.generic_visit(node)
-        is_item = isinstance(node.ctx, ast.Load) and not isinstance(node.slice, ast.Slice)
+        is_item = isinstance(node.ctx, ast.Load) and not isinstance(
+            node.slice, ast.Slice
+        )
         return _asked('getitem', node.value, node.slice) if is_item else node
 
     def visit_Call(self, node):
         self.generic_visit(node)
         match node:
-            case ast.Call(func=ast.Name(id='str' | 'repr' | 'len' as name), args=[arg], keywords=[]): return _asked(name, arg)
+            case ast.Call(
+                func=ast.Name(id='str' | 'repr' | 'len' as name),
+                args=[arg],
+                keywords=[],
+            ):
+                return _asked(name, arg)
         return node
 
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #fb94e18f
 def _asked(name, *parts):
-    return ast.Call(ast.Name('_lab_asked', ast.Load()), [ast.Constant(name), *parts], [])
+    return ast.Call(
+        ast.Name('_lab_asked', ast.Load()), [ast.Constant(name), *parts], []
+    )
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #ee7cc87e
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #6d461dfd
+@functools.lru_cache(256)
 def tests_in_monty(
     form: RunnableTests,
-    functions: tuple[str, ...],   # of the program; the first is also `candidate`
+    functions: tuple[str, ...],  # of the program; the first is also `candidate`
     setup: str,
 ) -> str:
     "The program of tests for Monty, whose value is a line: the tests that failed, and the assertions reached"
     known = [name for name in functions if name[:1].isupper()]
-    lines = [setup, _COUNTING, form.helpers, MONTY_VALUES, MONTY_READING, MONTY_TESTS, f'_lab_known += {known}']
-    lines += [f'{name} = lambda *args, **kwargs: _ask({name!r}, args, kwargs)' for name in functions]
-    if functions and 'candidate' not in functions: lines.append(f'candidate = {functions[0]}')
+    lines = [
+        setup,
+        _COUNTING,
+        form.helpers,
+        MONTY_VALUES,
+        MONTY_READING,
+        MONTY_TESTS,
+        f'_lab_known += {known}',
+    ]
+    lines += [
+        f'{name} = lambda *args, **kwargs: _ask({name!r}, args, kwargs)'
+        for name in functions
+    ]
+    if functions and 'candidate' not in functions:
+        lines.append(f'candidate = {functions[0]}')
     own = {'self', '_case', *_modules('\n'.join([setup, *form.sources]))}
-    transformers = [_Counted(), *([_Operators()] if known else []), _Attributes(own, functions)]
-    pieces = [_guarded(number, source, transformers) for number, source in enumerate(form.sources)]
+    transformers = [
+        _Counted(),
+        *([_Operators()] if known else []),
+        _Attributes(own, functions),
+    ]
+    pieces = [
+        _guarded(number, source, transformers)
+        for number, source in enumerate(form.sources)
+    ]
     return '\n'.join([*lines, *pieces, 'f"{_lab_json.dumps([_failed, _ran[0]])}"'])
 
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #63ad8d94
 def _modules(source):
     "Names that are imported, and classes that are defined"
     nodes = [*ast.walk(ast.parse(source))]
-    imported = [alias for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names]
+    imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+    imported = [alias for node in imports for alias in node.names]
     defined = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
-    return {*((alias.asname or alias.name).split('.')[0] for alias in imported), *defined}
+    return {
+        *((alias.asname or alias.name).split('.')[0] for alias in imported),
+        *defined,
+    }
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #5c22bd7e
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #b46d238f
 @functools.lru_cache(256)
 def tests_beyond_monty(
     tests: tuple[str, ...],
@@ -161,40 +239,75 @@ def tests_beyond_monty(
 ) -> str:
     "What Monty lacks for these tests; empty where it lacks nothing"
     form = runnable_tests(tests, functions, setup)
-    if _expected_errors(form, functions): return 'exceptions of the program'
+    if _expected_errors(form, functions):
+        return 'exceptions of the program'
     written = '\n'.join([*form.sources, setup])
-    gaps = [gap for name, gap in without_gaps(written, monty_lacks).gaps.items() if name.isidentifier()]
+    gaps = [
+        gap
+        for name, gap in without_gaps(written, monty_lacks).gaps.items()
+        if name.isidentifier()
+    ]
     tree = [*ast.walk(ast.parse(written))]
     called = {ast.unparse(node.func) for node in tree if isinstance(node, ast.Call)}
-    if 'next' in called: gaps.append('next')
-    if any(name[:1].isupper() for name in functions): gaps += [f'{name} of objects' for name in sorted(called & _OF_OBJECTS)]
+    if 'next' in called:
+        gaps.append('next')
+    if any(name[:1].isupper() for name in functions):
+        gaps += [f'{name} of objects' for name in sorted(called & _OF_OBJECTS)]
     gaps += [f'the method {name}' for name in _attributes(tree) & _lacking_methods()]
-    if gaps: return gaps[0]
+    if gaps:
+        return gaps[0]
     return _refused_by_parser(tests_in_monty(form, functions, setup))
 
-# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #de163470
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #a5360e20
 # they call special methods of their own accord, which Monty can't make wait for the program
-_OF_OBJECTS = {'sorted', 'min', 'max', 'sum', 'hash', 'iter', 'bool', 'abs', 'round', 'format', 'list', 'set', 'tuple', 'reversed'}
+_OF_OBJECTS = {
+    'sorted',
+    'min',
+    'max',
+    'sum',
+    'hash',
+    'iter',
+    'bool',
+    'abs',
+    'round',
+    'format',
+    'list',
+    'set',
+    'tuple',
+    'reversed',
+}
 
-def _attributes(tree): return {node.attr for node in tree if isinstance(node, ast.Attribute)}
+def _attributes(tree):
+    return {node.attr for node in tree if isinstance(node, ast.Attribute)}
 
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #749f4ee8
 @functools.cache
 def _lacking_methods():
     "Methods that Python's built-in types have, and none of Monty's"
     samples = ['""', '1', '1.', '[]', '{}', '()', 'set()', 'frozenset()', 'b""', '1j']
-    asked = [f'try:\n    ({sample}).{name}()\n    _there.append({name!r})\nexcept AttributeError: pass\n'
-             f'except BaseException: _there.append({name!r})' for sample in samples for name in _methods(sample)]
-    with monty_pool('tests').checkout() as session: there = session.feed_run('\n'.join(['_there = []', *asked, '_there']))
+    asked = [
+        f'try:\n    ({sample}).{name}()\n    _there.append({name!r})\nexcept AttributeError: pass\n'
+        f'except BaseException: _there.append({name!r})'
+        for sample in samples
+        for name in _methods(sample)
+    ]
+    with monty_pool('tests').checkout() as session:
+        there = session.feed_run('\n'.join(['_there = []', *asked, '_there']))
     return {name for sample in samples for name in _methods(sample)} - {*there}
 
-def _methods(sample): return [name for name in dir(eval(sample)) if name[0] != '_']
+# %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #5ff62aaa
+def _methods(sample):
+    return [name for name in dir(eval(sample)) if name[0] != '_']
 
 def _refused_by_parser(source):
     "What Monty's parser says to a program that it need not run"
     from pydantic_monty import MontyError
+
     whole = ast.parse('def _all(): pass')
     whole.body[0].body = [ast.Pass(), *ast.parse(source).body]
     try:
-        with monty_pool('tests').checkout() as session: session.feed_run(ast.unparse(whole))
-    except MontyError as error: return str(error.exception())
+        with monty_pool('tests').checkout() as session:
+            session.feed_run(ast.unparse(whole))
+    except MontyError as error:
+        return str(error.exception())
     return ''

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #063beea6
-def _pairs(value, item): return [[item(key), item(part)] for key, part in dict.items(value)]
+def _pairs(value, item):
+    return [[item(key), item(part)] for key, part in dict.items(value)]
 
-def _items(value, item): return [item(part) for part in type(value).__iter__(value)]
+def _items(value, item):
+    return [item(part) for part in type(value).__iter__(value)]
 
 def _write_tuple(value, item):
     "Items; of a named tuple, its name and fields too"
@@ -23,8 +25,10 @@ def _write_tuple(value, item):
     return [items, type(value).__name__, list(fields)] if fields else [items]
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #5c5ee83e
-def _isoformat(value, item): return value.isoformat()
+def _isoformat(value, item):
+    return value.isoformat()
 
+# %% ../../../nbs/04_environments/05_coding/01_values.ipynb #43d762d2
 _WRITERS = {
     'builtins.int': ('i', lambda value, item: hex(int.__add__(value, 0))),
     'builtins.float': ('f', lambda value, item: float.__repr__(value)),
@@ -44,34 +48,52 @@ _WRITERS = {
     'collections.Counter': ('C', _pairs),
     'collections.OrderedDict': ('O', _pairs),
     'decimal.Decimal': ('D', lambda value, item: str(value)),
-    'fractions.Fraction': ('F', lambda value, item: [hex(value.numerator), hex(value.denominator)]),
+    'fractions.Fraction': (
+        'F',
+        lambda value, item: [hex(value.numerator), hex(value.denominator)],
+    ),
     'datetime.datetime': ('datetime', _isoformat),
     'datetime.date': ('date', _isoformat),
     'datetime.time': ('time', _isoformat),
-    'datetime.timedelta': ('P', lambda value, item: [value.days, value.seconds, value.microseconds]),
+    'datetime.timedelta': (
+        'P',
+        lambda value, item: [value.days, value.seconds, value.microseconds],
+    ),
 }
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #591b7fb5
 def pack(
     value: object,
-    keep: Callable | None = None,     # `keep(object) -> what is written`; None from `keep` leaves it to the table
-) -> object:          # what `json.dumps` takes
+    keep: Callable
+    | None = None,  # `keep(object) -> what is written`; None from `keep` leaves it to the table
+) -> object:  # what `json.dumps` takes
     "A plain value, with tags for what JSON lacks; raises TypeError for any other"
-    def item(part): return pack(part, keep)
-    if value is None or type(value) in (bool, str): return value
-    if keep and (kept := keep(value, False)): return kept
+
+    def item(part):
+        return pack(part, keep)
+
+    if value is None or type(value) in (bool, str):
+        return value
+    if keep and (kept := keep(value, False)):
+        return kept
     for base in type(value).__mro__:
-        if base is tuple: return ['t', *_write_tuple(value, item)]
+        if base is tuple:
+            return ['t', *_write_tuple(value, item)]
         tag, write = _WRITERS.get(f'{base.__module__}.{base.__name__}', ('', None))
-        if write: return [tag, write(value, item)]
-    if type(value).__module__ == 'numpy' and (array := _write_array(value, item)): return array
-    if keep: return keep(value, True)
+        if write:
+            return [tag, write(value, item)]
+    if type(value).__module__ == 'numpy' and (array := _write_array(value, item)):
+        return array
+    if keep:
+        return keep(value, True)
     raise TypeError(f'returned a {type(value).__name__}, which is no plain value')
 
+# %% ../../../nbs/04_environments/05_coding/01_values.ipynb #f407bc2b
 def _write_array(value, item):
     "A NumPy array or scalar; None for other things of that module, and for arrays of objects"
     numpy = sys.modules['numpy']
-    if not isinstance(value, (numpy.generic, numpy.ndarray)) or value.dtype.hasobject: return None
+    if not isinstance(value, (numpy.generic, numpy.ndarray)) or value.dtype.hasobject:
+        return None
     scalar = isinstance(value, numpy.generic)
     return ['A', value.dtype.str, list(value.shape), value.tobytes().hex(), scalar]
 
@@ -81,12 +103,14 @@ def _imported(name):
     return getattr(importlib.import_module(module), attribute)
 
 def _named_tuple(items, name='', fields=()):
-    if not fields: return tuple(items)
+    if not fields:
+        return tuple(items)
     return _imported('collections.namedtuple')(name, fields, rename=True)(*items)
 
 def _date_reader(name):
     return lambda content: _imported(f'datetime.{name}').fromisoformat(content)
 
+# %% ../../../nbs/04_environments/05_coding/01_values.ipynb #a5beb00b
 def _read_array(dtype, shape, content, scalar):
     numpy = importlib.import_module('numpy')
     array = numpy.frombuffer(bytes.fromhex(content), dtype).reshape(shape)
@@ -102,12 +126,16 @@ _SCALARS = {
     'B': bytearray.fromhex,
     'r': lambda content: range(*content),
     'D': lambda content: _imported('decimal.Decimal')(content),
-    'F': lambda content: _imported('fractions.Fraction')(*[int(part, 16) for part in content]),
+    'F': lambda content: _imported('fractions.Fraction')(
+        *[int(part, 16) for part in content]
+    ),
     'P': lambda content: _imported('datetime.timedelta')(*content),
     'datetime': _date_reader('datetime'),
     'date': _date_reader('date'),
     'time': _date_reader('time'),
 }
+
+# %% ../../../nbs/04_environments/05_coding/01_values.ipynb #23e75ba7
 _COLLECTIONS = {
     'l': list,
     's': set,
@@ -117,6 +145,7 @@ _COLLECTIONS = {
     'I': lambda items: dict(items).items(),
     'V': lambda items: dict(enumerate(items)).values(),
 }
+
 _MAPPINGS = {
     'd': dict,
     'C': lambda pairs: _imported('collections.Counter')(dict(pairs)),
@@ -126,107 +155,157 @@ _MAPPINGS = {
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #94928468
 def unpack(
     packed: object,
-    resolve: Callable | None = None,     # `resolve(what keep wrote) -> object`
+    resolve: Callable | None = None,  # `resolve(what keep wrote) -> object`
 ) -> object:
     "The value that `pack` wrote"
-    if not isinstance(packed, list): return packed
+    if not isinstance(packed, list):
+        return packed
     tag, content = packed[0], packed[1]
-    if tag in _SCALARS: return _SCALARS[tag](content)
-    if tag in _COLLECTIONS: return _COLLECTIONS[tag]([unpack(part, resolve) for part in content])
+    if tag in _SCALARS:
+        return _SCALARS[tag](content)
+    if tag in _COLLECTIONS:
+        return _COLLECTIONS[tag]([unpack(part, resolve) for part in content])
     if tag in _MAPPINGS:
-        return _MAPPINGS[tag]([(unpack(key, resolve), unpack(part, resolve)) for key, part in content])
-    if tag == 't': return _named_tuple([unpack(part, resolve) for part in content], *packed[2:])
-    if tag == 'A': return _read_array(*packed[1:])
-    if resolve: return resolve(packed)
+        return _MAPPINGS[tag](
+            [(unpack(key, resolve), unpack(part, resolve)) for key, part in content]
+        )
+    if tag == 't':
+        return _named_tuple([unpack(part, resolve) for part in content], *packed[2:])
+    if tag == 'A':
+        return _read_array(*packed[1:])
+    if resolve:
+        return resolve(packed)
     raise TypeError(f'{tag!r} is no plain value')
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #d8cf42c6
 def parse_line(
-    line: str | bytes,     # from a sandbox
-) -> object:               # lists, text, numbers, booleans, None
+    line: str | bytes,  # from a sandbox
+) -> object:  # lists, text, numbers, booleans, None
     "What a line of JSON holds; raises ValueError for anything that no runner writes"
-    try: return json.loads(line, object_pairs_hook=_refuse_object, parse_int=_short_int)
-    except RecursionError as error: raise ValueError('nested too deeply') from error
+    try:
+        return json.loads(line, object_pairs_hook=_refuse_object, parse_int=_short_int)
+    except RecursionError as error:
+        raise ValueError('nested too deeply') from error
 
-def _refuse_object(pairs): raise ValueError('no message holds an object')
+def _refuse_object(pairs):
+    raise ValueError('no message holds an object')
 
 def _short_int(text):
-    if len(text) > 20: raise ValueError('long numbers are written in hexadecimal')
+    if len(text) > 20:
+        raise ValueError('long numbers are written in hexadecimal')
     return int(text)
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #2cd2d5f1
 def has_answers(
-    content: list,       # of a message from a program
-    count: int,          # answers that it should hold
+    content: list,  # of a message from a program
+    count: int,  # answers that it should hold
 ) -> bool:
     "Is this a list of so many answers?"
-    if len(content) != 1 or not isinstance(content[0], list) or len(content[0]) != count: return False
+    if (
+        len(content) != 1
+        or not isinstance(content[0], list)
+        or len(content[0]) != count
+    ):
+        return False
     return all(_is_answer(answer) for answer in content[0])
 
+# %% ../../../nbs/04_environments/05_coding/01_values.ipynb #351c2c43
 def _is_answer(answer):
     match answer:
-        case ['value', _, list()]: return True
-        case ['raised', [str(), *names], str()]: return all(isinstance(name, str) for name in names)
+        case ['value', _, list()]:
+            return True
+        case ['raised', [str(), *names], str()]:
+            return all(isinstance(name, str) for name in names)
     return False
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #55303c3e
 def equals(
-    packed: object,      # what came
-    expected: object,    # a literal of the tests
+    packed: object,  # what came
+    expected: object,  # a literal of the tests
 ) -> bool:
     "What Python says to `came == expected`"
     tag = packed[0] if isinstance(packed, list) else None
     if isinstance(expected, (list, tuple)):
-        return tag == ('l' if isinstance(expected, list) else 't') and _same_items(packed[1], expected)
-    if isinstance(expected, dict): return tag in _MAPPINGS and _same_pairs(packed[1], expected)
-    if isinstance(expected, (set, frozenset)): return tag in ('s', 'z', 'K') and _same_members(packed[1], expected)
-    if tag not in (None, *_SCALARS): return False
-    if tag in ('D', 'F') and len(str(packed[1])) > 1000: return False
+        return tag == ('l' if isinstance(expected, list) else 't') and _same_items(
+            packed[1], expected
+        )
+    if isinstance(expected, dict):
+        return tag in _MAPPINGS and _same_pairs(packed[1], expected)
+    if isinstance(expected, (set, frozenset)):
+        return tag in ('s', 'z', 'K') and _same_members(packed[1], expected)
+    if tag not in (None, *_SCALARS):
+        return False
+    if tag in ('D', 'F') and len(str(packed[1])) > 1000:
+        return False
     return bool(unpack(packed) == expected)
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #1d5a68be
 def _same_items(parts, expected):
-    return len(parts) == len(expected) and all(equals(part, item) for part, item in zip(parts, expected))
+    return len(parts) == len(expected) and all(
+        equals(part, item) for part, item in zip(parts, expected)
+    )
 
 def _same_members(parts, expected):
     places = {member: place for place, member in enumerate(expected)}
-    found = {_place(part, places) for part in parts} if len(parts) == len(expected) else {None}
+    found = (
+        {_place(part, places) for part in parts}
+        if len(parts) == len(expected)
+        else {None}
+    )
     return None not in found and len(found) == len(expected)
 
+# %% ../../../nbs/04_environments/05_coding/01_values.ipynb #d97c28e6
 def _same_pairs(pairs, expected):
     members = [*expected]
     places = {member: place for place, member in enumerate(members)}
-    if len(pairs) != len(expected): return False
+    if len(pairs) != len(expected):
+        return False
     found = [_place(key, places) for key, _ in pairs]
-    if None in found or len({*found}) != len(found): return False
-    return all(equals(part, expected[members[place]]) for place, (_, part) in zip(found, pairs))
+    if None in found or len({*found}) != len(found):
+        return False
+    return all(
+        equals(part, expected[members[place]]) for place, (_, part) in zip(found, pairs)
+    )
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #fa97252e
 def _place(packed, places):
     "Number of the expected member that is equal to a packed one; None where none is"
     key = _as_key(packed)
-    if key is not None: return places.get(key[0])
-    return next((place for member, place in places.items() if equals(packed, member)), None)
+    if key is not None:
+        return places.get(key[0])
+    return next(
+        (place for member, place in places.items() if equals(packed, member)), None
+    )
 
+# %% ../../../nbs/04_environments/05_coding/01_values.ipynb #e2bd852e
 def _as_key(packed):
     "(key,) of numbers, text and tuples of them; None for what would cost more to hash"
-    if not isinstance(packed, list): return (packed,)
-    if packed[0] in ('i', 'f', 'c', 'u', 'b'): return (unpack(packed),)
-    if packed[0] != 't': return None
+    if not isinstance(packed, list):
+        return (packed,)
+    if packed[0] in ('i', 'f', 'c', 'u', 'b'):
+        return (unpack(packed),)
+    if packed[0] != 't':
+        return None
     parts = [_as_key(part) for part in packed[1]]
-    return None if None in parts else (tuple(part for part, in parts),)
+    return None if None in parts else (tuple(part for (part,) in parts),)
 
 # %% ../../../nbs/04_environments/05_coding/01_values.ipynb #e4547ca4
 def readable(
-    packed: object,      # what came
-    most: int = 20,      # items of each collection
+    packed: object,  # what came
+    most: int = 20,  # items of each collection
 ) -> object:
     "Something whose `repr` resembles the value's"
-    if not isinstance(packed, list): return packed
+    if not isinstance(packed, list):
+        return packed
     tag, content = packed[0], packed[1]
-    if tag in _MAPPINGS: return [(readable(key), readable(part)) for key, part in content[:most]]
-    if tag in _COLLECTIONS: return [readable(part) for part in content[:most]]
-    if tag == 't': return tuple(readable(part) for part in content[:most])
-    if tag in ('i', 'D', 'F') and len(str(content)) > 1000: return 'a number with very many digits'
-    if tag == 'h': return f'a {packed[2]}'
+    if tag in _MAPPINGS:
+        return [(readable(key), readable(part)) for key, part in content[:most]]
+    if tag in _COLLECTIONS:
+        return [readable(part) for part in content[:most]]
+    if tag == 't':
+        return tuple(readable(part) for part in content[:most])
+    if tag in ('i', 'D', 'F') and len(str(content)) > 1000:
+        return 'a number with very many digits'
+    if tag == 'h':
+        return f'a {packed[2]}'
     return unpack(packed) if tag in _SCALARS else 'an array'

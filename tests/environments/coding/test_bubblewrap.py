@@ -78,7 +78,10 @@ def test_a_package_is_there_only_if_asked_for():
 
 @with_bubblewrap
 def test_arrays_are_compared_as_numpy_compares_them():
-    program = 'import numpy as np\ndef grid(n): return np.arange(n)*.5\ndef count(x): return np.int64(3)\ndef double(x): x *= 2'
+    program = (
+        'import numpy as np\ndef grid(n): return np.arange(n)*.5\n'
+        'def count(x): return np.int64(3)\ndef double(x): x *= 2'
+    )
     tests = [
         'import numpy as np\nassert (grid(3) == np.array([0, .5, 1])).all() and grid(2).shape == (2,)',
         'import numpy as np\nnp.testing.assert_allclose(grid(2), [0, .5])',

@@ -19,7 +19,8 @@ KINDS = [
 # each answers 3 for 3, in Python
 USES_WHAT_MONTY_LACKS = {
     'a module': 'import heapq\ndef f(x): return heapq.nlargest(1, [x, 2])[0]',
-    'a name of a module': 'from collections import Counter, OrderedDict\ndef f(x): return list(OrderedDict([(x, 1)]))[0]',
+    'a name of a module': 'from collections import Counter, OrderedDict\n'
+    'def f(x): return list(OrderedDict([(x, 1)]))[0]',
     'a submodule': 'import collections.abc\ndef f(x): return x if isinstance([], collections.abc.Sequence) else 0',
     'an import in a function': 'def f(x):\n    from operator import itemgetter\n    return itemgetter(0)([x])',
     'a method': 'def f(x): return int(str(x).translate({}))',
@@ -35,13 +36,15 @@ USES_WHAT_MONTY_LACKS = {
     'an exception': 'class E(Exception): pass\ndef f(x):\n    try: raise E\n    except E: return x',
     'a property': 'class A:\n    @property\n    def three(self): return 3\ndef f(x): return A().three',
     'a special method': 'class A:\n    def __len__(self): return 3\ndef f(x): return len(A())',
-    'an ordered class': 'class A:\n    def __init__(self, x): self.x = x\n    def __lt__(self, other): return self.x < other.x\n'
+    'an ordered class': 'class A:\n    def __init__(self, x): self.x = x\n'
+    '    def __lt__(self, other): return self.x < other.x\n'
     'def f(x): return sorted([A(4), A(x)])[0].x',
     'a false class': 'class A:\n    def __bool__(self): return False\ndef f(x): return 0 if A() else x',
     'del': 'def f(x):\n    items = [x, 1]\n    del items[1]\n    return items[0]',
     'a function in re.sub': 'import re\ndef f(x): return int(re.sub("a", lambda found: "", f"a{x}"))',
     'an inverse': 'def f(x): return x if pow(3, -1, 7) == 5 else 0',
-    'a key by comparison': 'from functools import cmp_to_key\ndef f(x): return sorted([x], key=cmp_to_key(lambda a, b: a-b))[0]',
+    'a key by comparison': 'from functools import cmp_to_key\n'
+    'def f(x): return sorted([x], key=cmp_to_key(lambda a, b: a-b))[0]',
 }
 
 
@@ -56,7 +59,7 @@ def test_a_right_program_is_never_failed_for_a_gap(name, tests):
 
 PRETENDS = {
     'says so': 'def f(x): raise NotImplementedError("monty does not support this")',
-    'in its words': 'def f(x): raise NotImplementedError("The monty syntax parser does not yet support yield expressions")',
+    'in its words': 'def f(x): raise NotImplementedError("The monty syntax parser does not yet support yield")',
     'a module': 'def f(x): raise ModuleNotFoundError("No module named \'heapq\'")',
     'while it is loaded': 'raise NotImplementedError("monty does not support this")',
     'a name': 'def f(x): raise NameError("name \'bytearray\' is not defined")',
@@ -65,7 +68,8 @@ PRETENDS = {
     'by a variable': 'def f(x):\n    error = NotImplementedError("monty")\n    raise error',
     'by a function': 'def error(): return NotImplementedError("monty")\ndef f(x): raise error()',
     'again': 'def f(x):\n    try: raise NotImplementedError("monty")\n    except Exception: raise',
-    'again, by name': 'def f(x):\n    try: raise NotImplementedError("monty")\n    except Exception as error: raise error',
+    'again, by name': 'def f(x):\n    try: raise NotImplementedError("monty")\n'
+    '    except Exception as error: raise error',
     'in a text': 'def f(x): exec("raise NotImplementedError(\'monty\')")',
     'in umlauts': 'def f(x): "äöü"; raise NotImplementedError("äöü monty support")',
     'a cut name': 'import heapq\ndef f(x): raise NameError("name \'heapq\' is not defined")',
@@ -74,16 +78,20 @@ PRETENDS = {
     'imports and is wrong': 'import heapq\ndef f(x): return 0',
     'yields elsewhere and is wrong': 'def g(): yield 1\ndef f(x): return 0',
     'inherits elsewhere and is wrong': 'class A(list): pass\ndef f(x): return 0',
-    'an object that is equal to all': 'class A:\n    def __eq__(self, other): return True\n    def __lt__(self, other): return True\n'
+    'an object that is equal to all': 'class A:\n    def __eq__(self, other): return True\n'
+    '    def __lt__(self, other): return True\n'
     'def f(x): return A()',
-    'needs it for one test, and is wrong in the other': 'import heapq\ndef f(x): return heapq.nlargest(1, [3])[0] if x == 3 else 0',
+    'needs it for one test, and is wrong in the other': 'import heapq\n'
+    'def f(x): return heapq.nlargest(1, [3])[0] if x == 3 else 0',
 }
 
 
 @pytest.mark.parametrize('kind', [*KINDS, 'auto'])
 @pytest.mark.parametrize('name', PRETENDS)
 def test_who_only_pretends_is_graded(name, kind):
-    for tests in (['assert f(3) == 3', 'assert f(4) == 4'], ['for y in (3, 4): assert f(y) == y', 'z = 4\nassert f(z) == 4']):
+    compared = ['assert f(3) == 3', 'assert f(4) == 4']
+    run = ['for y in (3, 4): assert f(y) == y', 'z = 4\nassert f(z) == 4']
+    for tests in (compared, run):
         result = run_tests(PRETENDS[name], tests, ['f'], sandbox=kind)
         assert result.score == 0.0, result
 

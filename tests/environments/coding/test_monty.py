@@ -38,7 +38,8 @@ def test_a_worker_that_dies_once_is_the_machines_fault(monkeypatch):
 
 def test_no_monty_says_what_to_install():
     script = (
-        'import sys; sys.modules["pydantic_monty"] = None\nfrom rlops_lab.environments.coding.sandbox import run_code\n'
+        'import sys; sys.modules["pydantic_monty"] = None\n'
+        'from rlops_lab.environments.coding.sandbox import run_code\n'
         'try: run_code("1", sandbox="monty")\nexcept ImportError as e: print(e)'
     )
     assert (
@@ -61,5 +62,6 @@ def test_plain_values_cross_monty_unchanged(value):
 
 def test_names_of_builtins_belong_to_the_program():
     code = 'str = "a"; list = [1]; type = 3; len = 4; int = 7; dict = None; repr = hex = 0\ndef f(x): return x'
-    assert run_tests(code, ['assert f([1, (2.5,)]) == [1, (2.5,)]', 'assert f({1: {2}}) == {1: {2}}'], ['f'], sandbox='monty').ok
+    tests = ['assert f([1, (2.5,)]) == [1, (2.5,)]', 'assert f({1: {2}}) == {1: {2}}']
+    assert run_tests(code, tests, ['f'], sandbox='monty').ok
     assert run_tests(code, ['y = 4\nassert f(y) == 4 and f([y]) == [4]'], ['f'], sandbox='monty').ok

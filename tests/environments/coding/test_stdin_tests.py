@@ -18,8 +18,10 @@ SUMS = [dict(input='2\n1 2\n', output='3\n'), dict(input='1\n5\n', output='5')]
 RIGHT = {
     'input': 'n = int(input())\nprint(sum(map(int, input().split())))',
     'read': 'import sys\nn, *rest = map(int, sys.stdin.read().split())\nprint(sum(rest))',
-    'readline': 'import sys\ninput = sys.stdin.readline\ninput()\nsys.stdout.write(str(sum(map(int, input().split())))+"\\n")',
-    'lines': 'import sys\nlines = [line for line in sys.stdin]\nprint(sum(int(x) for x in lines[1].split()), end="  \\n\\n")',
+    'readline': 'import sys\ninput = sys.stdin.readline\ninput()\n'
+    'sys.stdout.write(str(sum(map(int, input().split())))+"\\n")',
+    'lines': 'import sys\nlines = [line for line in sys.stdin]\n'
+    'print(sum(int(x) for x in lines[1].split()), end="  \\n\\n")',
     'main': 'import sys\ndef main():\n    input()\n    print(sum(int(x) for x in input().split()))\n    sys.exit()\n'
     'if __name__ == "__main__": main()',
     'exit': 'input()\nprint(sum(int(x) for x in input().split()))\nexit(0)',
@@ -41,7 +43,8 @@ def test_right_and_wrong_programs(kind):
     limits = SandboxLimits(seconds=5.0)
     for name, program in RIGHT.items():
         result = run_tests(program, SUMS, limits=limits, sandbox=kind)
-        assert result.status == 'passed' or kind == 'monty' and name == 'readline' and result.score is None, (name, result)
+        may_abstain = kind == 'monty' and name == 'readline'      # sys.stdin.readline as a value
+        assert result.status == 'passed' or may_abstain and result.score is None, (name, result)
     for name, program in WRONG.items():
         result = run_tests(program, SUMS, limits=SandboxLimits(seconds=1.0), sandbox=kind)
         assert result.score == 0.0, (name, result)

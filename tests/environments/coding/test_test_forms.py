@@ -25,17 +25,21 @@ FILES = {
     'check': 'METADATA = {}\ndef check(candidate):\n    assert candidate(4) == 2\n    try: candidate(-1)\n'
     '    except ValueError: return\n    assert False',
     'pytest': 'import pytest\nfrom solution import half\n\n@pytest.fixture\ndef number(): return 4\n\n'
-    '@pytest.mark.parametrize("x, y", [(4, 2), pytest.param(2, 1, id="two")])\ndef test_it(x, y): assert half(x) == y\n'
+    '@pytest.mark.parametrize("x, y", [(4, 2), pytest.param(2, 1, id="two")])\n'
+    'def test_it(x, y): assert half(x) == y\n'
     'class TestHalf:\n    def setup_method(self): self.x = 4\n    def test_method(self): assert half(self.x) == 2\n'
     'def test_fixture(number): assert half(number) == pytest.approx(2)\n'
     'def test_error():\n    with pytest.raises(ValueError, match="neg"): half(-1)\n',
-    'unittest': 'import unittest\nfrom solution import *\n\nclass Half(unittest.TestCase):\n    def setUp(self): self.x = 4\n'
-    '    def test_values(self):\n        self.assertEqual(half(self.x), 2, msg="four")\n        self.assertAlmostEqual(half(.5), .25)\n'
+    'unittest': 'import unittest\nfrom solution import *\n\nclass Half(unittest.TestCase):\n'
+    '    def setUp(self): self.x = 4\n'
+    '    def test_values(self):\n        self.assertEqual(half(self.x), 2, msg="four")\n'
+    '        self.assertAlmostEqual(half(.5), .25)\n'
     '        self.assertTrue(half(1)); self.assertIsInstance(half(1), float); self.assertIn(half(2), [1])\n'
     '        for i in range(3):\n            with self.subTest(i=i): self.assertLessEqual(half(i), i)\n'
     '    def test_error(self):\n        with self.assertRaises(ValueError) as caught: half(-1)\n'
     '        self.assertEqual(str(caught.exception), "negative")\n        self.assertRaises(ValueError, half, -2)\n'
-    '        self.assertRaisesRegex(ValueError, "^neg", half, -2)\n\nif __name__ == "__main__":\n    unittest.main()\n',
+    '        self.assertRaisesRegex(ValueError, "^neg", half, -2)\n\nif __name__ == "__main__":\n'
+    '    unittest.main()\n',
     'asserts': 'def check_one(x, y): assert half(x) == y\nfor x in (2, 4): check_one(x, x//2)\n'
     'try:\n    half(-1)\n    assert False, "no error"\nexcept ValueError: pass',
 }
@@ -84,7 +88,8 @@ def test_what_asserts_nothing_is_refused(test):
         ('import pytest\npytest.importorskip("x")\nassert half(4) == 2', 'pytest.importorskip'),
         ('async def test_it(): assert half(4) == 2', 'async'),
         (
-            'import unittest\nclass T(unittest.TestCase):\n    def test_it(self):\n        with self.assertLogs(): half(4)\n'
+            'import unittest\nclass T(unittest.TestCase):\n    def test_it(self):\n'
+            '        with self.assertLogs(): half(4)\n'
             '        self.assertEqual(half(4), 2)',
             'assertLogs',
         ),

@@ -141,3 +141,11 @@ def test_many_at_once():
 
         found = list(pool.map(one, range(64)))
     assert found == ['wrong', 'passed'] * 32
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_an_answer_that_is_too_much_for_the_tests_is_the_programs_fault(kind):
+    "Or a program could have its tests break down, and be spared a grade"
+    tests = ['x = 3\nfor _ in range(40): y = answer(x)*1000\nassert y == 1']
+    result = run_tests('def answer(x): return [0]*10**5', tests, ['answer'], limits=LIMITS, sandbox=kind)
+    assert result.score == 0.0, result
