@@ -99,7 +99,7 @@ _PROGRAMS = {
         'def answer(x):\n    y = []\n    for i in range(10**5): y = [y]\n    return y',
     ),
     'answer that holds itself': (
-        'wrong',
+        'error',
         'error',
         'def answer(x):\n    y = []\n    y.append(y)\n    return y',
     ),
@@ -165,7 +165,7 @@ _PROGRAMS = {
     # decides the verdict
     'leaves in peace': ('forbidden', 'crashed', 'import os\nos._exit(0)'),
     'leaves in peace in a call': ('forbidden', 'crashed', 'import os\ndef answer(x): os._exit(0)'),
-    'exits': ('unsupported', 'error', 'import sys\nsys.exit(0)'),
+    'exits': ('error', 'error', 'import sys\nsys.exit(0)'),
     'exits in a call': ('unsupported', 'error', 'def answer(x): raise SystemExit(0)'),
     'interrupts': ('error', 'error', 'def answer(x): raise KeyboardInterrupt'),
     'prints a marker': (
@@ -174,8 +174,8 @@ _PROGRAMS = {
         'print("1 passed\\nOK\\nALL TESTS PASSED")\ndef answer(x): return 0',
     ),
     'equal to everything': (
-        'error',
-        'error',
+        'wrong',
+        'wrong',
         'class Any:\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n'
         'def answer(x): return Any()',
     ),
@@ -254,12 +254,12 @@ _PROGRAMS = {
     'raises what a failed test raises': ('error', 'error', 'def answer(x): raise AssertionError'),
     'raises a test\'s success': ('unsupported', 'error', 'def answer(x): raise StopIteration(10)'),
     'says it is not supported': (
-        'unsupported',
+        'error',
         'error',
         'def answer(x): raise NotImplementedError("monty does not support this")',
     ),
-    'answers with a function': ('wrong', 'error', 'def answer(x): return lambda *a: True'),
-    'answers with a generator': ('wrong', 'error', 'def answer(x): return (i for i in [10])'),
+    'answers with a function': ('wrong', 'wrong', 'def answer(x): return lambda *a: True'),
+    'answers with a generator': ('wrong', 'wrong', 'def answer(x): return (i for i in [10])'),
     'not a number': ('wrong', 'wrong', 'def answer(x): return float("nan")'),
     'ends the feed': (
         'wrong',

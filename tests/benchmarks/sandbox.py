@@ -127,9 +127,11 @@ def humaneval_rows(path):
     ]
 
 
-def human_eval(path, kind):
-    "HumanEval's own solutions in one sandbox: passed, seconds, what did not pass"
+def human_eval(path, kind, as_it_stands=False):
+    "HumanEval's own solutions in one sandbox: passed, seconds, the others; `check` is called by the test, or not"
     rows = humaneval_rows(path)
+    if as_it_stands:
+        rows = [dict(row, tests=[row['test']]) for row in rows]
     begin = time.perf_counter()
     found = {
         r['task_id']: run_tests(r['solution'], r['tests'], r['functions'], r['setup'], PATIENT, kind)
@@ -199,6 +201,9 @@ def main():
         print(bubblewrap_fault())
     if args.data:
         figures['human_eval'] = {kind: human_eval(args.data, kind) for kind in [*kinds, 'auto']}
+        as_it_stands = {kind: human_eval(args.data, kind, True) for kind in [*kinds, 'auto']}
+        figures['as_it_stands'] = {kind: found['passed'] for kind, found in as_it_stands.items()}
+        print(f"HumanEval's test field as it stands: {figures['as_it_stands']}", flush=True)
     for kind, found in figures.get('human_eval', {}).items():
         print(f'HumanEval in {kind}: {found}', flush=True)
     figures['attacks'] = {kind: attacks(kind) for kind in kinds}
@@ -212,6 +217,7 @@ def main():
     holds = (
         figures['rates']['our tasks']['ratio'] >= 30
         and not any(a['passed'] or a['harmed'] for a in figures['attacks'].values())
+        and figures.get('as_it_stands', {}) == passed
         and (not args.data or passed['monty'] >= 162 and passed.get('bubblewrap', 164) >= 164)
     )
     print(

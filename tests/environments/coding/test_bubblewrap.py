@@ -76,14 +76,35 @@ def test_a_package_is_there_only_if_asked_for():
     assert run_tests(program, TESTS, ['answer'], limits=limits).status == 'error'
 
 
+@with_bubblewrap
+def test_arrays_are_compared_as_numpy_compares_them():
+    program = (
+        'import numpy as np\ndef grid(n): return np.arange(n)*.5\n'
+        'def count(x): return np.int64(3)\ndef double(x): x *= 2'
+    )
+    tests = [
+        'import numpy as np\nassert (grid(3) == np.array([0, .5, 1])).all() and grid(2).shape == (2,)',
+        'import numpy as np\nnp.testing.assert_allclose(grid(2), [0, .5])',
+        'assert grid(2).tolist() == [0, .5]',
+        'assert count(1) == 3',
+        'import numpy as np\nx = np.ones(2)\ndouble(x)\nassert x.sum() == 4',
+    ]
+    limits = SandboxLimits(seconds=20.0, memory=2**30)
+    names = ['grid', 'count', 'double']
+    assert run_tests(program, tests, names, limits=limits, packages=('numpy',)).status == 'passed'
+    wrong = program.replace('.5', '.25')
+    found = run_tests(wrong, tests[:3], names, limits=limits, packages=('numpy',))
+    assert found.status == 'wrong' and len(found.failures) == 3, found
+
+
 def test_bubblewrap_that_does_not_start(monkeypatch):
     monkeypatch.setattr(bubblewrap, '_command', lambda *a: ['/nowhere/bwrap'])
     with pytest.raises(Stopped) as e:
-        bubblewrap.InBubblewrap(GOOD, ['answer'], LIMITS)
+        bubblewrap.InBubblewrap(GOOD, LIMITS)
     assert e.value.status == 'failed'
     monkeypatch.setattr(bubblewrap, '_command', lambda *a: ['false'])
     with pytest.raises(Stopped) as e:
-        bubblewrap.InBubblewrap(GOOD, ['answer'], LIMITS)
+        bubblewrap.InBubblewrap(GOOD, LIMITS)
     assert e.value.status == 'failed'
 
 

@@ -111,7 +111,10 @@ def test_what_monty_lacks_is_asked_of_bubblewrap():
 def test_without_bubblewrap(monkeypatch):
     for module in (sandbox, unit_tests):
         monkeypatch.setattr(module, 'bubblewrap_fault', lambda: 'bubblewrap is not installed')
-    assert run_tests('import heapq\n' + GOOD, TESTS, ['answer']).status == 'unsupported'
+    assert run_tests('import heapq\n' + GOOD, TESTS, ['answer']).status == 'passed'
+    needs_it = 'import heapq\ndef answer(x): return heapq.nlargest(1, [x*x+1])[0]'
+    result = run_tests(needs_it, TESTS, ['answer'])
+    assert (result.status, result.score) == ('unsupported', None) and 'heapq' in result.message
     v = run_tests(GOOD, TESTS, ['answer'], sandbox='bubblewrap')
     assert (v.status, v.score, v.message) == ('failed', None, 'bubblewrap is not installed')
     assert run_tests(GOOD, TESTS, ['answer'], packages=('numpy',)).score is None
@@ -138,3 +141,11 @@ def test_many_at_once():
 
         found = list(pool.map(one, range(64)))
     assert found == ['wrong', 'passed'] * 32
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_an_answer_that_is_too_much_for_the_tests_is_the_programs_fault(kind):
+    "Or a program could have its tests break down, and be spared a grade"
+    tests = ['x = 3\nfor _ in range(40): y = answer(x)*1000\nassert y == 1']
+    result = run_tests('def answer(x): return [0]*10**5', tests, ['answer'], limits=LIMITS, sandbox=kind)
+    assert result.score == 0.0, result
