@@ -27,6 +27,7 @@ from rlops_lab.environments.text_to_sql.database import (
     database,
 )
 from rlops_lab.environments.text_to_sql.results import (
+    TOLERANCE,
     same_result,
     sql_statements,
     tables_in,
@@ -314,7 +315,7 @@ def test_same_result_agrees_with_all_permutations(data):
 @given(tables(), st.randoms(use_true_random=False))
 def test_noise_within_the_tolerance_changes_nothing(rows, r):
     noisy = [
-        tuple(v * (1 + r.uniform(-1, 1) * 1e-8) if isinstance(v, float) else v for v in row) for row in rows
+        tuple(v * (1 + r.uniform(-1, 1) * TOLERANCE / 2) if isinstance(v, float) else v for v in row) for row in rows
     ]
     r.shuffle(noisy)
     assert same_result(noisy, rows)
@@ -376,7 +377,7 @@ def test_other_dialects_and_their_left_overs():
         made = to_sqlite(script, 'postgres')
     assert Database(connect(made)).run('SELECT d FROM a').rows == [('x;y',)]
     assert (
-        to_sqlite('SELECT b::text FROM public.a LIMIT 1', 'postgres')
+        to_sqlite('SELECT b::text FROM public.a LIMIT 1', 'postgres', dict(a=dict(b='bigint')))
         == 'SELECT CAST(b AS TEXT) FROM a LIMIT 1'
     )
 
@@ -462,6 +463,55 @@ def test_plain_text_and_calls_reach_the_same_answer():
         messages, n_failed = step_environment(env, read_action(reply, SYNTAXES['python']))
         assert ([m['content'] for m in messages], n_failed) == ([says] if says else [], 0)
         assert env.done == (says in (None, '(over)')) and env.get_reward() == env.done
+
+
+MEDIAN = '''WITH s AS (SELECT pieces FROM sale WHERE pieces IS NOT NULL)
+SELECT avg(pieces) FROM (SELECT pieces FROM s ORDER BY pieces
+LIMIT 2 - (SELECT count(*) FROM s) % 2 OFFSET (SELECT (count(*) - 1) / 2 FROM s))'''
+
+
+def test_an_honest_query_that_sqlglot_cannot_read_is_no_runaway():
+    assert database(SHOP).run(MEDIAN).rows == [(2.0,)]
+    forms = [
+        'WITH s(n) AS NOT MATERIALIZED (SELECT pieces FROM sale NOT INDEXED) SELECT sum(n) FROM s',
+        "WITH s AS MATERIALIZED (SELECT 'x AS (' AS t) SELECT t FROM s LIMIT 2 - 1 % 2",
+    ]
+    for query in forms:
+        assert database(SHOP).run(query).rows, query
+
+
+@pytest.mark.parametrize('form', FORMS, ids=range(len(FORMS)))
+def test_parts_that_multiply_are_counted_where_nothing_can_be_parsed(form):
+    query = nested(25, form) + ' LIMIT 2 - (SELECT 1) % 2 OFFSET (SELECT 0)'
+    began = time.process_time()
+    assert database(SHOP).run(query).refused == 'runaway'
+    assert time.process_time() - began < 2
+
+
+REPLIES = {
+    'two fences': '```sql\nSELECT 1\n```\nRather:\n```sql\nSELECT name FROM product\n```',
+    'a fence in thoughts': '<think>```sql\nSELECT 1\n```</think>\nSELECT name FROM product;',
+    'thoughts whose start the template wrote': 'Names, so ```SELECT 1```?\n</think>\n\nSELECT name FROM product',
+    'thoughts before a fence': '<think>Names.</think>```\nSELECT name FROM product\n```',
+}
+
+
+@pytest.mark.parametrize('reply', REPLIES.values(), ids=REPLIES)
+def test_the_last_fence_counts_and_thoughts_do_not(reply):
+    env = TextToSQL()
+    env.reset('?', SHOP, 'SELECT name FROM product')
+    env.user(reply)
+    assert env.get_reward() == 1
+
+
+def test_an_amount_is_not_right_for_its_neighbour_unless_the_row_says_so():
+    assert not same_result([(2_739_630,)], [(2_739_628.50,)])
+    for tolerance, matched in ((None, 0), (1e-6, 1)):
+        env = TextToSQL()
+        more = {} if tolerance is None else dict(tolerance=tolerance)
+        env.reset('?', SHOP, 'SELECT 2739628.50 FROM product LIMIT 1', **more)
+        env.answer('SELECT 2739630')
+        assert env.kpis['verified_resolution'] == matched
 
 
 @pytest.fixture
