@@ -251,7 +251,7 @@ def _check_tools(env: object):
         _check_schema(name, tool)
 
 def _check_schema(name: str, tool: Callable):
-    from transformers.utils import get_json_schema
+    with needs('train'): from transformers.utils import get_json_schema
     try: get_json_schema(tool)
     except Exception as e:
         raise ValueError(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core import Trajectory, rng
+from ..extras import needs
 from ..message_forms import is_empty
 from ..messages import normalise_messages
 from ..rejection import family, task_key, verified
@@ -86,7 +87,7 @@ def to_dataset(
     prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
 ) -> 'Dataset':                                     # input_ids, labels, group, reward, lineage
     "Rows for supervised fine-tuning: short prompt, the episode's own tokens, labels on what the policy sampled"
-    from datasets import Dataset
+    with needs('train'): from datasets import Dataset
     if not trajectories: raise ValueError('no trajectories: nothing was accepted, so there is nothing to learn from')
     return Dataset.from_list([_sft_row(t, tokenizer, prompt) for t in trajectories])
 
@@ -162,7 +163,7 @@ def _pair_row(
 # %% ../../nbs/09_finetune/00_training_rows.ipynb #00f2f019
 def _message_dataset(rows: list[dict], columns: tuple[str, ...]) -> 'Dataset':
     "Rows as a data set that gives messages back as they are"
-    from datasets import Dataset, Json
+    with needs('train'): from datasets import Dataset, Json
     shapes = {frozenset(message) for row in rows for name in columns for message in row[name]}
     if len(shapes) < 2: return Dataset.from_list(rows)
     others = [{key: row[key] for key in row if key not in columns} for row in rows]

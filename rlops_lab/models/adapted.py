@@ -11,10 +11,12 @@ import copy
 import warnings
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
+from ..extras import needs
 from .lora import is_plain_layer, is_plain_linear, merged
+
+with needs('train'):
+    import torch
+    from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -163,7 +165,7 @@ def _innermost(module: nn.Module) -> nn.Module:
 # %% ../../nbs/02_models/10_adapted.ipynb #283ffb31
 def _tuner(model: nn.Module) -> 'BaseTuner':
     "What merges in PEFT"
-    from peft import PeftMixedModel, PeftModel
+    with needs('train'): from peft import PeftMixedModel, PeftModel
     if isinstance(model, (PeftModel, PeftMixedModel)):
         tuner = model.base_model
         if not hasattr(type(tuner), 'merge_and_unload'): raise ValueError('it changes no weights')
@@ -173,7 +175,7 @@ def _tuner(model: nn.Module) -> 'BaseTuner':
 # %% ../../nbs/02_models/10_adapted.ipynb #ceba04c6
 def _tuner_inside(model: nn.Module) -> 'BaseTuner':
     "The wrapper's part that merges, around layers that are there already"
-    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING as TUNERS
+    with needs('train'): from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING as TUNERS
     configs = getattr(model, 'peft_config', None)
     if not configs: raise ValueError('its configuration is lost: give the PeftModel itself')
     tuner_class = TUNERS[next(iter(configs.values())).peft_type]
@@ -225,7 +227,7 @@ def merge(
 # %% ../../nbs/02_models/10_adapted.ipynb #9d2315a4
 def _merges_in_place(model: nn.Module) -> bool:
     "Does every adapter change one matrix of its own? A module that was trained whole only takes its place"
-    from peft.utils import ModulesToSaveWrapper
+    with needs('train'): from peft.utils import ModulesToSaveWrapper
     if set(methods(model)) - {'LORA'} or _on_embeddings(model): return False
     configs = getattr(model, 'peft_config', {}).values()
     if any(config.layer_replication for config in configs): return False
@@ -294,7 +296,7 @@ def computes_inside(
 ) -> bool:
     "Does the model inside the wrapper compute all that the adapted model does?"
     if not hasattr(model, 'get_base_model'): return True
-    from peft.tuners.tuners_utils import BaseTuner
+    with needs('train'): from peft.tuners.tuners_utils import BaseTuner
     tuner = model.base_model
     return isinstance(tuner, BaseTuner) and type(tuner).forward is BaseTuner.forward
 

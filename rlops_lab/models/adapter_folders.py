@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
+from ..extras import needs
 from .adapted import merge
 from .identity import weights_digest
+
+with needs('train'): import torch
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -77,13 +78,13 @@ def _read_note(folder: Path) -> BaseNote | None:
 # %% ../../nbs/02_models/12_adapter_folders.ipynb #a5170a87
 def _find_on_hub(name: str) -> AdapterFolder | None:
     if '/' not in name or name.count('/') > 1: return None
-    from transformers.utils.peft_utils import find_adapter_config_file
+    with needs('train'): from transformers.utils.peft_utils import find_adapter_config_file
     try: found = find_adapter_config_file(name)
     except Exception: return None
     return _described(name, None) if found else None
 
 def _described(path: str, note: BaseNote | None) -> AdapterFolder:
-    from peft import PeftConfig
+    with needs('train'): from peft import PeftConfig
     try: config = PeftConfig.from_pretrained(path)
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -120,7 +121,7 @@ def open_adapter(
     base, tokenizer = read(found.base, dtype_of_base, found.revision)
     tokenizer = _own_tokenizer(found) or tokenizer
     if Path(found.path, 'config.json').exists() and not Path(found.path, 'adapter_config.json').exists():
-        from transformers import AutoModelForCausalLM
+        with needs('train'): from transformers import AutoModelForCausalLM
         return AutoModelForCausalLM.from_pretrained(found.path, dtype=dtype), tokenizer
     _check_base(found, base)
     model = merge(_with_adapter(base, found))
@@ -138,14 +139,14 @@ def _check_base(found: AdapterFolder, base: 'PreTrainedModel') -> None:
 
 def _own_tokenizer(found: AdapterFolder) -> 'PreTrainedTokenizerBase | None':
     "The tokenizer beside the adapter, or beside its checkpoint"
-    from transformers import AutoTokenizer
+    with needs('train'): from transformers import AutoTokenizer
     for folder in _own_folders(Path(found.path)):
         if (folder/'tokenizer_config.json').exists(): return AutoTokenizer.from_pretrained(folder)
 
 # %% ../../nbs/02_models/12_adapter_folders.ipynb #dfdd89cd
 def _with_adapter(base: 'PreTrainedModel', found: AdapterFolder) -> 'PeftModel':
     "The base with the adapter on it; ValueError where a weight finds no place, or a place no weight"
-    from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
+    with needs('train'): from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
     try:
         model = PeftModel.from_pretrained(base, found.path).eval()
         saved = load_peft_weights(found.path, device='cpu')

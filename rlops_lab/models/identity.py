@@ -10,11 +10,13 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
 from ..core import Lineage
+from ..extras import needs
 from .adapted import base_inside, peft_modules, plain_name
+
+with needs('train'):
+    import torch
+    from torch import Tensor, nn
 
 if TYPE_CHECKING: from transformers import PreTrainedModel
 

@@ -269,7 +269,7 @@ def _tokenizer(
     given: 'PreTrainedTokenizerBase | str | None',
     of_model: 'PreTrainedTokenizerBase',
 ) -> 'PreTrainedTokenizerBase':
-    from transformers import AutoTokenizer
+    with needs('train'): from transformers import AutoTokenizer
     if given is None: return of_model
     return AutoTokenizer.from_pretrained(given) if isinstance(given, str) else given
 

@@ -57,7 +57,7 @@ def check_plain_lora(
 
 def _defaults(config: 'LoraConfig') -> dict[str, tuple]:
     "{setting: (its default,)} of all that is not free; of another method nothing, since its type says enough"
-    from peft import LoraConfig
+    with needs('train'): from peft import LoraConfig
     if type(config) is not LoraConfig: return {}
     plain = LoraConfig()
     return {field.name: (getattr(plain, field.name),) for field in fields(plain) if field.name not in _FREE}
@@ -173,7 +173,7 @@ def is_plain_layer(
 ) -> bool:
     "Is it PEFT's layer for LoRA or DoRA, not merged, without biases or another variant?"
     if not hasattr(module, 'lora_A'): return False
-    from peft.tuners.lora import Embedding, Linear
+    with needs('train'): from peft.tuners.lora import Embedding, Linear
     if type(module) not in (Embedding, Linear) or module.merged or 'forward' in vars(module): return False
     variants = {type(variant).__name__ for variant in module.lora_variant.values()}
     biases = [getattr(B, 'bias', None) for B in module.lora_B.values()]

@@ -9,6 +9,7 @@ __all__ = ['Callbacks']
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..extras import needs
 from .config import PPOConfig
 
 if TYPE_CHECKING: from transformers import TrainerCallback, TrainerState
@@ -20,7 +21,7 @@ _NEVER = (
 
 def _checked(callback: Any) -> 'TrainerCallback':
     "The callback, made if it is a class; TypeError for what would never be called"
-    from transformers import TrainerCallback
+    with needs('train'): from transformers import TrainerCallback
     made = callback() if isinstance(callback, type) else callback
     if not isinstance(made, TrainerCallback):
         raise TypeError(
@@ -40,7 +41,7 @@ class Callbacks:
         state: 'TrainerState',
         **handed: Any,               # to each call: model, processing_class, optimizer
     ):
-        from transformers import TrainerControl
+        with needs('train'): from transformers import TrainerControl
         self.callbacks = [_checked(callback) for callback in callbacks or []]
         self.args, self.state, self.handed = args, state, handed
         self.control = TrainerControl()

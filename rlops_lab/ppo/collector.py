@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastcore.basics import patch
-from transformers import TrainerState
 
 from ..core import Trajectory, digest, rng, seed_everything
 from ..environments.contract import close_environment, make_environment
+from ..extras import needs
 from ..models.backbone import Backbone
 from ..models.load import load
 from .batches import SharedHidden, release_memory, rows_of_update
@@ -30,6 +30,8 @@ from .trl_names import TRL_ARGUMENTS, TRL_SETTINGS, check_names
 from ..rewards.calls import RewardLog
 from ..rollouts.engine import rollout
 from ..samplers.local import HFSampler
+
+with needs('train'): from transformers import TrainerState
 
 if TYPE_CHECKING:
     from peft import LoraConfig

@@ -10,9 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from fastcore.basics import patch
-from torch import nn
+
+from ..extras import needs
+
+with needs('train'):
+    import torch
+    from torch import nn
 
 if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -31,7 +35,8 @@ def _check_classifier(name: str | Path, kinds: list[str], n_labels: int) -> None
 # %% ../../nbs/10_ppo/04_reward_models.ipynb #951dd56a
 def _load_classifier(name: str | Path) -> 'tuple[PreTrainedModel, PreTrainedTokenizerBase]':
     "A sequence classification model with one label, and its tokenizer"
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    with needs('train'):
+        from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
     if Path(name, 'adapter_config.json').exists():
         raise ValueError(f'reward_funcs has the adapter {str(name)!r}: give it as reward_model=…, or merge it first')
     try:
@@ -76,7 +81,7 @@ class SequenceReward:
 
 # %% ../../nbs/10_ppo/04_reward_models.ipynb #42cab289
 def _tokenizer_of(name: str) -> 'PreTrainedTokenizerBase':
-    from transformers import AutoTokenizer
+    with needs('train'): from transformers import AutoTokenizer
     try: return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise ValueError('the reward model has no tokenizer: give SequenceReward(model, tokenizer)') from error

@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from fastcore.basics import patch
-from torch import Tensor
 
+from ..extras import needs
 from ..models.backbone import Backbone
 from .checkpoints import generator_states, restore_generators, stateful
+
+with needs('train'):
+    import torch
+    from torch import Tensor
 
 # %% ../../nbs/10_ppo/09_transactions.ipynb #d1cdcf5b
 class WeightCopy(NamedTuple):

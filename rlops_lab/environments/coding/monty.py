@@ -33,6 +33,7 @@ from .limits import SandboxLimits, Stopped
 from .monty_driver import MONTY_CALLS, MONTY_LIVE, MONTY_READING, MONTY_VALUES
 
 from .values import has_answers, parse_line, unpack
+from ...extras import needs
 
 if TYPE_CHECKING: from pydantic_monty import Monty, MontyError
 
@@ -57,9 +58,7 @@ def _close_pools():
 
 # %% ../../../nbs/04_environments/05_coding/05_monty.ipynb #81253056
 def _started_pool():
-    try: from pydantic_monty import Monty
-    except ImportError as error:
-        raise ImportError('the sandbox needs pydantic-monty: pip install "rlops_lab[environments]"') from error
+    with needs('environments'): from pydantic_monty import Monty
     pool = Monty(
         max_processes=max(2, os.cpu_count() or 2),
         checkout_timeout=60.,
@@ -153,7 +152,7 @@ def answers(
     refresh: bool = False,        # with what the calls did to their arguments; for one call
 ) -> list[list]:                  # one for each call
     "Answers to calls; the first time, the program is loaded before. Raises `Stopped`"
-    from pydantic_monty import MontyError
+    with needs('environments'): from pydantic_monty import MontyError
     try:
         if not calls: return self._load()
         asked = self._asked(refresh)
@@ -203,7 +202,7 @@ def _with_bases(names):
 @patch
 def _stopped(self: InMonty, error: 'MontyError') -> Stopped:
     "Why a program went no further"
-    from pydantic_monty import MontyCrashedError
+    with needs('environments'): from pydantic_monty import MontyCrashedError
     if len(self.output) > self.limits.output:
         return Stopped('output', f'more than {self.limits.output} characters printed')
     if isinstance(error, MontyCrashedError):
@@ -236,7 +235,7 @@ def status(
     message: str,
 ) -> str:
     "The status of a result with this exception"
-    from pydantic_monty import MontyError
+    with needs('environments'): from pydantic_monty import MontyError
     status = self._looks_like(names[0], message)
     if status != 'unsupported': return status
     again = f'{MONTY_READING}{MONTY_LIVE}_lab_one(*_lab_read(_lab_text))\nNone'

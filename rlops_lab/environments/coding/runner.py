@@ -118,7 +118,8 @@ def serve(
     writer: int,
 ):
     "Run one job: a message a line in, a message a line out"
-    lines, out = os.fdopen(reader, 'r'), os.fdopen(writer, 'w')
+    lines = os.fdopen(reader, 'r', encoding='utf-8')
+    out = os.fdopen(writer, 'w', encoding='utf-8')
 
     def send(*message):
         out.write(json.dumps(message) + '\n')

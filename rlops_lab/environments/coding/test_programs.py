@@ -15,6 +15,7 @@ from .gaps import without_gaps
 from .monty import monty_lacks, monty_pool
 from .monty_driver import MONTY_READING, MONTY_TESTS, MONTY_VALUES
 from .test_forms import RunnableTests, runnable_tests
+from ...extras import needs
 
 # %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #c2f90d16
 _COUNTING = """
@@ -301,7 +302,7 @@ def _methods(sample):
 
 def _refused_by_parser(source):
     "What Monty's parser says to a program that it need not run"
-    from pydantic_monty import MontyError
+    with needs('environments'): from pydantic_monty import MontyError
 
     whole = ast.parse('def _all(): pass')
     whole.body[0].body = [ast.Pass(), *ast.parse(source).body]

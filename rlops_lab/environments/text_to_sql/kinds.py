@@ -12,18 +12,14 @@ from types import ModuleType
 from fastcore.basics import patch
 
 from .values import NUMBERS, kind_of_type
+from ...extras import needs
 
 # %% ../../../nbs/04_environments/04_text_to_sql/06_kinds.ipynb #891653ee
 def sqlglot_module() -> ModuleType:
     "The parser of SQL, an optional package; ImportError that names the extra to install"
-    try:
+    with needs('environments'):
         import sqlglot
         import sqlglot.optimizer.scope
-    except ImportError as error:
-        hint = (
-            "text-to-SQL reads queries with sqlglot: pip install 'rlops_lab[environments]'"
-        )
-        raise ImportError(hint) from error
     return sqlglot
 
 # %% ../../../nbs/04_environments/04_text_to_sql/06_kinds.ipynb #8a1f6ffa

@@ -15,17 +15,12 @@ from fastcore.basics import patch
 
 from .kinds import sqlglot_module
 from .limits import QueryLimits, Result
+from ...extras import needs
 
 # %% ../../../nbs/04_environments/04_text_to_sql/16_postgres.ipynb #58f2d59b
 def _psycopg():
     "The driver of PostgreSQL, an optional package; ImportError that names the extra to install"
-    try:
-        import psycopg
-    except ImportError as error:
-        hint = (
-            "a PostgreSQL server is read by psycopg: pip install 'rlops_lab[environments]'"
-        )
-        raise ImportError(hint) from error
+    with needs('environments'): import psycopg
     return psycopg
 
 # %% ../../../nbs/04_environments/04_text_to_sql/16_postgres.ipynb #4ff322c4
