@@ -29,31 +29,31 @@ def plain(
     without the address in memory that some objects show."""
     kind = type(value)
     if kind in _PLAIN: return value
-    if kind in (list, tuple):
-        if set(map(type, value)).issubset(_PLAIN): return list(value)
-        return [plain(x) for x in value]
-    if isinstance(value, dict): return dict(zip(_plain_keys(value), map(plain, value.values())))
+    if kind in (list, tuple): return _plain_list(value)
+    if isinstance(value, dict):
+        return dict(zip(_plain_keys(value), map(plain, value.values())))
     return _plain_object(value)
 
+def _plain_list(values: list | tuple) -> list:
+    if set(map(type, values)).issubset(_PLAIN): return list(values)
+    return [plain(x) for x in values]
+
+# %% ../nbs/00_files.ipynb #1165c4eb
 def _plain_keys(value: dict) -> list:
     "Keys that JSON can hold and sort; text where they are of several kinds"
     keys = [plain(key) for key in value]
     kinds = set(map(type, keys))
-    if kinds <= {str} or kinds <= {int, float, bool} or kinds == {type(None)}: return keys
+    is_text, is_nothing = kinds <= {str}, kinds == {type(None)}
+    is_number = kinds <= {int, float, bool}
+    if is_text or is_number or is_nothing: return keys
     return list(map(str, keys))
 
 # %% ../nbs/00_files.ipynb #3c34a841
 def _plain_object(value: object) -> object:
     "What is neither plain already nor a list or a dict"
     if isinstance(value, Enum): return plain(value.value)
-    if isinstance(value, Decimal):
-        number = float(value)
-        is_same = not value.is_finite() or Decimal(repr(number)) == value
-        return number if is_same else str(value)
-    is_array = hasattr(value, 'tolist') and hasattr(value, 'dtype')
-    if is_array and str(value.dtype).startswith(('datetime64', 'timedelta64')):
-        return [plain(x) for x in value] if value.shape else str(value)
-    if is_array: return plain(value.tolist())
+    if isinstance(value, Decimal): return _plain_decimal(value)
+    if hasattr(value, 'tolist') and hasattr(value, 'dtype'): return _plain_array(value)
     for base in (bool, int, float, str):
         if isinstance(value, base): return base(value)
     if isinstance(value, (list, tuple)): return [plain(x) for x in value]
@@ -61,6 +61,17 @@ def _plain_object(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     return re.sub(r' at 0x[0-9a-fA-F]+', '', str(value))
+
+# %% ../nbs/00_files.ipynb #00dd2661
+def _plain_decimal(value: Decimal) -> float | str:
+    number = float(value)
+    is_same = not value.is_finite() or Decimal(repr(number)) == value
+    return number if is_same else str(value)
+
+def _plain_array(value: object) -> object:
+    is_date = str(value.dtype).startswith(('datetime64', 'timedelta64'))
+    if not is_date: return plain(value.tolist())
+    return [plain(x) for x in value] if value.shape else str(value)
 
 # %% ../nbs/00_files.ipynb #d38208b6
 def write_json(

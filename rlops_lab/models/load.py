@@ -254,6 +254,7 @@ def _set_padding(tokenizer: 'PreTrainedTokenizerBase', name: str, wanted: str | 
             f'{name}: the padding token is missing or the end token ({tokenizer.eos_token!r}), masking one masks the '
             "other, and no spare token was found: name one of the vocabulary, as load(…, pad_token='<|reserved_1|>')")
 
+# %% ../../nbs/02_models/00_load.ipynb #8c5ce444
 def _copy_special_ids(model: 'PreTrainedModel', tokenizer: 'PreTrainedTokenizerBase') -> None:
     "Padding and end token as in the tokenizer; further ends that the model was published with stay"
     model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -282,6 +283,7 @@ def _set_template(tokenizer: 'PreTrainedTokenizerBase', name: str, wanted: str |
             f'{name} has no chat template, and its vocabulary is not ChatML, so ours does not fit: '
             "give the model's as load(…, chat_template=…)")
 
+# %% ../../nbs/02_models/00_load.ipynb #c3dbbcc3
 def _check_vocabulary(model: 'PreTrainedModel', tokenizer: 'PreTrainedTokenizerBase') -> None:
     n_rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) <= n_rows: return

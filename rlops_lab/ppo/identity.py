@@ -30,13 +30,22 @@ def _source(thing: Callable) -> str:
     try: return ast.dump(ast.parse(text))
     except SyntaxError: return text            # a lambda, in the middle of its line
 
+# %% ../../nbs/10_ppo/09_identity.ipynb #cd339fe6
 def _bytecode(thing: Callable) -> list:
-    if isinstance(thing, type): return [_bytecode(x) for _, x in sorted(vars(thing).items()) if inspect.isfunction(x)]
+    if isinstance(thing, type):
+        methods = [x for _, x in sorted(vars(thing).items()) if inspect.isfunction(x)]
+        return [_bytecode(method) for method in methods]
     code = getattr(thing, '__code__', None)
     if code is None: return [repr(type(thing))]
-    inner = [_bytecode(types.FunctionType(x, {})) if isinstance(x, types.CodeType) and not x.co_freevars else plain(x)
-             for x in code.co_consts if not isinstance(x, types.CodeType) or not x.co_freevars]
-    return [code.co_code.hex(), list(code.co_names), inner]
+    constants = [_constant(x) for x in code.co_consts if not _is_closure(x)]
+    return [code.co_code.hex(), list(code.co_names), constants]
+
+def _constant(value: object) -> object:
+    if not isinstance(value, types.CodeType): return plain(value)
+    return _bytecode(types.FunctionType(value, {}))
+
+def _is_closure(value: object) -> bool:
+    return isinstance(value, types.CodeType) and bool(value.co_freevars)
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #dad5fff6
 def code_identity(
@@ -45,30 +54,50 @@ def code_identity(
 ) -> str:
     "Hash of the code, with the values that are bound in it"
     if isinstance(thing, functools.partial):
-        return digest(code_identity(thing.func, depth), plain(thing.args), plain(thing.keywords))
+        inner = code_identity(thing.func, depth)
+        return digest(inner, plain(thing.args), plain(thing.keywords))
     if inspect.ismethod(thing): thing = thing.__func__
     if isinstance(thing, type):
-        return digest([_source(base) for base in thing.__mro__ if base.__module__ != 'builtins'])
-    if inspect.isfunction(thing):
-        cells = [_cell(cell) for cell in thing.__closure__ or ()]
-        bound = [*cells, *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-        return digest(_source(thing), [_bound(x, depth) for x in bound], _globals_of(thing, depth))
-    return digest(code_identity(type(thing), depth), _bound(_settings(thing), depth))
+        bases = [base for base in thing.__mro__ if base.__module__ != 'builtins']
+        return digest(list(map(_source, bases)))
+    if inspect.isfunction(thing): return _function_identity(thing, depth)
+    settings = _bound(_settings(thing), depth)
+    return digest(code_identity(type(thing), depth), settings)
+
+# %% ../../nbs/10_ppo/09_identity.ipynb #2f870a0b
+def _function_identity(
+    function: types.FunctionType,
+    depth: int,
+) -> str:
+    cells = [_cell(cell) for cell in function.__closure__ or ()]
+    defaults = function.__defaults__ or ()
+    keywords = (function.__kwdefaults__ or {}).values()
+    bound = [_bound(x, depth) for x in (*cells, *defaults, *keywords)]
+    return digest(_source(function), bound, _globals_of(function, depth))
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #7df7f1cf
-def _globals_of(function: types.FunctionType, depth: int) -> dict:
+def _globals_of(
+    function: types.FunctionType,
+    depth: int,
+) -> dict:
     "What a function reads of its module"
+    names = _names(function.__code__) & function.__globals__.keys()
     found = {}
-    for name in sorted(_names(function.__code__) & function.__globals__.keys()):
+    for name in sorted(names):
         value = function.__globals__[name]
-        if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
-            found[name] = code_identity(value, depth-1) if depth else value.__qualname__
-        elif isinstance(value, (types.FunctionType, type)): found[name] = digest(_source(value))
-        elif name.isupper(): found[name] = _bound(value, 0)
+        if isinstance(value, (types.FunctionType, type)):
+            found[name] = _global_code(value, function.__module__, depth)
+        elif name.isupper():
+            found[name] = _bound(value, 0)
     return found
 
+def _global_code(value: Callable, module: str, depth: int) -> str:
+    is_own = isinstance(value, types.FunctionType) and value.__module__ == module
+    if not is_own: return digest(_source(value))
+    return code_identity(value, depth-1) if depth else value.__qualname__
+
+# %% ../../nbs/10_ppo/09_identity.ipynb #8c57cfcd
 def _names(code: types.CodeType) -> set[str]:
-    "Names that code reads, that of comprehensions and inner functions included"
     inner = [x for x in code.co_consts if isinstance(x, types.CodeType)]
     return set(code.co_names).union(*map(_names, inner))
 
@@ -82,31 +111,43 @@ def _settings(thing: object) -> dict:
     names = 'version', 'children', 'weights', 'threshold', 'otherwise', 'temperature', 'pessimism'
     return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
 
-def _bound(value: object, depth: int) -> object:
+# %% ../../nbs/10_ppo/09_identity.ipynb #0fe67055
+def _bound(
+    value: object,
+    depth: int,
+) -> object:
     "A value inside a function, as plain data"
-    if isinstance(value, dict): return {str(key): _bound(x, depth) for key, x in value.items()}
-    if isinstance(value, (list, tuple)): return [_bound(x, depth) for x in value]
+    if isinstance(value, dict):
+        return {str(key): _bound(x, depth) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_bound(x, depth) for x in value]
     if isinstance(value, types.ModuleType): return value.__name__
-    if callable(value): return code_identity(value, depth-1) if depth else getattr(value, '__qualname__', '')
-    return plain(value) if isinstance(value, (int, float, str, bytes, type(None))) else type(value).__qualname__
+    if callable(value):
+        return code_identity(value, depth-1) if depth else getattr(value, '__qualname__', '')
+    is_plain = isinstance(value, (int, float, str, bytes, type(None)))
+    return plain(value) if is_plain else type(value).__qualname__
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #3d8419fc
 def environment_identity(
     environment_factory: Callable | dict | None,    # one, or several as {name: factory}
 ) -> dict[str, str]:
     "Name, version and code of each environment; none is made, since a factory may count what it makes"
-    several = environment_factory if isinstance(environment_factory, dict) else {'': environment_factory}
+    several = environment_factory
+    if not isinstance(several, dict): several = {'': environment_factory}
     found = {}
     for name, factory in several.items():
         if factory is None: continue
-        kind = factory
-        while isinstance(kind, functools.partial): kind = kind.func
-        if not hasattr(kind, '__qualname__'): kind = type(kind)
+        kind = _kind_of(factory)
         prefix = f'environment {name}'.strip()
         found[prefix] = f'{kind.__module__}.{kind.__qualname__}'
         found[f'{prefix}.version'] = _bound(getattr(kind, 'version', ''), 0)
         found[f'{prefix}.code'] = code_identity(factory)
     return found
+
+def _kind_of(factory: Callable) -> Callable:
+    "The class or function that a factory calls"
+    while isinstance(factory, functools.partial): factory = factory.func
+    return factory if hasattr(factory, '__qualname__') else type(factory)
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #b0d2a5bf
 def tokenizer_identity(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REPLY', 'NEXT', 'RESULT', 'CALL', 'QUESTION', 'CallFormat', 'call_talk', 'ChatFormat', 'chat_format']
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #c11765e2
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #c909cd91
 import json
 import re
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..models.tool_syntax import (
     SYNTAXES, Reply, ToolCall, ToolSyntax, find_tool_syntax, probe_message, reads_back, syntax_of_vocabulary)
-from .encoding import rendered
+from .encoding import apply_template
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #5474d64a
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #3423a49f
 REPLY, NEXT, RESULT = 'zq4reply', 'zq5next', 'zq6result'
 CALL = ToolCall('a1b2', dict(c3d4='e5f6'))
 QUESTION = dict(role='user', content='zq7question')
@@ -36,7 +36,7 @@ class _Template:
         self.own = re.compile('|'.join(longest_first))
 
     def render(self, messages: list[dict], reply: bool = False) -> str:
-        return rendered(self.tokenizer, messages, None, reply, **self.options)
+        return apply_template(self.tokenizer, messages, None, reply, **self.options)
 
 # %% ../../nbs/05_rollouts/00_chat_format.ipynb #6007f87f
 class _TextEnd(NamedTuple):
@@ -201,7 +201,7 @@ def _find_fault_role(template: _Template) -> str:
     except Exception: return 'user'
     return 'tool' if RESULT in text else 'user'
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #fdecc652
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #47137966
 @dataclass(eq=False)
 class ChatFormat:
     "How a tokenizer's template writes a conversation, and how replies are read"
@@ -219,8 +219,18 @@ class ChatFormat:
         tools: list[dict] | None = None,     # JSON schemas shown to the model
         reply: bool = False,                 # go on to where the policy writes next
     ) -> str:
-        "A conversation as the chat template writes it"
-        return rendered(self.tokenizer, messages, tools, reply, **self.template_kwargs)
+        "A conversation of plain messages as the chat template writes it"
+        if self.calls.as_text: messages = list(map(_arguments_as_text, messages))
+        return apply_template(self.tokenizer, messages, tools, reply, **self.template_kwargs)
+
+def _arguments_as_text(message: dict) -> dict:
+    calls = message.get('tool_calls')
+    if not calls: return message
+    def as_text(call):
+        arguments = call['function']['arguments']
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        return call | dict(function=call['function'] | dict(arguments=text))
+    return message | dict(tool_calls=[as_text(call) for call in calls])
 
 # %% ../../nbs/05_rollouts/00_chat_format.ipynb #6cbe7ee1
 def chat_format(

@@ -17,7 +17,6 @@ import random
 import statistics
 import tempfile
 import warnings
-from pathlib import Path
 
 from _machine import processor
 
@@ -68,7 +67,7 @@ def model_of(syntax, seed):
 def written(syntax, amount):
     if syntax == 'ours':
         return f'put(amount={amount})'
-    return '<tool_call>{"name": "put", "arguments": {"amount": %d}}</tool_call>' % amount
+    return f'<tool_call>{{"name": "put", "arguments": {{"amount": {amount}}}}}</tool_call>'
 
 
 class FakeExpert:
@@ -178,7 +177,8 @@ def main():
             found['first'][syntax].append(first)
             found['ppo'][syntax].append(last)
             found['sft'][syntax].append(by_sft(syntax, seed))
-            print(f'seed {seed} {syntax:7} SFT {found["sft"][syntax][-1]:.2f}, PPO {first:.2f} to {last:.2f}', flush=True)
+            right = found['sft'][syntax][-1]
+            print(f'seed {seed} {syntax:7} SFT {right:.2f}, PPO {first:.2f} to {last:.2f}', flush=True)
     figures = dict(n=args.seeds, updates=args.updates)
     for way in ('sft', 'ppo'):
         ours, hermes = found[way].values()
