@@ -24,18 +24,36 @@ if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 # %% ../../nbs/10_ppo/09_identity.ipynb #b791c224
 def _source(thing: Callable) -> str:
     "The syntax tree of a function or class as text; its bytecode where there is no source"
-    try: text = textwrap.dedent(inspect.getsource(thing))
-    except (OSError, TypeError): return digest(_bytecode(thing))
-    try: return ast.dump(ast.parse(text))
-    except SyntaxError: return text            # a lambda, in the middle of its line
+    try:
+        text = textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        return digest(_bytecode(thing))
+    try:
+        return ast.dump(ast.parse(text))
+    except SyntaxError:
+        return text                # a lambda, in the middle of its line
 
+# %% ../../nbs/10_ppo/09_identity.ipynb #6695395f
 def _bytecode(thing: Callable) -> list:
-    if isinstance(thing, type): return [_bytecode(x) for _, x in sorted(vars(thing).items()) if inspect.isfunction(x)]
+    "What is compiled of a function, or of a class's methods"
+    if isinstance(thing, type):
+        methods = inspect.getmembers(thing, inspect.isfunction)
+        return [_bytecode(method) for _, method in methods]
     code = getattr(thing, '__code__', None)
-    if code is None: return [repr(type(thing))]
-    inner = [_bytecode(types.FunctionType(x, {})) if isinstance(x, types.CodeType) and not x.co_freevars else plain(x)
-             for x in code.co_consts if not isinstance(x, types.CodeType) or not x.co_freevars]
-    return [code.co_code.hex(), list(code.co_names), inner]
+    if code is None:
+        return [repr(type(thing))]
+    return _compiled(code)
+
+def _compiled(code: types.CodeType) -> list:
+    constants = []
+    for constant in code.co_consts:
+        is_code = isinstance(constant, types.CodeType)
+        constants.append(_compiled(constant) if is_code else plain(constant))
+    return [
+        code.co_code.hex(),
+        list(code.co_names),
+        constants,
+    ]
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #dad5fff6
 def code_identity(
@@ -44,50 +62,101 @@ def code_identity(
 ) -> str:
     "Hash of the code, with the values that are bound in it"
     if isinstance(thing, functools.partial):
-        return digest(code_identity(thing.func, depth), plain(thing.args), plain(thing.keywords))
-    if inspect.ismethod(thing): thing = thing.__func__
+        bound = plain([thing.args, thing.keywords])
+        return digest(code_identity(thing.func, depth), bound)
+    if inspect.ismethod(thing):
+        thing = thing.__func__
     if isinstance(thing, type):
-        return digest([_source(base) for base in thing.__mro__ if base.__module__ != 'builtins'])
+        own = [base for base in thing.__mro__ if base.__module__ != 'builtins']
+        return digest([_source(base) for base in own])
     if inspect.isfunction(thing):
-        cells = [_cell(cell) for cell in thing.__closure__ or ()]
-        bound = [*cells, *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-        return digest(_source(thing), [_bound(x, depth) for x in bound], _globals_of(thing, depth))
-    return digest(code_identity(type(thing), depth), _bound(_settings(thing), depth))
+        return _function_identity(thing, depth)
+    kind = code_identity(type(thing), depth)
+    return digest(kind, _bound(_settings(thing), depth))
+
+# %% ../../nbs/10_ppo/09_identity.ipynb #a46c2b96
+def _function_identity(
+    function: types.FunctionType,
+    depth: int,
+) -> str:
+    "Hash of a function's text, of the values in it, and of what it reads"
+    bound = [_cell(cell) for cell in function.__closure__ or ()]
+    bound += function.__defaults__ or ()
+    bound += (function.__kwdefaults__ or {}).values()
+    return digest(
+        _source(function),
+        [_bound(value, depth) for value in bound],
+        _globals_of(function, depth),
+    )
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #7df7f1cf
-def _globals_of(function: types.FunctionType, depth: int) -> dict:
+def _globals_of(
+    function: types.FunctionType,
+    depth: int,
+) -> dict:
     "What a function reads of its module"
     found = {}
-    for name in sorted(_names(function.__code__) & function.__globals__.keys()):
-        value = function.__globals__[name]
-        if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
-            found[name] = code_identity(value, depth-1) if depth else value.__qualname__
-        elif isinstance(value, (types.FunctionType, type)): found[name] = digest(_source(value))
-        elif name.isupper(): found[name] = _bound(value, 0)
+    known = function.__globals__
+    for name in sorted(_names(function.__code__) & known.keys()):
+        value = known[name]
+        is_function = isinstance(value, types.FunctionType)
+        is_near = is_function and value.__module__ == function.__module__
+        if is_near and depth:
+            found[name] = code_identity(value, depth-1)
+        elif is_function or isinstance(value, type):
+            found[name] = digest(_source(value))
+        elif name.isupper():
+            found[name] = _bound(value, 0)
     return found
 
+# %% ../../nbs/10_ppo/09_identity.ipynb #3ac15b85
 def _names(code: types.CodeType) -> set[str]:
-    "Names that code reads, that of comprehensions and inner functions included"
-    inner = [x for x in code.co_consts if isinstance(x, types.CodeType)]
-    return set(code.co_names).union(*map(_names, inner))
+    "Names that code reads, those of comprehensions and inner functions included"
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names(constant)
+    return names
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #4252d38a
 def _cell(cell: types.CellType) -> object:
-    try: return cell.cell_contents
-    except ValueError: return None               # not filled yet
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None               # not filled yet
+
+_SETTINGS = (
+    'version',
+    'children',
+    'weights',
+    'threshold',
+    'otherwise',
+    'temperature',
+    'pessimism',
+)
 
 def _settings(thing: object) -> dict:
     "What an object that is called was made with, as far as its name says so"
-    names = 'version', 'children', 'weights', 'threshold', 'otherwise', 'temperature', 'pessimism'
-    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+    return {
+        name: getattr(thing, name)
+        for name in _SETTINGS
+        if hasattr(thing, name)
+    }
 
+# %% ../../nbs/10_ppo/09_identity.ipynb #872218fa
 def _bound(value: object, depth: int) -> object:
     "A value inside a function, as plain data"
-    if isinstance(value, dict): return {str(key): _bound(x, depth) for key, x in value.items()}
-    if isinstance(value, (list, tuple)): return [_bound(x, depth) for x in value]
-    if isinstance(value, types.ModuleType): return value.__name__
-    if callable(value): return code_identity(value, depth-1) if depth else getattr(value, '__qualname__', '')
-    return plain(value) if isinstance(value, (int, float, str, bytes, type(None))) else type(value).__qualname__
+    if isinstance(value, dict):
+        return {str(key): _bound(x, depth) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_bound(x, depth) for x in value]
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if callable(value) and depth:
+        return code_identity(value, depth-1)
+    if isinstance(value, (int, float, str, bytes, type(None))):
+        return plain(value)
+    return getattr(value, '__qualname__', type(value).__qualname__)
 
 # %% ../../nbs/10_ppo/09_identity.ipynb #3d8419fc
 def environment_identity(
