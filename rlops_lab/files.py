@@ -53,13 +53,15 @@ def _plain_object(value: object) -> object:
     "What is neither plain already nor a list or a dict"
     if isinstance(value, Enum): return plain(value.value)
     if isinstance(value, Decimal): return _plain_decimal(value)
-    if hasattr(value, 'tolist') and hasattr(value, 'dtype'): return _plain_array(value)
+    is_array = hasattr(value, 'tolist') and hasattr(value, 'dtype')
+    if is_array: return _plain_array(value)
     for base in (bool, int, float, str):
         if isinstance(value, base): return base(value)
     if isinstance(value, (list, tuple)): return [plain(x) for x in value]
     if isinstance(value, (set, frozenset)): return sorted(map(plain, value), key=repr)
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        names = [f.name for f in fields(value)]
+        return {name: plain(getattr(value, name)) for name in names}
     return re.sub(r' at 0x[0-9a-fA-F]+', '', str(value))
 
 # %% ../nbs/00_files.ipynb #00dd2661

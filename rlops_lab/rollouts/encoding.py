@@ -29,6 +29,7 @@ def rendered(
     plain = normalise_messages(messages, strict=False)
     return apply_template(tokenizer, plain, tools, reply, **template_kwargs)
 
+# %% ../../nbs/05_rollouts/00_encoding.ipynb #c8738d8a
 def apply_template(
     tokenizer: 'PreTrainedTokenizerBase',
     messages: list[dict],              # exactly as the template is to get them
@@ -40,6 +41,7 @@ def apply_template(
     return tokenizer.apply_chat_template(
         messages, tools=tools, tokenize=False, add_generation_prompt=reply, **template_kwargs)
 
+# %% ../../nbs/05_rollouts/00_encoding.ipynb #9605b75b
 def encoded(tokenizer: 'PreTrainedTokenizerBase', text: str) -> list[int]:
     "Token ids of rendered text"
     backend = getattr(tokenizer, 'backend_tokenizer', None)

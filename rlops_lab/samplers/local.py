@@ -26,7 +26,7 @@ with needs('train'):
     import torch
     from torch import Tensor
 
-if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerBase
+if TYPE_CHECKING: from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # %% ../../nbs/03_samplers/06_local.ipynb #93bd0d7d
 class HFSampler:
@@ -42,10 +42,7 @@ class HFSampler:
     ):
         self.policy = model
         config = model.config
-        kinds = set(getattr(config, 'layer_types', None) or ['full_attention'])
-        if kinds != {'full_attention'}:
-            raise ValueError(f'HFSampler handles full attention only, and this model has {sorted(kinds)}: '
-                             'sample it through a server instead')
+        _check_attention(config)
         self.min_prefix = min_prefix
         self.compact = compact
         self.patience = patience
@@ -54,6 +51,13 @@ class HFSampler:
         self.device = model.device
         self.end = tokenizer.eos_token_id
         self.sync()
+
+# %% ../../nbs/03_samplers/06_local.ipynb #a6a0d581
+def _check_attention(config: 'PretrainedConfig') -> None:
+    kinds = set(getattr(config, 'layer_types', None) or ['full_attention'])
+    if kinds == {'full_attention'}: return
+    raise ValueError(f'HFSampler handles full attention only, and this model has {sorted(kinds)}: '
+                     'sample it through a server instead')
 
 # %% ../../nbs/03_samplers/06_local.ipynb #a4550726
 @patch
