@@ -98,10 +98,11 @@ def append_jsonl(
     "Append rows to a log, whole lines at a time; a last line that a kill has torn goes first"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ''.join(json.dumps(plain(row)) + '\n' for row in rows).encode()
+    lines = [json.dumps(plain(row)) for row in rows]
+    text = ''.join(f'{line}\n' for line in lines)
     with open(path, 'a+b') as file:
         _mend_end(file)
-        file.write(lines)
+        file.write(text.encode())
 
 # %% ../nbs/00_files.ipynb #15e80f79
 def _mend_end(file: BinaryIO) -> None:
@@ -147,5 +148,6 @@ def writable_folder(
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path): pass
     except OSError as error:
-        raise OSError(error.errno, f'cannot write to {path} ({error.strerror}): {cure}') from error
+        reason = f'cannot write to {path} ({error.strerror}): {cure}'
+        raise OSError(error.errno, reason) from error
     return path
