@@ -27,7 +27,6 @@ MODULES = sorted(path for path in PACKAGE.rglob('*.py') if path.name[0] != '_' a
 NAMES = ['.'.join(('rlops_lab', *path.relative_to(PACKAGE).with_suffix('').parts)) for path in MODULES]
 
 # written elsewhere at this moment: gone once its imports stand under `needs`
-LATER = {'rlops_lab.finetune.training_rows'}
 
 
 def child(code, *arguments, **env):
@@ -120,8 +119,6 @@ def bare_imports(tree, extra=None):
 
 @pytest.mark.parametrize('path', MODULES, ids=NAMES)
 def test_every_import_of_an_optional_package_names_its_extra(path):
-    if NAMES[MODULES.index(path)] in LATER:
-        pytest.skip('changed elsewhere')
     assert not list(bare_imports(ast.parse(path.read_text(encoding='utf-8'))))
 
 

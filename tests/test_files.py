@@ -56,8 +56,12 @@ def test_a_broken_line_is_named(tmp_path, broken):
 
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path):
     write_json(tmp_path / 'state.json', dict(done=1))
+    class Torn:
+        def __str__(self):
+            raise TypeError('no text')
+
     with pytest.raises(TypeError):
-        write_json(tmp_path / 'state.json', dict(done={1}))
+        write_json(tmp_path / 'state.json', dict(done=Torn()))
     assert json.loads((tmp_path / 'state.json').read_text(encoding='utf-8')) == dict(done=1)
 
 

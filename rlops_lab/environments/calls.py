@@ -145,6 +145,7 @@ def _alarm(seconds: float | None) -> Iterator[None]:
 def call_within(
     seconds: float | None,     # time limit; None: none
     function: Callable,        # sync or async
+    /,
     *args: object,
     **kwargs: object,
 ) -> object:

@@ -40,7 +40,7 @@ def write_note(
     note: BaseNote,
 ) -> None:
     "Put `base.json` there"
-    Path(folder, 'base.json').write_text(json.dumps(note._asdict()))
+    Path(folder, 'base.json').write_text(json.dumps(note._asdict()), encoding='utf-8')
 
 # %% ../../nbs/02_models/12_adapter_folders.ipynb #ffe73304
 class AdapterFolder(NamedTuple):
@@ -72,7 +72,7 @@ def _own_folders(path: Path) -> list[Path]:
 def _read_note(folder: Path) -> BaseNote | None:
     "None: there is none, or it is a reward model's"
     if not (folder/'base.json').exists(): return None
-    found = json.loads((folder/'base.json').read_text())
+    found = json.loads((folder/'base.json').read_text(encoding='utf-8'))
     return BaseNote(**found) if set(found) == set(BaseNote._fields) else None
 
 # %% ../../nbs/02_models/12_adapter_folders.ipynb #a5170a87

@@ -28,15 +28,17 @@ class _PlainSettings:
 
     def __setattr__(self, name: str, value: Any) -> None:
         check_names(type(self).__name__, [name], _settings_of(type(self)), TRL_SETTINGS)
-        found = tuple(map(plain, value)) if isinstance(value, tuple) else plain(value)
-        if name == 'report_to' and found in ('none', [], ['none']): found = None
-        super().__setattr__(name, found)
+        super().__setattr__(name, _plain_setting(name, value))
 
     def __getattr__(self, name: str) -> None:      # for names that are no settings
         answer = explain_name(name, _settings_of(type(self)), TRL_SETTINGS)
         raise AttributeError(f'{type(self).__name__} has no {name!r}: {answer}')
 
 def _settings_of(kind: type) -> list[str]: return [f.name for f in fields(kind)]
+
+def _plain_setting(name: str, value: Any) -> Any:
+    if name == 'report_to': return None if value in ('none', [], ['none']) else value     # trackers may be objects
+    return tuple(map(plain, value)) if isinstance(value, tuple) else plain(value)
 
 # %% ../../nbs/10_ppo/03_config.ipynb #d2daa2b4
 @dataclass

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REPLY', 'NEXT', 'RESULT', 'CALL', 'QUESTION', 'CallFormat', 'call_talk', 'ChatFormat', 'chat_format']
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #c909cd91
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #abad1070
 import json
 import re
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from functools import lru_cache
 from os.path import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..extras import needs
 from ..models.tool_syntax import (
     SYNTAXES, Reply, ToolCall, ToolSyntax, find_tool_syntax, probe_message, reads_back, syntax_of_vocabulary)
 from .encoding import apply_template
@@ -186,9 +187,10 @@ def _schema_syntax(
         return Reply(message.get('content') or '', thoughts, calls)
     return ToolSyntax('response template', read)
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #b6d310cd
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #622bfd11
 def _schema_of_trl(tokenizer: 'PreTrainedTokenizerBase') -> dict | None:
-    try: from trl.chat_template_utils import add_response_schema
+    try:
+        with needs('train'): from trl.chat_template_utils import add_response_schema
     except ImportError: return None
     try: return add_response_schema(copy(tokenizer)).response_template
     except (ValueError, AttributeError): return None

@@ -248,7 +248,9 @@ def _pushable(policy: 'Backbone | PeftModel') -> 'tuple[PeftModel, str]':
     model = policy.model if hasattr(policy, 'lora_layers') else policy
     adapters = ['policy'] if hasattr(policy, 'lora_layers') else list(getattr(model, 'active_adapters', []))
     if len(adapters) != 1 or not hasattr(model, 'save_pretrained') or not hasattr(model, 'peft_config'):
-        raise ValueError('this has no single adapter to push: give a Backbone, or a PeftModel with one adapter in use')
+        kinds = {config.peft_type.value for config in getattr(model, 'peft_config', {}).values()}
+        raise ValueError(f'this has no single adapter to push (found {sorted(kinds)}): '
+                         'give a Backbone, or a PeftModel with one adapter in use')
     try: check_plain_lora(model.peft_config[adapters[0]])
     except ValueError as error:
         raise ValueError(f'a server reads plain LoRA only: {error}; or serve the merged model') from error

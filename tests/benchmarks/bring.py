@@ -5,8 +5,8 @@
 Two tiny random models, alike but for the chat template: ours, with calls as `put(amount=3)`, and one in the manner of
 Hermes, with JSON between `<tool_call>` tags. The task is to put in the amount that was asked for, of four. Two ways:
 
-- SFT: right episodes, 12 epochs; then the share of right calls, greedily.
-- PPO: SFT on episodes with amounts at random teaches the syntax and nothing else; then 24 updates.
+- SFT: right episodes, 30 epochs; then the share of right calls, greedily.
+- PPO: SFT on episodes with amounts at random teaches the syntax and nothing else; then 48 updates.
 
 Every seed trains both models with the same settings. The figure is the paired difference in the share of right
 episodes of the last quarter of updates (PPO), or of 64 greedy episodes (SFT), ours less Hermes."""
@@ -59,6 +59,9 @@ def model_of(syntax, seed):
     tags = ['<tool_call>', '</tool_call>']
     tokenizer.add_tokens(tags)  # in both, so that the models are the same
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for weight in model.parameters():
+        if weight.dim() == 2:
+            weight.data.mul_(4)  # as small as they are drawn, so narrow a model takes long to look anywhere
     if syntax == 'hermes':
         tokenizer.chat_template, tokenizer.response_template = HERMES, None
     return model, tokenizer
@@ -106,7 +109,7 @@ def fine_tuned(syntax, seed, amounts, epochs):
     dataset = to_dataset(played, tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         model, _ = sft(
-            model, tokenizer, dataset, folder, epochs=epochs, learning_rate=3e-3, batch_size=16, seed=seed
+            model, tokenizer, dataset, folder, epochs=epochs, learning_rate=3e-3, batch_size=16, seed=seed, progress=False
         )
     return model.eval(), tokenizer
 
@@ -116,7 +119,7 @@ def by_sft(syntax, seed):
     from rlops_lab.samplers.local import HFSampler
 
     amounts = [AMOUNTS[i % 4] for i in range(128)]
-    model, tokenizer = fine_tuned(syntax, seed, amounts, 12)
+    model, tokenizer = fine_tuned(syntax, seed, amounts, 30)
     sampler = HFSampler(model, tokenizer)
     played = rollout(sampler, tokenizer, Till, rows(64), temperature=0.0, progress=False, **LIMITS)
     return statistics.mean(t.reward for t in played)
@@ -127,16 +130,17 @@ def by_ppo(syntax, seed, updates):
     from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 
     draw = random.Random(seed)
-    model, tokenizer = fine_tuned(syntax, seed, [draw.choice(AMOUNTS) for _ in range(128)], 12)
+    model, tokenizer = fine_tuned(syntax, seed, [draw.choice(AMOUNTS) for _ in range(128)], 30)
     args = PPOConfig(
         num_updates=updates,
         episodes_per_update=64,
         num_mini_batches=2,
         num_ppo_epochs=2,
-        learning_rate=1e-3,
-        critic='full',
+        learning_rate=3e-4,
+        critic='head',
         critic_learning_rate=1e-3,
         kl_coef=0.0,
+        entropy_coef=0.02,
         seed=seed,
         truncation='terminal',
         **LIMITS,
@@ -165,7 +169,7 @@ def interval(differences):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', type=int, default=5)
-    parser.add_argument('--updates', type=int, default=24)
+    parser.add_argument('--updates', type=int, default=48)
     args = parser.parse_args()
     warnings.simplefilter('ignore')
     from rlops_lab.core import git_state

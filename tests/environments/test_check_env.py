@@ -679,7 +679,7 @@ class ByChance(Lift):
 COSTLY = {
     SlowTool: ('slow', "tool 'move' takes 0.1 s", dict(max_seconds=0.03)),
     SlowStart: ('slow', '`reset` takes 0.1 s', dict(max_seconds=0.03)),
-    WholeFile: ('length', "tool 'move' returned 1,000,0", {}),
+    WholeFile: ('length', "tool 'move' returned 200,0", {}),  # a call's result is cut there
     LongStart: ('length', '`reset` returned 140,', {}),
     SeedsPython: ('seeding', '`reset` calls `random.seed`', {}),
     SeedsNumpy: ('seeding', '`reset` calls `numpy.random.seed`', {}),

@@ -127,9 +127,15 @@ def test_without_a_spare_token_the_cure_is_an_argument_of_load(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['Qwen2.5', 'Llama 3.1', 'Mistral', 'gpt-oss', 'DeepSeek V3', 'Gemma 4'])
-def test_a_template_with_tools_is_kept(name):
+def test_a_template_with_tools_is_kept(name, tmp_path):
     tokenizer = family_tokenizer(name)
-    _, loaded = load('tiny', tokenizer=tokenizer)
+    with pytest.raises(ValueError, match='resize_token_embeddings'):
+        load('tiny', tokenizer=tokenizer)
+    model, _ = load('tiny')
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    _, loaded = load(str(tmp_path))
     assert loaded.chat_template == tokenizer.chat_template and loaded.pad_token == '<pad>'
 
 
