@@ -6,7 +6,7 @@ Two tiny random models, alike but for the chat template: ours, with calls as `pu
 Hermes, with JSON between `<tool_call>` tags. The task is to put in the amount that was asked for, of four. Two ways:
 
 - SFT: right episodes, 30 epochs; then the share of right calls, greedily.
-- PPO: SFT on episodes with amounts at random teaches the syntax and nothing else; then 48 updates.
+- PPO: SFT on episodes with amounts at random teaches the syntax and nothing else; then 96 updates.
 
 Every seed trains both models with the same settings. The figure is the paired difference in the share of right
 episodes of the last quarter of updates (PPO), or of 64 greedy episodes (SFT), ours less Hermes."""
@@ -108,9 +108,8 @@ def fine_tuned(syntax, seed, amounts, epochs):
     played = rollout(expert, tokenizer, Till, asked, progress=False, **LIMITS)
     dataset = to_dataset(played, tokenizer)
     with tempfile.TemporaryDirectory() as folder:
-        model, _ = sft(
-            model, tokenizer, dataset, folder, epochs=epochs, learning_rate=3e-3, batch_size=16, seed=seed, progress=False
-        )
+        settings = dict(epochs=epochs, learning_rate=3e-3, batch_size=16, seed=seed, progress=False)
+        model, _ = sft(model, tokenizer, dataset, folder, **settings)
     return model.eval(), tokenizer
 
 
@@ -139,8 +138,7 @@ def by_ppo(syntax, seed, updates):
         learning_rate=3e-4,
         critic='head',
         critic_learning_rate=1e-3,
-        kl_coef=0.0,
-        entropy_coef=0.02,
+        kl_coef=0.01,
         seed=seed,
         truncation='terminal',
         **LIMITS,
@@ -169,7 +167,7 @@ def interval(differences):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', type=int, default=5)
-    parser.add_argument('--updates', type=int, default=48)
+    parser.add_argument('--updates', type=int, default=96)
     args = parser.parse_args()
     warnings.simplefilter('ignore')
     from rlops_lab.core import git_state
