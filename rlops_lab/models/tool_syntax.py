@@ -33,14 +33,14 @@ class ToolSyntax(NamedTuple):
     read: Callable       # `read(text, tools)` -> `Reply`; raises ValueError for a call that can't be read
     mark: str = ''       # what a call begins with and no sentence does; '' where calls have no mark
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #9112a226
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #5f34c759
 def split_thoughts(
     text: str,                # a reply
+    is_open: bool = False,    # did the prompt open the thought?
 ) -> tuple[str, str]:         # thoughts, and the rest
     "Cut `<think>…</think>` off the beginning of a reply"
-    begun = text.lstrip().startswith('<think>')
+    if not is_open and not text.lstrip().startswith('<think>'): return '', text
     thoughts, closed, rest = text.partition('</think>')
-    if not begun and not closed: return '', text
     if not closed: thoughts, rest = text, ''
     return thoughts.strip().removeprefix('<think>').strip(), rest.lstrip('\n')
 
@@ -120,18 +120,26 @@ def _json_value(text: str) -> object:
 def _no_constant(name: str):
     raise ValueError(f'{name} is no JSON value')
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #c290e7d2
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #84e73656
 def _json_call(value: object) -> ToolCall:
     "A call from `{name, arguments}`; Llama says `parameters`"
     if not isinstance(value, dict):
         raise ValueError('write a call as a JSON object with "name" and "arguments"')
     if isinstance(value.get('function'), dict): value = value['function']
+    _check_keys(value)
     name = value.get('name')
-    arguments = value.get('arguments', value.get('parameters')) or {}
-    if isinstance(arguments, str): arguments = _json_value(arguments)
+    arguments = value.get('arguments', value.get('parameters'))
+    if isinstance(arguments, str) and arguments: arguments = _json_value(arguments)
+    if arguments in (None, ''): arguments = {}
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ValueError('a call needs a "name", which is text, and "arguments", which are an object')
     return ToolCall(name, arguments, str(value.get('id') or ''))
+
+def _check_keys(call: dict) -> None:
+    "An argument under another key would be left out without a word"
+    extra = sorted(call.keys() - {'name', 'arguments', 'parameters', 'id', 'type', 'index'})
+    if extra: raise ValueError(f'a call is written with "name" and "arguments"; found {extra} beside them')
+    if {'arguments', 'parameters'} <= call.keys(): raise ValueError('write either "arguments" or "parameters"')
 
 # %% ../../nbs/02_models/01_tool_syntax.ipynb #0ec01c05
 def _between(
@@ -196,20 +204,24 @@ def _mistral_block(block: str) -> list[ToolCall]:
     name, _, call_id = head.partition('[CALL_ID]')
     return [_json_call(dict(name=name.strip(), arguments=_json_value(arguments), id=call_id.strip()))]
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #95dd1294
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #bed4f903
 def _tag_block(body: str) -> list[ToolCall]:
     "`<function=name><parameter=key>value</parameter></function>`"
-    calls = re.findall(r'<function=([^>\n]+)>(.*?)(?:</function>|$)', body, re.DOTALL)
-    if not calls:
+    calls = _FUNCTION.findall(body)
+    if not calls or _FUNCTION.sub('', body).strip():
         raise ValueError('write <function=name>, then <parameter=key>value</parameter> for each argument')
     return [ToolCall(name.strip(), _parameters(inner)) for name, inner in calls]
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #507d3fe9
+_FUNCTION = re.compile(r'<function=([^>\n]+)>(.*?)(?:</function>|$)', re.DOTALL)
+
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #c1f321f0
 def _parameters(text: str) -> dict:
-    found = re.findall(r'<parameter=([^>\n]+)>(.*?)</parameter>', text, re.DOTALL)
-    if len(found) != text.count('<parameter='):
-        raise ValueError('close each <parameter=…> with </parameter>')
+    found = _PARAMETER.findall(text)
+    if len(found) != text.count('<parameter=') or _PARAMETER.sub('', text).strip():
+        raise ValueError('close each <parameter=…> with </parameter>, and write nothing between them')
     return {key.strip(): _inner(value) for key, value in found}
+
+_PARAMETER = re.compile(r'<parameter=([^>\n]+)>(.*?)</parameter>', re.DOTALL)
 
 def _inner(value: str) -> str:
     "A tag's content without the line breaks next to its tags"
@@ -235,7 +247,7 @@ def _python_list(body: str) -> list[ToolCall]:
     nodes = node.elts if isinstance(node, ast.List) else [node]
     return [_python_call(item) for item in nodes]
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #3943a8a5
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #c6bfa1b9
 def _read_harmony(
     text: str,
     tools: Container[str] = (),
@@ -244,7 +256,8 @@ def _read_harmony(
     said, thoughts, calls = [], [], []
     for part in re.split(r'<\|start\|>|<\|end\|>', text):
         header, has_body, body = part.partition('<|message|>')
-        recipient = re.search(r'to=functions\.([^\s<]+)', header)
+        recipient = _RECIPIENT.search(header)
+        if recipient and not has_body: raise ValueError('write <|message|> between a call and its arguments')
         if recipient:
             arguments = _json_value(body or '{}')
             calls.append(_json_call(dict(name=recipient[1], arguments=arguments)))
@@ -252,6 +265,8 @@ def _read_harmony(
         elif has_body: said.append(body)
         elif header.strip() != 'assistant': said.append(header)
     return Reply('\n'.join(said).strip(), '\n'.join(thoughts).strip(), tuple(calls))
+
+_RECIPIENT = re.compile(r'\bto=(?:functions\.)?(?!(?:assistant|user|all)\b)([^\s<]+)')
 
 # %% ../../nbs/02_models/01_tool_syntax.ipynb #8a31f4c9
 def _deepseek_block(body: str) -> list[ToolCall]:
@@ -294,33 +309,38 @@ _ALL = [
 ]
 SYNTAXES = {syntax.name: syntax for syntax in _ALL}
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #f9f23302
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #b0cba88e
 def read_reply(
     text: str,                       # what the policy wrote, without its end token
     syntax: ToolSyntax | None,       # None: nothing is a call
     tools: Container[str] = (),      # names of the tools there are
+    is_open: bool = False,           # did the prompt open a thought?
 ) -> Reply:
     """Thoughts, text and calls of a reply.
 
     Raises ValueError for a call that can't be read, and `ForeignCall`, a kind of it, for one in another family's
     syntax; the message is meant for the model."""
-    thoughts, rest = split_thoughts(text)
+    thoughts, rest = split_thoughts(text, is_open)
     if syntax is None: return Reply(rest, thoughts)
     reply = syntax.read(rest, tools)
-    if not reply.calls: _check_marks(reply.text, syntax)
+    if not reply.calls and syntax.mark and syntax.mark in rest:
+        raise ValueError(f'found {syntax.mark} and no call behind it')
+    if not rest.strip() and syntax.mark and syntax.mark in thoughts:
+        raise ValueError('a call inside of a thought is not made: close the thought with </think> first')
+    _check_marks(reply.text, syntax)
     return reply._replace(thoughts=reply.thoughts or thoughts)
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #70924bf0
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #df0a6df0
 class ForeignCall(ValueError):
     "A call in the syntax of another family than the template's"
 
 def _check_marks(text: str, syntax: ToolSyntax) -> None:
-    marks = filter(None, (other.mark for other in SYNTAXES.values()))
-    foreign = [mark for mark in marks if mark in text]
+    marks = {other.mark for other in SYNTAXES.values()} - {'', syntax.mark}
+    foreign = [mark for mark in sorted(marks) if mark in text]
     if foreign:
         raise ForeignCall(f'{foreign[0]} begins no call here: write calls in the syntax {syntax.name!r}')
 
-# %% ../../nbs/02_models/01_tool_syntax.ipynb #b7442df1
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #2928de22
 def probe_message(
     *calls: ToolCall,
     as_text: bool = False,       # arguments as JSON text, which some templates want
@@ -346,7 +366,8 @@ def reads_back(
     calls: Sequence[ToolCall],
 ) -> bool:
     "Does a syntax find these calls, and nothing besides?"
-    try: reply = read_reply(written, syntax)
+    is_open = '</think>' in written and '<think>' not in written
+    try: reply = read_reply(written, syntax, is_open=is_open)
     except ValueError: return False
     found = [call._replace(id='') for call in reply.calls]
     return found == list(calls) and not reply.text.strip()

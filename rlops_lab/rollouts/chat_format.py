@@ -195,13 +195,16 @@ def _schema_of_trl(tokenizer: 'PreTrainedTokenizerBase') -> dict | None:
     try: return add_response_schema(copy(tokenizer)).response_template
     except (ValueError, AttributeError): return None
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #e523e45b
-def _find_fault_role(template: _Template) -> str:
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #47b9176e
+def _find_fault_role(template: _Template, text_end: str) -> str:
     "Role in which a reply that is no valid call is answered"
     answer = dict(role='tool', content=RESULT)
-    try: text = template.render([QUESTION, dict(role='assistant', content=REPLY), answer], reply=True)
+    talk = [QUESTION, dict(role='assistant', content=REPLY), answer]
+    try: text = template.render(talk, reply=True)
     except Exception: return 'user'
-    return 'tool' if RESULT in text else 'user'
+    if RESULT not in text: return 'user'
+    ends_as_text = _token_behind(template, text.partition(RESULT)[0]) == text_end
+    return 'tool' if ends_as_text else 'user'
 
 # %% ../../nbs/05_rollouts/00_chat_format.ipynb #47137966
 @dataclass(eq=False)
@@ -248,7 +251,7 @@ def chat_format(
     found = _chat_format(tokenizer, tokenizer.chat_template, tokenizer.eos_token, options, len(tokenizer))
     return found if parser is None else _with_parser(found, parser)
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #31e2b66d
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #68044d86
 @lru_cache(maxsize=32)
 def _chat_format(
     tokenizer: 'PreTrainedTokenizerBase',
@@ -262,12 +265,16 @@ def _chat_format(
     calls = _find_calls(tested, end.history)
     stops = {tokenizer.eos_token, end.stop, calls.end} - {''}
     stop_ids = tuple(sorted(tokenizer.convert_tokens_to_ids(stop) for stop in stops))
-    return ChatFormat(tokenizer, tested.options, end.history, stop_ids, calls, _find_fault_role(tested))
+    return ChatFormat(tokenizer, tested.options, end.history, stop_ids, calls, _find_fault_role(tested, end.history))
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #3abbc6c6
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #6ef55d10
 def _check_tokenizer(tokenizer: 'PreTrainedTokenizerBase') -> None:
     if tokenizer.eos_token is None:
         raise ValueError("the tokenizer has no end token: set tokenizer.eos_token to the template's")
+    if isinstance(tokenizer.chat_template, dict):
+        raise ValueError(
+            f'the tokenizer has several chat templates, {sorted(tokenizer.chat_template)}: choose one, as '
+            "tokenizer.chat_template = tokenizer.chat_template['tool_use']")
     if not tokenizer.chat_template:
         raise ValueError('no chat template: give the tokenizer one by `chat_template.setup_chat_format(tokenizer)`')
 
@@ -285,9 +292,12 @@ def _with_parser(
     calls = replace(chat.calls, syntax=syntax, end=end, parallel=chat.calls.parallel and shows)
     return replace(chat, calls=calls, result_role='tool' if shows else 'user')
 
-# %% ../../nbs/05_rollouts/00_chat_format.ipynb #2e6c7ca9
+# %% ../../nbs/05_rollouts/00_chat_format.ipynb #ae49725c
 def _custom_syntax(parser: Callable) -> ToolSyntax:
     def read(text, tools=()):
-        calls = tuple(ToolCall(*call) for call in parser(text) or ())
+        try: calls = tuple(ToolCall(name, dict(arguments)) for name, arguments in parser(text) or ())
+        except ValueError: raise
+        except Exception as error:
+            raise ValueError(f'could not read the call: {type(error).__name__}: {error}') from error
         return Reply('' if calls else text, calls=calls)
     return ToolSyntax('custom', read)

@@ -8,6 +8,7 @@ __all__ = ['Action', 'read_action', 'Observation', 'step_environment', 'run_call
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #9a37df05
 import inspect
 import json
+import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -40,11 +41,12 @@ def read_action(
     text: str,                       # what the policy wrote, without its end token
     syntax: ToolSyntax | None,       # how calls are written; None: the environment has no tools
     tools: Container[str] = (),      # names of its tools
+    is_open: bool = False,           # did the prompt open a thought?
 ) -> Action:
     "Turn a reply into a message, and find the calls in it"
     plain = dict(role='assistant', content=text)
     try:
-        reply = read_reply(text, syntax, tools)
+        reply = read_reply(text, syntax, tools, is_open)
         json.dumps(reply.calls, ensure_ascii=False).encode()     # raises for what a log can't hold
     except TypeError:
         return Action(text, plain, fault='arguments must be plain values: text in quotes, or a number')
@@ -209,25 +211,40 @@ def act(
         self.action = Action(text, dict(role='assistant', content=text))
         self.stop_reason = 'tokens'
     else:
-        self.action = self._read_action(text, chat)
+        self.action = self._read_action(text, chat, len(ids))
     self.messages.append(self.action.message)
 
+# %% ../../nbs/05_rollouts/02_episodes.ipynb #e3062c73
 @patch
-def _read_action(self: Episode, text: str, chat: ChatFormat) -> Action:
+def _read_action(self: Episode, text: str, chat: ChatFormat, n_sampled: int) -> Action:
     "The reply in the environment's terms: its tools, and as many calls as the template can show"
     tools = tools_of(self.env)
-    action = read_action(text, chat.calls.syntax if tools else None, tools)
+    syntax = chat.calls.syntax if tools else None
+    action = read_action(text, syntax, tools, self._is_thinking(chat, n_sampled))
     if len(action.calls) > 1 and not chat.calls.parallel:
         return Action(text, dict(role='assistant', content=text), fault='write one call per turn')
     if chat.calls.needs_ids or len(action.calls) > 1: self._give_ids(action)
     return action
 
 @patch
+def _is_thinking(self: Episode, chat: ChatFormat, n_sampled: int) -> bool:
+    "Did the prompt open a thought in front of the reply?"
+    if '<think>' not in chat.tokenizer.chat_template: return False
+    before = self.token_ids[-n_sampled-4:-n_sampled]
+    return decoded(chat.tokenizer, before).rstrip().endswith('<think>')
+
+# %% ../../nbs/05_rollouts/02_episodes.ipynb #7b5c4ab3
+@patch
 def _give_ids(self: Episode, action: Action) -> None:
-    "Ids that the policy wrote, or of nine letters, which tell the calls of an episode apart"
+    "Ids that the policy wrote, if they are of nine letters and new, or our own"
+    given = {call.get('id') for m in self.messages for call in m.get('tool_calls') or ()}
     structures = action.message.get('tool_calls', ())
     for place, (structure, call) in enumerate(zip(structures, action.calls)):
-        structure['id'] = call.id or f'call{len(self.turn_rewards):03}{place:02}'
+        is_usable = _ID.fullmatch(call.id) and call.id not in given
+        structure['id'] = call.id if is_usable else f'call{len(self.turn_rewards):03}{place:02}'
+        given.add(structure['id'])
+
+_ID = re.compile('[A-Za-z0-9]{9}')
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #f5c9fed2
 @patch

@@ -42,7 +42,7 @@ def _observation_ids(
     n_history = len(encoded(chat.tokenizer, text[:end]))
     return encoded(chat.tokenizer, text)[n_history:]
 
-# %% ../../nbs/05_rollouts/00_turns.ipynb #1d3bd7db
+# %% ../../nbs/05_rollouts/00_turns.ipynb #9fe43221
 def _continued(
     chat: ChatFormat,
     called: tuple,               # (name, id) of each call of the reply
@@ -52,7 +52,8 @@ def _continued(
     stand_ins = [f'{i}{RESULT}' for i in range(len(senders))]
     texts = [_render_turn(chat, called, senders, written) for written in (contents, stand_ins)]
     end = chat.calls.end if called else chat.text_end
-    place = commonprefix(texts).rfind(end)
+    shared = commonprefix(texts)
+    place = shared.rfind(end, shared.find(QUESTION['content']) + 1)
     if place < 0: raise ValueError(f'the chat template does not end a reply with {end!r} once the talk goes on')
     return texts[0], place + len(end)
 

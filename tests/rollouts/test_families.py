@@ -92,8 +92,8 @@ def shared(prompt, text):
     return text.rindex('<', 0, place + 1) if prompt[:place].count('<') > prompt[:place].count('>') else place
 
 
-def written(chat, *calls):
-    "The calls as the family's template writes them, and the token that ends them"
+def written(chat, turn, *calls):
+    "The calls as the family's template writes them in a turn, and the token that ends them"
     question = dict(role='user', content='q')
     action = probe_message(*calls, as_text=chat.calls.as_text)
     if not chat.calls.needs_ids:
@@ -103,7 +103,8 @@ def written(chat, *calls):
     history = chat.render([question, action, *results], reply=True)
     prompt = chat.render([question], reply=True)
     begin = shared(prompt, history)
-    return history[begin : history.rindex(chat.calls.end, begin, history.index('r3s'))], chat.calls.end
+    text = history[begin : history.rindex(chat.calls.end, begin, history.index('r3s'))]
+    return text.replace('call000', f'call{turn}00'), chat.calls.end
 
 
 def final(chat, text):
@@ -125,7 +126,8 @@ OTHER = ToolCall('put', dict(amount=2, note='say "tips"'))
 def play(name):
     chat = chat_format(family_tokenizer(name))
     pair = (ONE, OTHER) if chat.calls.parallel else (OTHER,)
-    turns = [written(chat, ONE), written(chat, *pair), written(chat, OTHER), written(chat, *pair), final(chat, 'Done.')]
+    calls = [(ONE,), pair, (OTHER,), pair]
+    turns = [written(chat, turn, *each) for turn, each in enumerate(calls)] + [final(chat, 'Done.')]
     (t,) = rollout(
         FakePolicy(chat, turns),
         chat.tokenizer,

@@ -1,4 +1,4 @@
-"Every family with tools goes the whole way on a tiny random model: rollout, SFT rows and a step of SFT, an update of PPO"
+"Every family with tools goes the whole way on a tiny random model: rollout, rows, a step of SFT, an update of PPO"
 
 import math
 
