@@ -16,8 +16,8 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..extras import needs
-from ..models.tool_syntax import (
-    SYNTAXES, Reply, ToolCall, ToolSyntax, find_tool_syntax, probe_message, reads_back, syntax_of_vocabulary)
+from ..models.tool_probes import find_tool_syntax, probe_message, reads_back, syntax_of_vocabulary
+from ..models.tool_syntax import SYNTAXES, Reply, ToolCall, ToolSyntax
 from .encoding import apply_template
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from os.path import commonprefix
 
-from ..models.tool_syntax import probe_message
+from ..models.tool_probes import probe_message
 from .chat_format import CALL, NEXT, QUESTION, REPLY, RESULT, USE_ANOTHER, ChatFormat, call_talk
 from .encoding import encoded
 

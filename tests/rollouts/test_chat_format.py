@@ -7,7 +7,7 @@ from rlops_lab.models.load import load
 from rlops_lab.models.tool_syntax import SYNTAXES
 from rlops_lab.rollouts.chat_format import chat_format
 from rlops_lab.rollouts.encoding import decoded, encoded
-from rlops_lab.rollouts.episodes import read_action
+from rlops_lab.rollouts.actions import read_action
 from rlops_lab.rollouts.turns import check_template, observation_ids
 
 OURS = chat_format(TOKENIZER)

@@ -11,7 +11,7 @@ from rlops_lab.environments.support_desk.scenarios import demonstrate, scenarios
 from rlops_lab.models.tool_syntax import SYNTAXES
 from rlops_lab.rollouts.encoding import decoded, encoded, template_drift
 from rlops_lab.rollouts.engine import EpisodesFailed, rollout
-from rlops_lab.rollouts.episodes import Action, read_action
+from rlops_lab.rollouts.actions import Action, read_action
 
 # ------------------------------------------------------------------ what is recorded
 

@@ -11,7 +11,8 @@ from families import family_tokenizer
 
 from rlops_lab.core import Usage
 from rlops_lab.environments.contract import tool_schemas
-from rlops_lab.models.tool_syntax import ToolCall, probe_message
+from rlops_lab.models.tool_probes import probe_message
+from rlops_lab.models.tool_syntax import ToolCall
 from rlops_lab.rollouts.chat_format import chat_format
 from rlops_lab.rollouts.encoding import decoded, encoded
 from rlops_lab.rollouts.engine import rollout

@@ -450,7 +450,8 @@ def test_gold_queries_that_sqlglot_cannot_read_still_count_in_order():
 
 def test_plain_text_and_calls_reach_the_same_answer():
     from rlops_lab.models.tool_syntax import SYNTAXES
-    from rlops_lab.rollouts.episodes import read_action, step_environment
+    from rlops_lab.rollouts.actions import read_action
+    from rlops_lab.rollouts.episodes import step_environment
 
     for reply, says in (
         ("SELECT name FROM product", None),
