@@ -330,6 +330,7 @@ def read_reply(
     if not rest.strip() and syntax.mark and syntax.mark in thoughts:
         raise ValueError('a call inside of a thought is not made: close the thought with </think> first')
     _check_marks(reply.text, syntax)
+    if not reply.calls: _check_bare(reply.text, tools)
     return reply._replace(thoughts=reply.thoughts or thoughts)
 
 # %% ../../nbs/02_models/01_tool_syntax.ipynb #df0a6df0
@@ -341,3 +342,12 @@ def _check_marks(text: str, syntax: ToolSyntax) -> None:
     foreign = [mark for mark in sorted(marks) if mark in text]
     if foreign:
         raise ForeignCall(f'{foreign[0]} begins no call here: write calls in the syntax {syntax.name!r}')
+
+# %% ../../nbs/02_models/01_tool_syntax.ipynb #c6e1d2f3
+_BARE_CALL = re.compile(r'''["']name["']\s*:\s*["']([^"']+)["']|<function=([^>\n]+)>|(<\|python_tag\|>)''')
+
+def _check_bare(text: str, tools: Container[str]) -> None:
+    "Raise ForeignCall for what can only be a call, in a form that is not read here"
+    for name, function, tag in _BARE_CALL.findall(text):
+        if tag or (name or function).strip() in tools:
+            raise ForeignCall('this looks like a call, and its form is not read here: write it as the prompt shows')

@@ -32,7 +32,7 @@ def read_action(
     plain = dict(role='assistant', content=text)
     try:
         reply = read_reply(text, syntax, tools, is_open)
-        json.dumps(reply.calls, ensure_ascii=False).encode()     # raises for what a log can't hold
+        json.dumps(reply.calls, ensure_ascii=False, allow_nan=False).encode()     # raises for what a log can't hold
     except TypeError:
         return Action(text, plain, fault='arguments must be plain values: text in quotes, or a number')
     except ValueError as error:

@@ -62,8 +62,10 @@ def _find_text_end(template: _Template) -> _TextEnd:
 # %% ../../nbs/05_rollouts/00_chat_format.ipynb #8bef22d4
 def _token_behind(template: _Template, text: str) -> str:
     "The first token behind the reply; '' if there is none"
-    found = template.own.search(text.rpartition(REPLY)[2])
-    return found[0] if found else ''
+    behind = text.rpartition(REPLY)[2]
+    found = template.own.search(behind)
+    is_end = found and not behind[:found.start()].strip()      # text in between would end the turn instead
+    return found[0] if is_end else ''
 
 # %% ../../nbs/05_rollouts/00_chat_format.ipynb #909925f4
 _NO_END = (

@@ -25,6 +25,10 @@ def read(name, text, **options):
         ('tags', '<tool_call><function=look><parameter name="n">1</parameter></function></tool_call>'),
         ('harmony', '<|channel|>commentary to=functions.look {"n": 1}'),
         ('mistral', '[TOOL_CALLS][]'),
+        ('hermes', '```json\n{"name": "look", "arguments": {"n": 1}}\n```'),
+        ('hermes', '<function=look><parameter=n>1</parameter></function>'),
+        ('llama', '<|python_tag|>look.call(n=1)'),
+        ('python', "{'name': 'look', 'arguments': {'n': 1}}"),
     ],
 )
 def test_a_call_with_something_else_in_it_is_an_error(name, text):
@@ -49,6 +53,11 @@ def test_a_second_call_in_a_foreign_mark_is_not_told_to_anybody():
     call = '<tool_call>{"name": "look", "arguments": {"n": 1}}</tool_call>'
     with pytest.raises(ForeignCall):
         read('hermes', call + '\n<|tool_call|>[{"name": "look"}]')
+
+
+def test_an_object_that_names_no_tool_is_text():
+    text = '{"name": "Ann", "age": 41}'
+    assert read('hermes', text) == read('llama', text) == Reply(text)
 
 
 def test_an_id_that_the_policy_wrote_is_kept():
