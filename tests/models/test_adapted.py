@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from finetuning import lora, tiny
+from moved_models import logits, moved
 from peft import IA3Config, LoHaConfig, LoraConfig, PeftMixedModel, PromptTuningConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -12,22 +13,7 @@ from rlops_lab.models.adapted import check_trainable, has_adapters, is_plain_lor
 from rlops_lab.models.lora import merged
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-IDS = torch.arange(5, 25)[None]
 LOHA = LoHaConfig(r=4, target_modules=['q_proj', 'v_proj'])
-
-
-@torch.no_grad()
-def moved(model, std=0.05):
-    torch.manual_seed(0)
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.add_(std * torch.randn_like(weight))
-    return model.eval()
-
-
-@torch.no_grad()
-def logits(model):
-    return model(IDS).logits.float()
 
 
 def test_a_copy_leaves_the_model_as_it_was():

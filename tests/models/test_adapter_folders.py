@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from finetuning import labelled_rows, lora, tokenizer
+from moved_models import logits, moved
 from peft import LoHaConfig, TaskType, get_peft_model
 from transformers import AutoModelForCausalLM
 
@@ -15,21 +16,6 @@ from rlops_lab.models.backbone import Backbone
 from rlops_lab.models.load import load, tiny
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-IDS = torch.arange(5, 25)[None]
-
-
-@torch.no_grad()
-def moved(model, std=0.05):
-    torch.manual_seed(0)
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.add_(std * torch.randn_like(weight))
-    return model.eval()
-
-
-@torch.no_grad()
-def logits(model):
-    return model(IDS).logits.float()
 
 
 @pytest.fixture
