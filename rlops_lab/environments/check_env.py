@@ -19,7 +19,7 @@ from .interface_probes import contract_faults, property_methods, start_faults, t
 from .probe_episodes import EnvironmentCheck, timed_script
 from .reward_probes import end_faults, kpi_faults, oracle_faults, reward_faults
 from .state_probes import fork_faults, repeatability_faults, reuse_faults, sharing_faults
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 
 # %% ../../nbs/04_environments/16_check_env.ipynb #c7559062
 class Fault(NamedTuple):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 
 from .arguments import bind_arguments, required_arguments
 from .calls import attempt, call_within
-from ..extras import needs
+from ..core.extras import needs
 
 # %% ../../nbs/04_environments/00_contract.ipynb #bf9f9603
 EPISODE_OVER = 'The episode is over.'

@@ -17,8 +17,8 @@ from fastcore.basics import patch
 
 from .calls import run_sync
 from .contract import EPISODE_OVER, attribute, call_tool, tools_of
-from ..message_forms import is_empty
-from ..messages import normalise_messages
+from ..core.message_forms import is_empty
+from ..core.messages import normalise_messages
 
 if TYPE_CHECKING: from verifiers.v1 import Env, Taskset
 

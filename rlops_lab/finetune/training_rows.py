@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core import Trajectory, rng
-from ..extras import needs
-from ..message_forms import is_empty
-from ..messages import normalise_messages
+from ..core.extras import needs
+from ..core.message_forms import is_empty
+from ..core.messages import normalise_messages
 from ..rejection import family, task_key, verified
 from ..rewards.grading import split_messages
 from ..rollouts.cases import prompt_messages

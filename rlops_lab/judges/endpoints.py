@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from fastcore.basics import patch
 
 from ..core import Usage
-from ..extras import needs
+from ..core.extras import needs
 from .prompts import Unparsed, read_choice, read_probabilities
 from .rubrics import Criterion
 

@@ -19,7 +19,8 @@ from weakref import WeakKeyDictionary
 
 from fastcore.basics import patch
 
-from ..core import Lineage, Usage, digest, git_state, read_jsonl
+from ..core import Lineage, Usage, digest, git_state
+from ..core.files import read_jsonl
 from .endpoints import Attempts, Finding, JudgeReply, Retries, call_until_read, read_reply
 from .grading import Grader
 from .prompts import JUDGE_RULES, answer_schema, as_text, fenced, messages_for

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..core import digest
-from ..messages import normalise_messages
+from ..core.messages import normalise_messages
 from .rubrics import Criterion, Rubric
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #21387b6b

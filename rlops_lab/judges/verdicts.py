@@ -14,7 +14,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from ..core import Lineage, Usage
-from ..html import Html, escape, html_fold, html_table
+from ..core.html import Html, escape, html_fold, html_table
 from .rubrics import Rubric
 
 # %% ../../nbs/07_judges/02_verdicts.ipynb #38c10a3e

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastcore.basics import patch
 
-from ..extras import needs
+from ..core.extras import needs
 from .adapted import has_adapters
 from .adapter_folders import base_note, write_note
 from .flops import attention_width, has_experts, pass_work, total_flops

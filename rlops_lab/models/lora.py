@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'):
     import torch

@@ -7,7 +7,7 @@ __all__ = ['masked_mean', 'gae', 'adaptive_lam', 'token_rewards', 'turn_gae', 'w
            'explained_variance_by_turn']
 
 # %% ../../nbs/10_ppo/00_advantages.ipynb #b411bab9
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'):
     import torch

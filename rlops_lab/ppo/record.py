@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..core import Trajectory, digest
-from ..extras import needs
+from ..core.extras import needs
 from ..models.backbone import Backbone
 from .advantages import explained_variance, explained_variance_by_turn, masked_mean
 from .batches import PPOBatch, UpdateSums

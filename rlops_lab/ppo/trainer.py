@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from ..core import Trajectory, append_jsonl, rng, warn_again
-from ..extras import needs
+from ..core import Trajectory, rng, warn_again
+from ..core.files import append_jsonl
+from ..core.extras import needs
 from .alarms import check_signal, diverges, drivers, suspicious
 from .batches import MicroBatch, PPOBatch, Scores, SharedHidden, UpdateSums
 from .batches import add_shared_hidden, plan_mini_batches, trainable_rows

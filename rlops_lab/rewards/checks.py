@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..core import code_blocks
-from ..extras import needs
+from ..core.extras import needs
 from ..environments.coding.limits import SandboxLimits
 from ..environments.coding.sandbox import run_code
 from ..environments.coding.task import code_in

@@ -10,8 +10,8 @@ import ast
 import json
 
 from ..environments.contract import call_text
-from ..message_forms import as_dict, plain_call
-from ..messages import normalise_messages
+from ..core.message_forms import as_dict, plain_call
+from ..core.messages import normalise_messages
 
 # %% ../../nbs/06_rewards/00_turns.ipynb #56e6158b
 def policy_messages(

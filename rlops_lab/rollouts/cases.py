@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..core import Lineage, digest, git_state
 from ..environments.contract import environment_of, tool_schemas, tools_of, validate_environment
-from ..messages import map_texts, normalise_messages
+from ..core.messages import map_texts, normalise_messages
 from .chat_format import ChatFormat
 from .encoding import encoded, escape_special_tokens, template_hash
 from .turns import check_template

@@ -15,7 +15,7 @@ from functools import lru_cache
 from os.path import commonprefix
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..extras import needs
+from ..core.extras import needs
 from ..models.tool_probes import find_tool_syntax, probe_message, reads_back, syntax_of_vocabulary
 from ..models.tool_syntax import SYNTAXES, Reply, ToolCall, ToolSyntax
 from .encoding import apply_template

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..core import Trajectory, digest
-from ..html import Html, escape
-from ..messages import normalise_messages
+from ..core.html import Html, escape
+from ..core.messages import normalise_messages
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 

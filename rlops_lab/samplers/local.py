@@ -13,7 +13,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..core import Lineage, rng
-from ..extras import needs
+from ..core.extras import needs
 from ..models.adapted import sampling_base
 from ..models.identity import model_lineage
 from .batching import find_prefix, group_prompts, split_chunks

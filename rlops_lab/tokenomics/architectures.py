@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, Union
 
 from fastcore.basics import patch
 
-from ..html import html_table
+from ..core.html import html_table
 from rlops_lab.tokenomics.layer_counts import (
     FULL,
     LINEAR,

@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from numpy.typing import ArrayLike
 
-from ..html import html_table
+from ..core.html import html_table
 from ..stats import Estimate
 from .architectures import Architecture, ModelLike, architecture
 from .bytes_and_flops import _check_positive, max_sequences, weight_bytes

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 
-from ..html import Html, escape, html_fold
+from ..core.html import Html, escape, html_fold
 from ..stats import Estimate
 from .decisions import Number, as_array, check_amounts, contact_usd
 from .payback import TENFOLD, price_after

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from fastcore.basics import patch
 
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 from ..stats import Estimate, estimate_from_draws
 from .batching import Replica, RequestLog
 from .servers import Server

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 from .uncertainty import Distribution, Input, as_distribution, check_parameters, format_figure
 
 # %% ../../nbs/11_tokenomics/18_tornado.ipynb #88500867

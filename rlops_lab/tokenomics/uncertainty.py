@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from fastcore.basics import patch
 
-from ..html import Html
+from ..core.html import Html
 from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/17_uncertainty.ipynb #642db25d

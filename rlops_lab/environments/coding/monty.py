@@ -33,7 +33,7 @@ from .limits import SandboxLimits, Stopped
 from .monty_driver import MONTY_CALLS, MONTY_LIVE, MONTY_READING, MONTY_VALUES
 
 from .values import has_answers, parse_line, unpack
-from ...extras import needs
+from ...core.extras import needs
 
 if TYPE_CHECKING: from pydantic_monty import Monty, MontyError
 

@@ -15,7 +15,7 @@ from .gaps import without_gaps
 from .monty import monty_lacks, monty_pool
 from .monty_driver import MONTY_READING, MONTY_TESTS, MONTY_VALUES
 from .test_forms import RunnableTests, runnable_tests
-from ...extras import needs
+from ...core.extras import needs
 
 # %% ../../../nbs/04_environments/05_coding/11_test_programs.ipynb #c2f90d16
 _COUNTING = """

@@ -23,7 +23,7 @@ from .stdin_tests import is_stdin_test, run_stdin_tests, validate_stdin_tests
 from .test_forms import RunnableTests, runnable_tests
 from .test_programs import tests_beyond_monty, tests_in_monty, tests_in_python
 from .values import pack, parse_line, readable
-from ...extras import needs
+from ...core.extras import needs
 
 # %% ../../../nbs/04_environments/05_coding/13_unit_tests.ipynb #0e3b81b1
 def validate_tests(

@@ -12,7 +12,7 @@ from types import ModuleType
 from fastcore.basics import patch
 
 from .values import NUMBERS, kind_of_type
-from ...extras import needs
+from ...core.extras import needs
 
 # %% ../../../nbs/04_environments/04_text_to_sql/06_kinds.ipynb #891653ee
 def sqlglot_module() -> ModuleType:

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .kinds import sqlglot_module
 from .limits import QueryLimits, Result
-from ...extras import needs
+from ...core.extras import needs
 
 # %% ../../../nbs/04_environments/04_text_to_sql/16_postgres.ipynb #58f2d59b
 def _psycopg():

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from plain_values import plain_values
 
-from rlops_lab.core import Run, Trajectory, append_jsonl, digest, plain, read_jsonl, rng, seed_everything
+from rlops_lab.core import Run, Trajectory, digest, rng, seed_everything
+from rlops_lab.core.files import append_jsonl, plain, read_jsonl
 
 
 def recorded(task=None, **kpis):

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from rlops_lab.messages import map_texts, normalise_messages
+from rlops_lab.core.messages import map_texts, normalise_messages
 
 
 def call(name, arguments, **more):
@@ -372,5 +372,5 @@ def test_every_text_is_mapped():
 
 
 def test_no_torch_and_no_numpy():
-    script = "import rlops_lab.messages, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    script = "import rlops_lab.core.messages, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', script]).returncode == 0

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from rlops_lab.files import append_jsonl, read_jsonl, writable_folder, write_json
+from rlops_lab.core.files import append_jsonl, read_jsonl, writable_folder, write_json
 
 ROWS = [dict(a=1), dict(said='Grüße 🙂'), dict(half='\ud83d', nothing=None)]
 

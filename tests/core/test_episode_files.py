@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlops_lab.core import Lineage, Run, Trajectory, Usage
-from rlops_lab.episode_files import episode_dataset, load_episodes, save_episodes
+from rlops_lab.core.episode_files import episode_dataset, load_episodes, save_episodes
 
 TOKENS = dict(token_ids=[5, 6], action_mask=[0, 1], logprobs=[0.0, -0.1], turn_ids=[-1, 0])
 CALL = dict(type='function', id='c1', function=dict(name='book', arguments=dict(seats=[1, 2], window=None)))
