@@ -11,309 +11,9 @@ import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #bb018efb
-_COMPARISONS = dict(
-    Equal='==',
-    NotEqual='!=',
-    Is='is',
-    IsNot='is not',
-    In='in',
-    NotIn='not in',
-    Greater='>',
-    GreaterEqual='>=',
-    Less='<',
-    LessEqual='<=',
-    ListEqual='==',
-    TupleEqual='==',
-    DictEqual='==',
-    SetEqual='==',
-    SequenceEqual='==',
-    MultiLineEqual='==',
-    Equals='==',
-)
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #e1671e8e
-_STATEMENTS = {
-    f'assert{name}': f'assert {{}} {operator} {{}}'
-    for name, operator in _COMPARISONS.items()
-} | dict(
-    assertTrue='assert {}',
-    assertFalse='assert not {}',
-    assertIsNone='assert {} is None',
-    assertIsNotNone='assert {} is not None',
-    assertIsInstance='assert isinstance({}, {})',
-    assertNotIsInstance='assert not isinstance({}, {})',
-    assertCountEqual='assert _same_items({}, {})',
-    assertRegex='assert _found({}, {})',
-    assertNotRegex='assert not _found({}, {})',
-)
-
-_ALMOST = dict(
-    assertAlmostEqual='assert _almost({})',
-    assertNotAlmostEqual='assert not _almost({})',
-)
-
-_RAISES = dict(assertRaises='_raises', assertRaisesRegex='_raises_matching')
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #57534362
-def _self_method(node):
-    "Name of the method in `self.name(…)`, else ''"
-    match node:
-        case ast.Call(func=ast.Attribute(value=ast.Name(id='self'), attr=name)):
-            return name
-    return ''
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #6c59051a
-class _UnitTest(ast.NodeTransformer):
-    "Methods of a unittest class, in plain Python"
-
-    def visit_Expr(self, node):
-        name, call = _self_method(node.value), node.value
-        if name in _STATEMENTS:
-            return self._filled(_STATEMENTS[name], call)
-        if name in _ALMOST:
-            return _statement(_ALMOST[name].format(_arguments(call, drop=('msg',))))
-        if name == 'fail':
-            return _statement('assert False')
-        return self.generic_visit(node)
-
-    def visit_Call(self, node):
-        name = _self_method(node)
-        if name in _RAISES:
-            node.func = ast.Name(_RAISES[name], ast.Load())
-        elif name == 'subTest':
-            return ast.Call(ast.Name('_Quiet', ast.Load()), [], [])
-        elif (
-            name.startswith(('assert', 'skip', 'addCleanup', 'add'))
-            and name in _OF_UNITTEST
-        ):
-            raise ValueError(
-                f'self.{name} is not read here. Write it as a plain assertion'
-            )
-        return self.generic_visit(node)
-
-    def _filled(self, statement, call):
-        named = {keyword.arg: keyword.value for keyword in call.keywords}
-        parts = [
-            *call.args,
-            *(
-                named[key]
-                for key in ('first', 'second', 'member', 'container', 'expr')
-                if key in named
-            ),
-        ]
-        return _statement(statement.format(*map(_in_brackets, parts)))
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #d66e5680
-_OF_UNITTEST = set(
-    """
-    assertLogs assertNoLogs assertWarns assertWarnsRegex skipTest addCleanup addTypeEqualityFunc
-    assertDictContainsSubset
-""".split()
-)
-
-def _statement(text):
-    return ast.parse(text).body[0]
-
-def _in_brackets(node):
-    return f'({ast.unparse(node)})'
-
-def _arguments(call, drop):
-    "The arguments of a call as text"
-    parts = [ast.unparse(part) for part in call.args]
-    return ', '.join(
-        parts
-        + [
-            f'{keyword.arg}={ast.unparse(keyword.value)}'
-            for keyword in call.keywords
-            if keyword.arg not in drop
-        ]
-    )
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #1b7edc36
-def _is_test_class(node):
-    if not isinstance(node, ast.ClassDef):
-        return False
-    bases = [ast.unparse(base) for base in node.bases]
-    return (
-        any(base.split('.')[-1] == 'TestCase' for base in bases)
-        or node.name.startswith('Test')
-        and not bases
-    )
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #9a3306fe
-def _class_statements(node) -> Iterator[ast.stmt]:
-    "A test class, and what runs its tests"
-    node.bases, methods = (
-        [],
-        [part.name for part in node.body if isinstance(part, ast.FunctionDef)],
-    )
-    yield ast.fix_missing_locations(_Pytest().visit(_UnitTest().visit(node)))
-    if 'setUpClass' in methods:
-        yield _statement(f'{node.name}.setUpClass()')
-    for name in sorted(name for name in methods if name.startswith('test')):
-        yield _statement(f'_case = {node.name}()')
-        for before in ('setUp', 'setup_method'):
-            if before in methods:
-                yield _statement(f'_case.{before}()')
-        after = [
-            f'_case.{after}()'
-            for after in ('tearDown', 'teardown_method')
-            if after in methods
-        ]
-        test = f'_case.{name}()'
-        yield _statement(f'try: {test}\nfinally: {after[0]}' if after else test)
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #c2b288d7
-_IN_PYTEST = {
-    'pytest.raises': '_raises',
-    'pytest.fail': '_fail',
-    'pytest.param': '_param',
-}
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #ddf039be
-class _Pytest(ast.NodeTransformer):
-    "pytest's functions, in plain Python"
-
-    def visit_Compare(self, node):
-        sides = [node.left, *node.comparators]
-        near = [
-            side
-            for side in sides
-            if isinstance(side, ast.Call) and ast.unparse(side.func).endswith('approx')
-        ]
-        if not near or len(sides) > 2:
-            return self.generic_visit(node)
-        value = next(side for side in sides if side is not near[0])
-        text = f'_near({ast.unparse(value)}, {_arguments(near[0], drop=())})'
-        is_equal = isinstance(node.ops[0], ast.Eq)
-        return ast.parse(text if is_equal else f'not {text}', mode='eval').body
-
-    def visit_Attribute(self, node):
-        name = ast.unparse(node)
-        if name.startswith('pytest.') and name not in _IN_PYTEST:
-            raise ValueError(
-                f'{name} is not read here. Write the test as a plain assertion'
-            )
-        return (
-            ast.Name(_IN_PYTEST[name], ast.Load())
-            if name in _IN_PYTEST
-            else self.generic_visit(node)
-        )
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #3713d497
-def _marks(node):
-    "(name, arguments) of each decorator of pytest's, which are taken off"
-    marks, others = [], []
-    for decorator in node.decorator_list:
-        call = decorator if isinstance(decorator, ast.Call) else None
-        name = ast.unparse(call.func if call else decorator)
-        if name.startswith('pytest.'):
-            marks.append((name.split('.')[-1], call.args if call else []))
-        else:
-            others.append(decorator)
-    node.decorator_list = others
-    return marks
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #5de8ad84
-def _function_statements(node, fixtures, defined) -> Iterator[ast.stmt]:
-    "A function of a file of tests, and what runs it if it is a test"
-    marks = _marks(node)
-    yield ast.fix_missing_locations(_Pytest().visit(node))
-    if any(name == 'fixture' for name, _ in marks):
-        fixtures.add(node.name)
-    elif (
-        node.name.startswith('test')
-        and node.name not in defined
-        and 'skip' not in dict(marks)
-    ):
-        yield _calling(
-            node, [args for name, args in marks if name == 'parametrize'], fixtures
-        )
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #b4d5ad86
-def _calling(node, parametrized, fixtures):
-    "The statement that calls a test function with all that it asks for"
-    needed = [arg.arg for arg in node.args.args][
-        : len(node.args.args) - len(node.args.defaults)
-    ]
-    loops, given = [], {name: f'{name}()' for name in needed if name in fixtures}
-    for names, values in parametrized:
-        names = [name.strip() for name in _names_in(names)]
-        loops.append(
-            f'for {", ".join(names)} in {ast.unparse(_Pytest().visit(values))}:'
-        )
-        given |= {name: name for name in names}
-    if lacking := [name for name in needed if name not in given]:
-        raise ValueError(
-            f'the test {node.name} asks for {lacking}, which the file does not define as plain fixtures'
-        )
-    text = f'{node.name}({", ".join(f"{name}={value}" for name, value in given.items() if name in needed)})'
-    for depth, loop in enumerate([*loops, text]):
-        loops[depth : depth + 1] = [' ' * depth + loop]
-    return _statement('\n'.join(loops))
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #9453ea3b
-def _names_in(node):
-    value = ast.literal_eval(node)
-    return value.split(',') if isinstance(value, str) else value
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #dd97b222
-_HELPERS = """
-class _Quiet:
-    def __enter__(self): return self
-    def __exit__(self, kind, error, trace): return False
-class _Raises:
-    def __init__(self, errors, match=None):
-        self.errors, self.match, self.value, self.exception = errors, match, None, None
-    def __enter__(self): return self
-    def __exit__(self, kind, error, trace):
-        _ran[0] += 1
-        assert error is not None, 'nothing was raised'
-        self.value = error
-        self.exception = error
-        if not isinstance(error, self.errors): return False
-        assert self.match is None or _found(str(error), self.match), str(error)
-        return True
-def _raises(errors, function=None, *args, match=None, **kwargs):
-    context = _Raises(errors, match)
-    if function is None: return context
-    with context: function(*args, **kwargs)
-    return context
-def _raises_matching(errors, pattern, function=None, *args, **kwargs):
-    return _raises(errors, function, *args, match=pattern, **kwargs)
-def _found(text, pattern):
-    import re
-    return re.search(pattern, text) is not None
-def _fail(*args, **kwargs): assert False, 'pytest.fail'
-def _param(*values, **options): return values if len(values) != 1 else values[0]
-"""
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #68c3ce63
-_HELPERS += """
-def _almost(first, second, places=7, delta=None):
-    if first == second: return True
-    return abs(first-second) <= delta if delta is not None else round(abs(first-second), places) == 0
-def _near(value, expected, rel=None, abs=None, nan_ok=False):
-    if isinstance(expected, dict):
-        return set(value) == set(expected) and all([_near(value[k], expected[k], rel, abs, nan_ok) for k in expected])
-    if isinstance(expected, (list, tuple)):
-        return len(value) == len(expected) and all([_near(x, y, rel, abs, nan_ok) for x, y in zip(value, expected)])
-    if value == expected: return True
-    if value != value or expected != expected: return nan_ok and value != value and expected != expected
-    if expected in (float('inf'), float('-inf')) or value in (float('inf'), float('-inf')): return False
-    distance = value-expected if value > expected else expected-value
-    size = expected if expected > 0 else -expected
-    bound = 1e-12 if abs is None else abs
-    share = (1e-6 if rel is None else rel)*size if rel is not None or abs is None else 0.
-    return distance <= (bound if bound > share else share)
-def _same_items(first, second):
-    rest = list(second)
-    for item in first:
-        if item not in rest: return False
-        rest.remove(item)
-    return rest == []
-"""
+from .pytest_tests import function_statements, statement, without_pytest
+from .test_helpers import helpers_for
+from .unittest_tests import class_statements, is_test_class
 
 # %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #4027833a
 def _is_scaffold(node, functions):
@@ -339,18 +39,18 @@ def _statements(test, functions) -> Iterator[ast.stmt]:
     called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
     fixtures = set()
     for node in body:
-        if _is_test_class(node):
-            yield from _class_statements(node)
+        if is_test_class(node):
+            yield from class_statements(node)
         elif isinstance(node, ast.AsyncFunctionDef) and node.name.startswith('test'):
             raise ValueError(
                 f'the test {node.name} is async. Call asyncio.run in a plain test'
             )
         elif isinstance(node, ast.FunctionDef):
-            yield from _function_statements(node, fixtures, called)
+            yield from function_statements(node, fixtures, called)
         else:
-            yield ast.fix_missing_locations(_Pytest().visit(node))
+            yield without_pytest(node)
     if 'check' not in called and any(_defines_check(node) for node in body):
-        yield _statement('check(candidate)')
+        yield statement('check(candidate)')
 
 # %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #f5adbedf
 def _defines_check(node):
@@ -425,22 +125,7 @@ def runnable_tests(
             'the tests run no assertion, so every program would pass. Write assertions, or call what holds them'
         )
     sources = tuple('\n'.join(map(ast.unparse, piece)) for piece in pieces)
-    helpers = (
-        _HELPERS if any(name in source for source in sources for name in _NAMES) else ''
-    )
-    return RunnableTests(sources, helpers, 'counted' in kinds and 'other' not in kinds)
-
-# %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #d0d0ed0b
-_NAMES = (
-    '_raises',
-    '_near',
-    '_almost',
-    '_same_items',
-    '_found',
-    '_fail',
-    '_param',
-    '_Quiet',
-)
+    return RunnableTests(sources, helpers_for(sources), 'counted' in kinds and 'other' not in kinds)
 
 # %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #f7e18c28
 def _in_statements(number, test, functions):
