@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .values import equals, unpack
+from .values import equals, pack, unpack
 
 # %% ../../../nbs/04_environments/05_coding/10_assertions.ipynb #a69fa76b
 class AssertionComparison(NamedTuple):
@@ -20,6 +20,12 @@ class AssertionComparison(NamedTuple):
     test: int  # number of the test that holds it
     call: tuple  # (function, args, kwargs)
     holds: Callable  # `holds(packed answer) -> bool`
+
+    def packed_call(self) -> list:
+        "The call as it goes to a program: [function, packed arguments, [[name, packed argument]]]"
+        name, args, kwargs = self.call
+        named = [[key, pack(part)] for key, part in kwargs.items()]
+        return [name, [pack(part) for part in args], named]
 
 # %% ../../../nbs/04_environments/05_coding/10_assertions.ipynb #8365d672
 def _call(node: ast.expr, functions: tuple) -> tuple:

@@ -6,24 +6,19 @@
 __all__ = ['validate_tests', 'run_tests']
 
 # %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #fdc28f6f
-import json
-import reprlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from fastcore.basics import patch
 
 from .assertions import AssertionComparison, comparisons
-from .bubblewrap import InBubblewrap, bubblewrap_fault
+from .bubblewrap import bubblewrap_fault
 from .limits import SandboxLimits, SandboxResult, Stopped
-from .monty import monty_pool
+from .live_tests import run_live
 from .sandbox import with_sandbox
 from .stdin_tests import is_stdin_test, run_stdin_tests, validate_stdin_tests
 from .test_forms import RunnableTests, runnable_tests
-from .test_programs import tests_beyond_monty, tests_in_monty, tests_in_python
-from .values import pack, parse_line, readable
-from ...core.extras import needs
+from .test_programs import tests_beyond_monty
+from .test_results import result_of_comparisons, result_of_failures
 
 # %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #0e3b81b1
 def validate_tests(
@@ -57,205 +52,6 @@ def validate_tests(
 # %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #ce6b6ab1
 def _is_name(name):
     return isinstance(name, str) and name.isidentifier()
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #565cfc43
-class _LiveCalls:
-    "Carries the calls of tests to a program, and remembers what went wrong"
-
-    def __init__(self, program):
-        self.program = program
-        self.stopped = None  # why the program went no further
-        self.raised = {}  # {message: (call, type names)} of what the program raised
-        self.answered = 0
-
-    def answer(self, call):
-        if self.stopped:
-            return ['raised', ['RuntimeError'], 'stopped']
-        try:
-            (answer,) = self.program.answers([call], refresh=True)
-        except Stopped as stopped:
-            self.stopped = stopped
-            return ['raised', ['RuntimeError'], 'stopped']
-        self.answered += 1
-        if answer[0] == 'raised':
-            self.raised[answer[2]] = call, answer[1]
-        return answer
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #8bac5d61
-class _Failure(NamedTuple):
-    "A test that did not hold"
-
-    test: int  # its number
-    error: str  # type of the exception
-    message: str
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #d925028b
-def _tests_in_monty(
-    source: str, live: Callable, limits: SandboxLimits, packages: tuple
-) -> list:
-    "[tests that failed, assertions reached]"
-    with needs('environments'): from pydantic_monty import MontyCrashedError, MontyError
-
-    most = dict(
-        max_feed_duration_secs=limits.seconds,
-        max_memory=limits.memory,
-        max_suspensions=10**6,
-        max_total_sleep_secs=limits.seconds,
-    )
-
-    def exchange(line):
-        return json.dumps(live(parse_line(line)))
-
-    try:
-        with monty_pool('tests').checkout(
-            limits=most, os_policy=dict(random_start=dict(seed=0))
-        ) as session:
-            return parse_line(
-                session.feed_run(
-                    source,
-                    external_lookup=dict(_live=exchange),
-                    print_callback=lambda *_: None,
-                )
-            )
-    except MontyCrashedError as error:
-        raise Stopped(
-            'timeout' if error.timed_out else 'failed', f'in the tests: {error}'
-        ) from error
-    except MontyError as error:
-        return [[[0, type(error.exception()).__name__, str(error.exception())]], 0]
-    except (TimeoutError, OSError) as error:
-        raise Stopped('failed', f'no Monty worker for the tests: {error}') from error
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #b12dcd6b
-def _tests_in_bubblewrap(
-    source: str, live: Callable, limits: SandboxLimits, packages: tuple
-) -> list:
-    "The same, from the real Python"
-    tests = InBubblewrap(source, limits, packages=packages, kind='tests')
-    try:
-        return tests.failed_tests(live)
-    except Stopped as stopped:
-        if stopped.status in ('error', 'forbidden', 'syntax'):
-            error, _, message = stopped.message.partition(': ')
-            return [[[0, error, message]], 0]
-        status = stopped.status if stopped.status in ('timeout', 'memory') else 'failed'
-        raise Stopped(status, f'in the tests: {stopped.message}') from stopped
-    finally:
-        tests.close()
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #a31b63b8
-_TESTERS = dict(monty=_tests_in_monty, bubblewrap=_tests_in_bubblewrap)
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #5ba9fcc3
-def _result_of_comparisons(
-    answers: list, compared: list[AssertionComparison], total: int, program
-) -> SandboxResult:
-    failures, statuses = {}, []
-    for answer, comparison in zip(answers, compared):
-        if _is_right(answer, comparison):
-            continue
-        status, message = _fault(answer, comparison, program)
-        failures.setdefault(comparison.test, message)
-        statuses.append((status, message))
-    status, message = _deciding(statuses)
-    return SandboxResult(status, message, failures=[*failures.items()], total=total)
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #e5aa0b0b
-def _deciding(statuses):
-    "The first (status, message) that is no gap; else the first; of none, a pass"
-    known = [found for found in statuses if found[0] != 'unsupported']
-    return [*known, *statuses, ('passed', '')][0]
-
-def _is_right(answer, comparison):
-    try:
-        return answer[0] == 'value' and comparison.holds(answer[1])
-    except Exception:
-        return False  # an int too large for a float, say
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #d27eca22
-def _fault(answer, comparison, program):
-    "(status, message) of an answer that is not right"
-    if answer[0] == 'raised':
-        _, names, message = answer
-        return program.status(
-            _packed_call(comparison), names, message
-        ), f'{names[0]}: {message}'
-    return 'wrong', f'{_call_text(*comparison.call)} gave {_short(answer[1])}'
-
-def _packed_call(comparison):
-    name, args, kwargs = comparison.call
-    return [
-        name,
-        [pack(part) for part in args],
-        [[key, pack(part)] for key, part in kwargs.items()],
-    ]
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #871d4918
-def _short(packed):
-    "A packed value for people, cut short before it is built"
-    try:
-        return reprlib.repr(readable(packed))
-    except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError):
-        return 'what can not be shown'
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #27930473
-def _call_text(name, args, kwargs):
-    "A call, cut short where it is long"
-    keywords = [f'{key}={reprlib.repr(value)}' for key, value in kwargs.items()]
-    return f'{name}({", ".join([*map(reprlib.repr, args), *keywords])})'
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #8123cdcd
-_BROKEN_TESTS = (
-    'NameError',
-    'ImportError',
-    'ModuleNotFoundError',
-    'SyntaxError',
-    'PermissionError',
-)
-
-_USED_UP = dict(TimeoutError='timeout', MemoryError='memory')
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #0a5f8fb9
-def _result_of_failures(
-    failures: list[_Failure], raised: dict, tests: list[str], program
-) -> SandboxResult:
-    "The result, from the tests that failed and what the program raised"
-    statuses, told = [], []
-    for failure in failures:
-        status, message = _fault_of_failure(failure, raised, tests, program)
-        statuses.append(
-            (
-                status,
-                f'in the tests: {message}'
-                if status in ('timeout', 'failed')
-                else message,
-            )
-        )
-        told.append((failure.test, message))
-    status, message = _deciding(statuses)
-    return SandboxResult(status, message, failures=told, total=len(tests))
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #33232017
-def _fault_of_failure(failure, raised, tests, program):
-    "(status, message) of a test that did not hold"
-    message = failure.message
-    if failure.error == 'KeyError':
-        message = message[1:-1]  # a KeyError quotes its message
-    call, names = raised.get(message, (None, ()))
-    if failure.error in names or call and failure.error == 'RuntimeError':
-        return program.status(call, names, message), f'{names[0]}: {message}'
-    told = f'{failure.error}: {failure.message or tests[failure.test]}'
-    if failure.error in _USED_UP:
-        return _USED_UP[failure.error], told
-    is_broken = (
-        failure.error in _BROKEN_TESTS
-        or failure.error == 'TypeError'
-        and _UNPLAIN in message
-    )
-    return 'failed' if is_broken else 'wrong', told
-
-# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #c69b714e
-_UNPLAIN = 'which is no plain value'
 
 # %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #26972362
 @dataclass
@@ -294,29 +90,17 @@ def __call__(self: _Check, sandbox, code, gaps) -> SandboxResult:
 # %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #a130e4c7
 @patch
 def _result(self: _Check, program):
-    if self.compared:
-        answers = program.answers(
-            [_packed_call(comparison) for comparison in self.compared]
-        )
-        return _result_of_comparisons(answers, self.compared, len(self.tests), program)
-    calls = _LiveCalls(program)
-    write = tests_in_monty if program.name == 'monty' else tests_in_python
-    source = write(self.form, self.functions, self.setup)
-    try:
-        failures, reached = _TESTERS[program.name](
-            source, calls.answer, self.limits, self.packages
-        )
-    except Stopped as stopped:
-        if not calls.answered: raise
-        status = 'crashed' if stopped.status == 'failed' else stopped.status
-        raise calls.stopped or Stopped(status, stopped.message) from stopped
-    if calls.stopped:
-        raise calls.stopped
-    if not failures and not reached and self.form.must_assert:
+    if not self.compared: return self._result_of_running(program)
+    answers = program.answers([comparison.packed_call() for comparison in self.compared])
+    return result_of_comparisons(answers, self.compared, len(self.tests), program)
+
+# %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #23a7fe3d
+@patch
+def _result_of_running(self: _Check, program):
+    found = run_live(program, self.form, self.functions, self.setup, self.limits, self.packages)
+    if not found.failures and not found.reached and self.form.must_assert:
         return SandboxResult('wrong', 'no assertion was reached', total=len(self.tests))
-    return _result_of_failures(
-        [_Failure(*failure) for failure in failures], calls.raised, self.tests, program
-    )
+    return result_of_failures(found.failures, found.raised, self.tests, program)
 
 # %% ../../../nbs/04_environments/05_coding/19_unit_tests.ipynb #1860de56
 @patch
