@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .gaps import parsed
 from .values import equals, pack, unpack
 
 # %% ../../../nbs/04_environments/05_coding/10_assertions.ipynb #a69fa76b
@@ -104,7 +105,7 @@ def _difference(node):
 def _assertions(test: str) -> list[ast.expr]:
     "The asserted expressions that a test consists of; ValueError for other tests"
     found, inner = [], []
-    for node in ast.parse(test).body:
+    for node in parsed(test).body:
         if _defines_check(node):
             inner = node.body
         elif _calls_check(node):

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .gaps import parsed
 from .pytest_tests import function_statements, statement, without_pytest
 from .test_helpers import helpers_for
 from .unittest_tests import class_statements, is_test_class
@@ -34,7 +35,7 @@ def _is_scaffold(node, functions):
 # %% ../../../nbs/04_environments/05_coding/14_test_forms.ipynb #603ffd68
 def _statements(test, functions) -> Iterator[ast.stmt]:
     "The statements of a piece of tests, in the form that runs"
-    body = [node for node in ast.parse(test).body if not _is_scaffold(node, functions)]
+    body = [node for node in parsed(test).body if not _is_scaffold(node, functions)]
     nodes = [node for part in body for node in ast.walk(part)]
     called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
     fixtures = set()
@@ -115,7 +116,7 @@ def runnable_tests(
     pieces = [
         _in_statements(number, test, functions) for number, test in enumerate(tests)
     ]
-    shared = ast.parse(setup).body
+    shared = parsed(setup).body
     kinds = {
         _kind_of_assertion(node)
         for node in _reached([*shared, *(node for piece in pieces for node in piece)])

@@ -12,6 +12,7 @@ import functools
 from fastcore.basics import patch
 
 from .cutting import without_gaps
+from .gaps import parsed
 from .monty import monty_lacks, monty_pool
 from .monty_driver import MONTY_READING, MONTY_TESTS, MONTY_VALUES
 from .test_forms import RunnableTests, runnable_tests
@@ -30,7 +31,7 @@ class _Counted(ast.NodeTransformer):
 def _guarded(number, source, transformers):
     "A piece in a `try` of its own"
     guarded = ast.parse(f'try:\n    pass\nexcept BaseException as _error:\n    _fails({number}, _error)').body[0]
-    guarded.body = ast.parse(source).body or guarded.body
+    guarded.body = parsed(source).body or guarded.body
     for transformer in transformers: guarded = transformer.visit(guarded)
     return ast.unparse(ast.fix_missing_locations(guarded))
 
@@ -60,7 +61,7 @@ def tests_in_python(
 # %% ../../../nbs/04_environments/05_coding/15_test_programs.ipynb #5758e8d2
 def _expected_errors(form, functions):
     "Names of the program that the tests expect to be raised"
-    nodes = [*ast.walk(ast.parse('\n'.join(form.sources)))]
+    nodes = [*ast.walk(parsed('\n'.join(form.sources)))]
     caught = [node.type for node in nodes if isinstance(node, ast.ExceptHandler)]
     calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
     raised = [call.args[0] for call in calls if ast.unparse(call.func).startswith('_raises')]
@@ -222,7 +223,7 @@ def tests_in_monty(
 # %% ../../../nbs/04_environments/05_coding/15_test_programs.ipynb #63ad8d94
 def _modules(source):
     "Names that are imported, and classes that are defined"
-    nodes = [*ast.walk(ast.parse(source))]
+    nodes = [*ast.walk(parsed(source))]
     imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
     imported = [alias for node in imports for alias in node.names]
     defined = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
@@ -248,7 +249,7 @@ def tests_beyond_monty(
         for name, gap in without_gaps(written, monty_lacks).gaps.items()
         if name.isidentifier()
     ]
-    tree = [*ast.walk(ast.parse(written))]
+    tree = [*ast.walk(parsed(written))]
     called = {ast.unparse(node.func) for node in tree if isinstance(node, ast.Call)}
     if 'next' in called:
         gaps.append('next')
@@ -305,7 +306,7 @@ def _refused_by_parser(source):
     with needs('environments'): from pydantic_monty import MontyError
 
     whole = ast.parse('def _all(): pass')
-    whole.body[0].body = [ast.Pass(), *ast.parse(source).body]
+    whole.body[0].body = [ast.Pass(), *parsed(source).body]
     try:
         with monty_pool('tests').checkout() as session:
             session.feed_run(ast.unparse(whole))
