@@ -6,7 +6,6 @@
 __all__ = ['LiveCalls', 'Failure', 'LiveOutcome', 'run_live']
 
 # %% ../../../nbs/04_environments/05_coding/17_live_tests.ipynb #6241eec7
-import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +14,6 @@ from .limits import SandboxLimits, Stopped
 from .monty import monty_pool
 from .test_forms import RunnableTests
 from .test_programs import tests_in_monty, tests_in_python
-from .values import parse_line
 from ...core.extras import needs
 
 # %% ../../../nbs/04_environments/05_coding/17_live_tests.ipynb #565cfc43
@@ -70,10 +68,7 @@ def _worker_for_tests(limits):
 # %% ../../../nbs/04_environments/05_coding/17_live_tests.ipynb #5f2ba829
 def _value_with_calls(session, source, live):
     "What the text of tests gives; `live` answers its calls"
-    def exchange(line):
-        return json.dumps(live(parse_line(line)))
-
-    return session.feed_run(source, external_lookup=dict(_live=exchange), print_callback=lambda *_: None)
+    return session.feed_run(source, external_lookup=dict(_live=live), print_callback=lambda *_: None)
 
 # %% ../../../nbs/04_environments/05_coding/17_live_tests.ipynb #d925028b
 def _tests_in_monty(
@@ -84,7 +79,7 @@ def _tests_in_monty(
 
     try:
         with _worker_for_tests(limits) as session:
-            return parse_line(_value_with_calls(session, source, live))
+            return _value_with_calls(session, source, live)
     except MontyCrashedError as error:
         raise Stopped(
             'timeout' if error.timed_out else 'failed', f'in the tests: {error}'

@@ -14,8 +14,6 @@ import functools
 
 import importlib
 
-import json
-
 import os
 
 import threading
@@ -32,7 +30,7 @@ from .gaps import error_status, python_tree, raised_by_monty
 
 from .limits import SandboxLimits, Stopped
 
-from .monty_driver import MONTY_CALLS, MONTY_LIVE, MONTY_READING, MONTY_VALUES
+from .monty_driver import MONTY_AGAIN, program_driver
 
 from .values import has_answers, parse_line, unpack
 from ...core.extras import needs
@@ -102,12 +100,9 @@ class InMonty:
         before: str = '',         # code of ours that runs first, such as an `input`
     ):
         if packages: raise Stopped('unsupported', f'Monty has no packages: {", ".join(packages)}')
-        table = ', '.join(f'{name!r}: {name}' for name in functions)
-        known = [name for name in functions if name[:1].isupper()]
-        head = f'{MONTY_VALUES}{MONTY_CALLS}{before}' if functions else before
-        tail = f'_lab_known += {known}\n_lab_functions = {{{table}}}\n' if functions else ''
-        self.loaded = f'{head}\n{code}\n{tail}'      # the text that positions in tracebacks refer to
-        self.is_loaded = False
+        self.functions = functions
+        self.text = f'{before}\n{code}\n{_table(functions)}'
+        self.loaded = ''          # what ran; positions in tracebacks refer to it
         self.is_main = not functions and bool(before)
         self.gaps, self.limits = gaps or {}, limits
         self.used = 0.            # seconds of the program so far
@@ -115,6 +110,14 @@ class InMonty:
         self.session = _checked_out(limits)
 
     def close(self): self.session.__exit__(None, None, None)
+
+# %% ../../../nbs/04_environments/05_coding/06_monty.ipynb #907b0d60
+def _table(functions):
+    "Tells the driver the program's functions, and the classes among them"
+    if not functions: return ''
+    table = ', '.join(f'{name!r}: {name}' for name in functions)
+    known = [name for name in functions if name[:1].isupper()]
+    return f'_lab_known += {known}\n_lab_functions.update({{{table}}})\n'
 
 # %% ../../../nbs/04_environments/05_coding/06_monty.ipynb #0931764c
 def _checked_out(limits):
@@ -133,11 +136,18 @@ def _checked_out(limits):
 def _feed(self: InMonty, source, **inputs):
     "Run a piece of our own text after the program; raises MontyError"
     if self.used > self.limits.seconds: raise Stopped('timeout', f'more than {self.limits.seconds} s in all')
-    if not self.is_loaded: source = self.loaded+source
-    self.is_loaded = True
     begin = time.perf_counter()
     try: return self.session.feed_run(source, inputs=inputs, print_callback=self._on_print)
     finally: self.used += time.perf_counter()-begin
+
+# %% ../../../nbs/04_environments/05_coding/06_monty.ipynb #34829948
+@patch
+def _unloaded(self: InMonty, live):
+    "The driver and the program, if they did not run yet"
+    if self.loaded: return ''
+    driver = program_driver(live) if self.functions else ''
+    self.loaded = f'{driver}{self.text}'
+    return self.loaded
 
 # %% ../../../nbs/04_environments/05_coding/06_monty.ipynb #dc041248
 @patch
@@ -156,28 +166,17 @@ def answers(
     "Answers to calls; the first time, the program is loaded before. Raises `Stopped`"
     with needs('environments'): from pydantic_monty import MontyError
     try:
-        if not calls: return self._load()
-        asked = self._asked(refresh)
-        text = self._feed(f'f"{{_lab_json.dumps({asked})}}"', _lab_calls=_inputs(calls, refresh))
+        source = self._unloaded(live=refresh)
+        if not calls: return self._feed(f'{source}None') or []
+        asked = '_lab_live(_lab_calls)' if refresh else '_lab_run(_lab_calls)'
+        text = self._feed(f'{source}f"{{_lab_json.dumps({asked})}}"', _lab_calls=_inputs(calls, refresh))
     except MontyError as error: raise self._stopped(error) from error
     return _answers_in(text, len(calls))
 
-@patch
-def _load(self: InMonty):
-    self._feed('None')
-    return []
-
 # %% ../../../nbs/04_environments/05_coding/06_monty.ipynb #3a87046f
-@patch
-def _asked(self: InMonty, refresh):
-    "The expression whose text holds the answers; whatever live calls need is loaded with the first"
-    if not refresh: return '_lab_run(_lab_calls)'
-    if not self.is_loaded: self.loaded = f'{MONTY_READING}{MONTY_LIVE}{self.loaded}'
-    return '_lab_live(_lab_calls)'
-
 def _inputs(calls, refresh):
-    "A line, or Python values that the tests wrote out"
-    if refresh: return json.dumps(calls[0])
+    "One call as it is packed, or Python values that the tests wrote out"
+    if refresh: return calls[0]
     return [(name, [unpack(part) for part in args], {key: unpack(part) for key, part in kwargs})
             for name, args, kwargs in calls]
 
@@ -240,8 +239,7 @@ def status(
     with needs('environments'): from pydantic_monty import MontyError
     status = self._looks_like(names[0], message)
     if status != 'unsupported': return status
-    again = f'{MONTY_READING}{MONTY_LIVE}_lab_one(*_lab_read(_lab_text))\nNone'
-    try: self._feed(again, _lab_text=json.dumps(call))
+    try: self._feed(MONTY_AGAIN, _lab_call=call)
     except MontyError as error:
         is_same = type(error.exception()).__name__ == names[0] and str(error.exception()) == message
         return 'unsupported' if is_same and raised_by_monty(error, self.loaded, self.gaps) else 'error'

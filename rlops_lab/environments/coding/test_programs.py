@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from .cutting import without_gaps
 from .gaps import parsed
 from .monty import monty_lacks, monty_pool
-from .monty_driver import MONTY_READING, MONTY_TESTS, MONTY_VALUES
+from .monty_driver import tests_driver
 from .test_forms import RunnableTests, runnable_tests
 from ...core.extras import needs
 
@@ -191,23 +191,14 @@ def tests_in_monty(
     functions: tuple[str, ...],  # of the program; the first is also `candidate`
     setup: str,
 ) -> str:
-    "The program of tests for Monty, whose value is a line: the tests that failed, and the assertions reached"
+    "The program of tests for Monty, whose value is [tests that failed, assertions reached]"
     known = [name for name in functions if name[:1].isupper()]
-    lines = [
-        setup,
-        _COUNTING,
-        form.helpers,
-        MONTY_VALUES,
-        MONTY_READING,
-        MONTY_TESTS,
-        f'_lab_known += {known}',
-    ]
-    lines += [
+    stand_ins = [
         f'{name} = lambda *args, **kwargs: _ask({name!r}, args, kwargs)'
         for name in functions
     ]
     if functions and 'candidate' not in functions:
-        lines.append(f'candidate = {functions[0]}')
+        stand_ins.append(f'candidate = {functions[0]}')
     own = {'self', '_case', *_modules('\n'.join([setup, *form.sources]))}
     transformers = [
         _Counted(),
@@ -218,7 +209,9 @@ def tests_in_monty(
         _guarded(number, source, transformers)
         for number, source in enumerate(form.sources)
     ]
-    return '\n'.join([*lines, *pieces, 'f"{_lab_json.dumps([_failed, _ran[0]])}"'])
+    driver = tests_driver('\n'.join(pieces))
+    before = [setup, _COUNTING, form.helpers, driver, *stand_ins]
+    return '\n'.join([*before, *pieces, '[_failed, _ran[0]]'])
 
 # %% ../../../nbs/04_environments/05_coding/15_test_programs.ipynb #63ad8d94
 def _modules(source):
