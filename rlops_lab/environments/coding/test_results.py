@@ -39,7 +39,7 @@ def _deciding(statuses):
 
 def _is_right(answer, comparison):
     try:
-        return answer[0] == 'value' and comparison.holds(answer[1])
+        return comparison.is_right(answer)
     except Exception:
         return False  # an int too large for a float, say
 
@@ -51,7 +51,10 @@ def _fault(answer, comparison, program):
         return program.status(
             comparison.packed_call(), names, message
         ), f'{names[0]}: {message}'
-    return 'wrong', f'{_call_text(*comparison.call)} gave {_short(answer[1])}'
+    told = f'{_call_text(*comparison.call)} gave {_short(answer[1])}'
+    if comparison.errors:
+        told += f' and raised no {" or ".join(comparison.errors)}'
+    return 'wrong', told
 
 # %% ../../../nbs/04_environments/05_coding/18_test_results.ipynb #871d4918
 def _short(packed):

@@ -137,6 +137,6 @@ def run_tests(
         return run_stdin_tests(code, tests, limits, sandbox, packages)
     named = tuple(tests), tuple(functions)
     form = runnable_tests(*named, setup)
-    compared = None if packages else comparisons(form.sources, named[1])
+    compared = None if packages else comparisons(form.sources, named[1], setup)
     check = _Check([*tests], named[1], setup, limits, tuple(packages), form, compared)
     return check.run(code, sandbox)
