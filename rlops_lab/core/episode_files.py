@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 # %% ../../nbs/00_core/06_episode_files.ipynb #fd78eb70
-_NAMED = 'task', 'messages', 'scores', 'kpis', 'usage', 'lineage', 'columns'      # as JSON text in a table
+_NAMED = 'task', 'messages', 'scores', 'kpis', 'usage', 'lineage', 'tools', 'columns'      # as JSON text in a table
 
 def _odd_value(value: object, where: str) -> str:
     "The first value that JSON would change or refuse, in words; '' if there is none"

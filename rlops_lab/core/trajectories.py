@@ -100,6 +100,7 @@ class Trajectory:
     lineage: Lineage | None = None
     scored: bool | None = None                                # did anybody give a verdict? None: nobody was asked
     error: str = ''                                           # why the episode failed; '' if it did not
+    tools: list[dict] | None = None                           # JSON schemas that the prompt showed; None: none
     columns: dict = field(default_factory=dict)               # what else a log's row says of it, such as its stage
 
     def __post_init__(self):

@@ -52,7 +52,7 @@ _MISSING = object()
 
 def attribute(
     env: object,
-    name: str,                 # `user`, `done`, `truncated`, `kpis` or `turn_reward`
+    name: str,                 # `user`, `done`, `truncated`, `kpis`, `turn_reward` or `tools_in_prompt`
     default: object = None,    # where the environment has none, or a tool of that name
 ) -> object:
     "An optional attribute or property of an environment"

@@ -16,6 +16,7 @@ UNLIKE = [
     Trajectory(task={}, messages=[], scores=dict(tone=None, facts=0.1), kpis=dict(solved=1.0), **TOKENS),
     Trajectory(task=dict(half='\ud83d', deep=[[1], {'': {}}]), messages=[], usage=Usage(3, 2, 1), **TOKENS),
     Trajectory(task={}, messages=[], lineage=Lineage(model='m', seed=3), columns=dict(stage='sft'), **TOKENS),
+    Trajectory(task={}, messages=[], tools=[dict(type='function', function=dict(name='book'))], **TOKENS),
 ]
 
 

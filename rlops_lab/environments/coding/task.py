@@ -101,6 +101,7 @@ _HANDED_IN = 'The task is handed in.'
 class Coding:
     "A programming task with examples to try and hidden tests that decide: a TRL environment"
     version = '2'
+    tools_in_prompt = False     # CODING_PROMPT says how to call them
     limits = SandboxLimits(seconds=2.)
     sandbox = 'auto'
 

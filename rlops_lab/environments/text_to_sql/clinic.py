@@ -191,6 +191,8 @@ def draw_question(
 # %% ../../../nbs/04_environments/04_text_to_sql/04_clinic.ipynb #b68cf788
 class ClinicSQL(TextToSQL):
     "Questions to a clinic: a TRL environment."
+    tools_in_prompt = False     # CLINIC_PROMPT has the schema, and a reply is the query
+
     def reset(self, family: str, seed: int, split: str = 'train', **_: object) -> str:
         "Ask the question that (split, family, seed) names."
         question = draw_question(family, int(seed), split)
