@@ -178,7 +178,7 @@ def test_what_mysqldump_writes_is_loaded():
     for query in ('SELECT id / 2 FROM customer', "SELECT name || 'x' FROM customer", 'SELECT since - 1 FROM customer'):
         with pytest.raises(ValueError, match="dialect='sqlite'"):
             gold_results(made, query, 'mysql')
-    with pytest.raises(ValueError, match='d: .*no date|year 0'):
+    with pytest.raises(ValueError, match='d: .*is no day: write NULL'):
         loaded("CREATE TABLE t (d date); INSERT INTO t VALUES ('0000-00-00')", 'mysql')
 
 
