@@ -21,7 +21,7 @@ from rlops_lab.environments.text_to_sql.tables import (
 )
 from .values import ColumnType, kind_of_type
 
-# %% ../../../nbs/04_environments/04_text_to_sql/17_columns.ipynb #46ca3250
+# %% ../../../nbs/04_environments/04_text_to_sql/17_columns.ipynb #cb2a5fbf
 class ColumnReader(ScriptReader):
     "Reads what CREATE TABLE says of a column"
 
@@ -40,18 +40,12 @@ class ColumnReader(ScriptReader):
         exp = sqlglot_module().exp
         type_name = tree.this.name.lower() if isinstance(tree.this, exp.DType) else ''
         kind = 'enum' if word in self.enums else kind_of_type(type_name)
-        column = ColumnType(name, kind, type_name)
-        column = (
-            _of_mysql(column, tree)
-            if self.dialect == 'mysql'
-            else _of_postgres(column, tree)
-        )
-        numbered = type_name.endswith('serial')
-        return (
-            column._replace(sequence=self.own_sequence(table, column))
-            if numbered
-            else column
-        )
+        of_dialect = dict(mysql=_of_mysql, postgres=_of_postgres, redshift=_of_postgres)
+        sized = of_dialect.get(self.dialect, _of_others)
+        column = sized(ColumnType(name, kind, type_name), tree)
+        if type_name.endswith('serial'):
+            column = column._replace(sequence=self.own_sequence(table, column))
+        return column
 
 # %% ../../../nbs/04_environments/04_text_to_sql/17_columns.ipynb #bd0253f0
 @patch
@@ -75,21 +69,22 @@ def _sizes(tree) -> list[int]:
         if isinstance(size, exp.DataTypeParam) and size.this.name.isdigit()
     ]
 
-# %% ../../../nbs/04_environments/04_text_to_sql/17_columns.ipynb #a3462350
-def _of_postgres(column: ColumnType, tree) -> ColumnType:
+# %% ../../../nbs/04_environments/04_text_to_sql/17_columns.ipynb #d2b77044
+def _of_others(column: ColumnType, tree) -> ColumnType:
     sizes = _sizes(tree)
-    size = sizes[0] if sizes else None
     if column.type_name in ('char', 'nchar', 'bpchar'):
-        return column._replace(size=size or 1, is_padded=True)
+        return column._replace(size=(sizes or [1])[0], is_padded=True)
+    if column.kind == 'numeric' and sizes:
+        return column._replace(size=sizes[0], scale=sizes[1] if len(sizes) > 1 else 0)
+    return column
+
+def _of_postgres(column: ColumnType, tree) -> ColumnType:
+    size = (_sizes(tree) or [None])[0]
     if column.type_name == 'double' and size and size <= 24:
         return column._replace(kind='real')
-    if column.kind == 'numeric' and sizes:
-        return column._replace(size=size, scale=sizes[1] if len(sizes) > 1 else 0)
-    return (
-        column._replace(size=size)
-        if column.kind in ('text', 'timestamp', 'time')
-        else column
-    )
+    if column.kind in ('text', 'timestamp', 'time'):
+        column = column._replace(size=size)
+    return _of_others(column, tree)
 
 # %% ../../../nbs/04_environments/04_text_to_sql/17_columns.ipynb #1ea9c222
 def _of_mysql(column: ColumnType, tree) -> ColumnType:

@@ -66,7 +66,7 @@ def _table_for(self: RowReader, name: str, text: str) -> ScriptTable:
         self.refuse(text, 'a trigger or rule made before may change its rows')
     return table
 
-# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #151de11d
+# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #bdbe57f4
 @patch
 def _insert(self: RowReader, statement: Statement, found: re.Match) -> None:
     exp = sqlglot_module().exp
@@ -76,6 +76,8 @@ def _insert(self: RowReader, statement: Statement, found: re.Match) -> None:
     if isinstance(target, exp.Schema):
         target, names = target.this, [self.name(column) for column in target.expressions]
     table = self._table_for(self.name(target.this), statement.text)
+    if ignores and table.doubt:
+        self.refuse(statement.text, f'rows may be left out on the server by {table.doubt}')
     source = tree.expression
     if source is not None and not isinstance(source, exp.Values):
         return self._insert_query(
@@ -90,25 +92,24 @@ def _insert(self: RowReader, statement: Statement, found: re.Match) -> None:
         names = [column.name for column in table.columns][: len(rows[0])]
     self._add_rows(Batch(table, names, rows, statement.text, ignores))
 
-# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #69fc8205
+# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #afd6e548
 @patch
 def _ignores_doubles(self: RowReader, tree, text: str) -> bool:
     conflict = tree.args.get('conflict')
     does_nothing = (
         conflict is not None and str(conflict.args.get('action')).upper() == 'DO NOTHING'
     )
-    replaces = text[:7].upper() == 'REPLACE' or conflict is not None and not does_nothing
+    updates = conflict is not None and not does_nothing
+    replaces = text[:7].upper() == 'REPLACE' or updates
     if replaces or tree.args.get('returning'):
         self.refuse(text, 'rows that replace others are not read')
     return bool(tree.args.get('ignore')) or does_nothing
 
-# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #6d590e8b
+# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #6da41a0e
 @patch
 def _add_rows(self: RowReader, batch: Batch) -> None:
     batch = batch._replace(names=self._own_names(batch))
     table = batch.table
-    if batch.ignores and table.doubt:
-        self.refuse(batch.text, f'rows may be left out on the server by {table.doubt}')
     literals = []
     for values in batch.rows:
         if len(values) != len(batch.names):
@@ -148,7 +149,7 @@ def _without_computed(self: RowReader, batch: Batch, given: dict) -> dict:
             self.refuse(batch.text, 'a row has a value for a column that is computed')
     return given
 
-# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #e9eb1ccc
+# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #f541f907
 @patch
 def _stored(self: RowReader, batch: Batch, column: ColumnType, given: dict) -> object:
     "A value of a row as SQLite keeps it"
@@ -163,6 +164,7 @@ def _stored(self: RowReader, batch: Batch, column: ColumnType, given: dict) -> o
         self.refuse(batch.text, f'{table.name}.{column.name}: {error}')
     if self.dialect == 'mysql':
         self._note_number(table, column, found)
+    self._check_zone(batch, column, value)
     self._check_kept(batch, column, found)
     if column.kind == 'timestamp' and found and '.' in found:
         table.odd[column.name] = 'fraction'
@@ -180,7 +182,7 @@ def _default(self: RowReader, column: ColumnType) -> object:
         return self.sequences.next(column.sequence)
     return None if column.default is None else self.constant(column.default)
 
-# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #30285e32
+# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #ddbf68aa
 @patch
 def _check_kept(self: RowReader, batch: Batch, column: ColumnType, found: object) -> None:
     "ValueError for a value that the server may have changed, or left out"
@@ -189,20 +191,29 @@ def _check_kept(self: RowReader, batch: Batch, column: ColumnType, found: object
         self.refuse(batch.text, f'{batch.table.name}.{column.name}: {why}')
 
     key = batch.table.keys.get(column.name.lower())
-    beyond = isinstance(found, str) and (not found.isascii() or found.endswith(' '))
+    is_text = isinstance(found, str)
+    beyond_ascii = is_text and not found.isascii()
+    alike = beyond_ascii or is_text and found.endswith(' ')
     encoding = self.settings.get('names', 'utf8')
-    if found is None and (key == 'PRIMARY KEY' or column.not_null and batch.ignores):
+    never_null = key == 'PRIMARY KEY' or column.not_null and batch.ignores
+    if found is None and never_null:
         refuse('a NULL where none may be')
-    if batch.ignores and key and beyond and self.dialect == 'mysql':
+    if batch.ignores and key and alike and self.dialect == 'mysql':
         refuse(f'{found!r} may equal another key there, and leave its row out')
-    if isinstance(found, str) and not found.isascii() and not encoding.startswith('utf8'):
+    if beyond_ascii and not encoding.startswith('utf8'):
         refuse(f'{found!r} is read in UTF-8, and the script says {encoding}')
-    if (
-        column.type_name in ('timestamptz', 'timestampltz')
-        and found
-        and self.settings.get('zone')
-    ):
-        refuse(f"the script's time zone is {self.settings['zone']}, only UTC is read")
+
+# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #3300260b
+@patch
+def _check_zone(self: RowReader, batch: Batch, column: ColumnType, value: object) -> None:
+    "ValueError for a moment without an offset where the script has another time zone than UTC"
+    zone = self.settings.get('zone')
+    has_zone = column.type_name in ('timestamptz', 'timestampltz')
+    if not zone or not has_zone or not isinstance(value, str):
+        return
+    if not re.search(r':\d\d(?:\.\d+)?\s*(?:[+-]\d|Z|UTC)', value, re.I):
+        where = f'{batch.table.name}.{column.name}'
+        self.refuse(batch.text, f"{where}: the script's time zone is {zone}, only UTC is read")
 
 # %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #11873fc4
 @patch
@@ -253,10 +264,12 @@ def _unchanged(column: ColumnType) -> str:
         return f"length({name}) <= {column.size}{filled}"
     return ''
 
-# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #1b63d18a
+# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #61ecb903
 @patch
 def _insert_query(self: RowReader, batch: Batch, source) -> None:
     table = batch.table
+    if batch.ignores and self.dialect == 'mysql':
+        self.refuse(batch.text, 'which rows of the query the server leaves out is not known')
     sql, outputs = self.translate(source)
     names = batch.names or [column.name for column in table.columns][: len(outputs)]
     names = self._own_names(batch._replace(names=names))
@@ -267,25 +280,22 @@ def _insert_query(self: RowReader, batch: Batch, source) -> None:
         f"{verb} INTO {sqlite_name(table.name)} ({', '.join(map(sqlite_name, names))}) {sql}"
     )
 
-# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #d3028e52
+# %% ../../../nbs/04_environments/04_text_to_sql/21_rows.ipynb #edcb94ae
 @patch
 def _refuse_unread(self: RowReader, batch: Batch, kinds: dict[str, str]) -> None:
     "ValueError for a column whose values, of these kinds, the server may change on the way in"
     for column in batch.table.columns:
-        kind, counts = kinds.get(column.name), self.dialect == 'mysql' and column.sequence
-        left_out = column.sequence or column.default is not None
-        alike = (
-            kind in (column.kind, 'null') or kind == 'literal' and column.kind == 'text'
-        )
-        condition = _unchanged(column) if kind else ''
-        if (
-            kind is None
-            and left_out
-            or kind
-            and (not alike or counts or condition and batch.ignores)
-        ):
+        kind, condition = kinds.get(column.name), _unchanged(column)
+        if kind is None:
+            is_unread = column.sequence or column.default is not None
+        else:
+            counts = self.dialect == 'mysql' and column.sequence
+            alike = {column.kind, 'null'}
+            if column.kind == 'text':
+                alike.add('literal')
+            is_unread = kind not in alike or counts or condition and batch.ignores
+        if is_unread:
             self.refuse(batch.text, f'the values of {column.name} are not read')
-        if condition:
-            batch.table.constraints.append(
-                f'CONSTRAINT "{column.name} takes it as it is" CHECK ({condition})'
-            )
+        if condition and kind:
+            name = sqlite_name(f'{column.name} takes it as it is')
+            batch.table.constraints.append(f'CONSTRAINT {name} CHECK ({condition})')

@@ -152,6 +152,8 @@ REFUSED = {
     'INSERT INTO t (n) VALUES (LAST_INSERT_ID())': 'no value that is written out',
     'INSERT INTO t VALUES (1,1,1,1,1,1,1) ON DUPLICATE KEY UPDATE n = 2': 'replace others',
     'REPLACE INTO t (n) VALUES (1)': 'replace others',
+    'INSERT IGNORE INTO k SELECT a, b FROM k': 'which rows of the query',
+    'INSERT IGNORE INTO i VALUES (NULL)': 'which numbers its id gets',
     'INSERT IGNORE INTO k VALUES (1, NULL)': 'a NULL where none may be',
     "INSERT IGNORE INTO k VALUES (1, 'é')": 'may equal another key',
     'ALTER TABLE k ADD CHECK (a > 0); INSERT IGNORE INTO k VALUES (1, 1)': 'left out on the server by a CHECK',
