@@ -10,37 +10,45 @@ import json
 import re
 from collections.abc import Collection
 
-from .tool_calls import Reply, ToolCall, between, once
+from .tool_calls import Reply, ToolCall, once
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #3834caa1
 def json_value(text: str) -> object:
     "A JSON value; line breaks inside of text are allowed, as models write them"
-    value, end = first_json(text.strip())
-    rest = text.strip()[end:].strip()
+    text = text.strip()
+    value, end = first_json(text)
+    rest = text[end:].strip()
     if rest: raise ValueError(f'could not read the call as JSON: {rest[:20]!r} stands behind it')
     return value
 
 def first_json(text: str) -> tuple[object, int]:
     "The JSON value that a text begins with, and where it ends"
     try: return _DECODER.raw_decode(text)
-    except RecursionError as error: raise ValueError('could not read the call: too many brackets') from error
-    except json.JSONDecodeError as error: raise ValueError(f'could not read the call as JSON: {error}') from error
+    except RecursionError as error:
+        raise ValueError('could not read the call: too many brackets') from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f'could not read the call as JSON: {error}') from error
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #ed7ded41
 def _no_constant(name: str):
     raise ValueError(f'could not read the call as JSON: {name} is no JSON value')
 
-_DECODER = json.JSONDecoder(strict=False, parse_constant=_no_constant, object_pairs_hook=once)
+_DECODER = json.JSONDecoder(
+    strict=False,
+    parse_constant=_no_constant,
+    object_pairs_hook=once,
+)
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #305241cb
 def json_call(value: object) -> ToolCall:
     "A call from `{name, arguments}`; Llama says `parameters`"
     call = _function(value)
-    if {'arguments', 'parameters'} <= call.keys(): raise ValueError('write either "arguments" or "parameters"')
     name = call.get('name')
     arguments = call.get('arguments', call.get('parameters'))
-    if isinstance(arguments, str) and arguments: arguments = json_value(arguments)
-    if arguments in (None, ''): arguments = {}
+    if arguments in (None, ''):
+        arguments = {}
+    if isinstance(arguments, str):
+        arguments = json_value(arguments)
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ValueError('a call needs a "name", which is text, and "arguments", which are an object')
     return ToolCall(name, arguments, str(call.get('id') or ''))
@@ -50,24 +58,29 @@ def _function(value: object) -> dict:
     "The object that has the name; ValueError for keys that nothing reads"
     if not isinstance(value, dict):
         raise ValueError('write a call as a JSON object with "name" and "arguments"')
-    inner = value.get('function')
-    if not isinstance(inner, dict):
-        _check_keys(value, 'name', 'arguments', 'parameters')
-        return value
-    _check_keys(value, 'function')
-    _check_keys(inner, 'name', 'arguments', 'parameters')
+    if not isinstance(value.get('function'), dict):
+        return _checked(value, 'name', 'arguments', 'parameters')
+    _checked(value, 'function')
+    inner = _checked(value['function'], 'name', 'arguments', 'parameters')
     return dict(id=value.get('id')) | inner
 
-def _check_keys(call: dict, *known: str) -> None:
+def _checked(
+    call: dict,
+    *known: str,
+) -> dict:
     extra = sorted(call.keys() - {*known, 'id', 'type', 'index'})
     if extra:
         raise ValueError(f'a call is written with "name" and "arguments"; found {extra} beside them')
+    if {'arguments', 'parameters'} <= call.keys():
+        raise ValueError('write either "arguments" or "parameters"')
+    return call
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #603fcfa1
 def json_block(body: str) -> list[ToolCall]:
     "A call, or a list of calls"
     value = json_value(body)
-    return [json_call(item) for item in (value if isinstance(value, list) else [value])]
+    values = value if isinstance(value, list) else [value]
+    return [json_call(item) for item in values]
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #34443afb
 def read_llama(
@@ -76,22 +89,30 @@ def read_llama(
 ) -> Reply:
     "`{\"name\": …, \"parameters\": …}`, several with a semicolon or a line break between them"
     begin = _LLAMA_CALL.search(text)
-    if not begin or not re.search(r'"(parameters|arguments)"\s*:', text): return Reply(text)
+    if not begin or not _GIVES.search(text):
+        return Reply(text)
     calls, rest = [], text[begin.end():]
     while rest:
         value, end = first_json(rest)
-        if not (calls or _is_call(value)): return Reply(text)
+        if not calls and not _is_call(value):
+            return Reply(text)
         calls.append(json_call(value))
         rest = rest[end:].lstrip(' \n;,')
     return Reply(text[:begin.start()].strip(), calls=tuple(calls))
 
+# %% ../../nbs/02_models/01_json_calls.ipynb #0a34d486
+_GIVES = re.compile(r'"(parameters|arguments)"\s*:')
 _LLAMA_CALL = re.compile(
-    r'(?:<\|python_tag\|>\s*)?(?=\{\s*"(?:type|name|function|parameters|arguments)"\s*:)')
+    r'(?:<\|python_tag\|>\s*)?'
+    r'(?=\{\s*"(?:type|name|function|parameters|arguments)"\s*:)')
 
 def _is_call(value: dict) -> bool:
     "Has it a name *and* parameters?"
-    if isinstance(value.get('function'), dict): value = value['function']
-    return bool({'name', 'function'} & value.keys() and {'parameters', 'arguments'} & value.keys())
+    if isinstance(value.get('function'), dict):
+        value = value['function']
+    is_named = {'name', 'function'} & value.keys()
+    is_given = {'parameters', 'arguments'} & value.keys()
+    return bool(is_named and is_given)
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #6397fdb6
 def read_mistral(
@@ -100,12 +121,15 @@ def read_mistral(
 ) -> Reply:
     "`[TOOL_CALLS][{…}]`, or `[TOOL_CALLS]name[ARGS]{…}`"
     said, *blocks = text.split('[TOOL_CALLS]')
-    if not blocks: return Reply(text)
+    if not blocks:
+        return Reply(text)
     calls = [call for block in blocks for call in _mistral_block(block.strip())]
     return Reply(said.strip(), calls=tuple(calls))
 
 def _mistral_block(block: str) -> list[ToolCall]:
     head, has_mark, arguments = block.partition('[ARGS]')
-    if not has_mark: return json_block(block)
+    if not has_mark:
+        return json_block(block)
     name, _, call_id = head.partition('[CALL_ID]')
-    return [json_call(dict(name=name.strip(), arguments=json_value(arguments), id=call_id.strip()))]
+    value = json_value(arguments)
+    return [json_call(dict(name=name.strip(), arguments=value, id=call_id.strip()))]

@@ -87,18 +87,3 @@ def between(
         said = block.sub('', text).strip() if blocks else text
         return Reply(said, calls=tuple(calls))
     return read
-
-# %% ../../nbs/02_models/01_tool_calls.ipynb #53563a4a
-def between(
-    start: str,
-    end: str,
-    read_block: Callable,      # text between the marks -> calls
-) -> Callable:                 # reader of a reply
-    "A reader of calls that stand between two marks"
-    block = re.compile(f'{re.escape(start)}(.*?)(?:{re.escape(end)}|$)', re.DOTALL)
-    def read(text: str, tools: Collection[str] = ()) -> Reply:
-        blocks = [found[1].strip() for found in block.finditer(text)]
-        calls = [call for body in blocks for call in read_block(body)]
-        said = block.sub('', text).strip() if blocks else text
-        return Reply(said, calls=tuple(calls))
-    return read

@@ -190,7 +190,8 @@ def _check_foreign(
         raise ForeignCall(f'{foreign} is no mark here: write calls in the syntax {syntax.name!r}')
     name = unread_call(text, tools)
     if name:
-        raise ForeignCall(f'this looks like a call of {name}, and its form is not read here: write it as the prompt shows')
+        raise ForeignCall(
+            f'this looks like a call of {name}, and its form is not read here: write it as the prompt shows')
 
 # %% ../../nbs/02_models/01_tool_syntax.ipynb #c6e1d2f3
 _INNER_MARKS = ['<|python_tag|>', '<arg_key>', '<parameter=']     # that only stand inside of a call

@@ -7,69 +7,124 @@ __all__ = ['unread_call']
 
 # %% ../../nbs/02_models/01_unread_calls.ipynb #6e9b5ce1
 import re
+from bisect import bisect
 from collections.abc import Collection
 from functools import lru_cache
+from typing import NamedTuple
 
-from .python_calls import closing, has_values, in_fence
+from .python_calls import closing, has_values
 
 # %% ../../nbs/02_models/01_unread_calls.ipynb #c85c04d8
+_LABEL = r'(?i:(?:tool|function|action|api|command)(?:[ _]?(?:name|call|use))?)'
+_GIVEN = r'(?i:(?:(?:action|tool)[ _]?)?(?:inputs?|arguments|args|param(?:eter)?s|kwargs))'
+_QUOTES = r'''["'*`]*'''
 _FORMS = [
     r'''["']name["']\s*:\s*["'](NAME)["']''',
     r'<function=\s*(NAME)\s*>',
-    r'''<(?:invoke|call|TOOL)\s[^<>]*\bname\s*=\s*["']?(NAME)\b''',
-    r'<(?:invoke|call|TOOL)>\s*(NAME)\s*</',
+    r'''<(?:invoke|call|LABEL)\s[^<>]*\bname\s*=\s*["']?(NAME)\b''',
+    r'<(?:invoke|call|LABEL)>\s*(NAME)\s*</',
     r'<(NAME)(?:>\s*<\w|\s+\w+\s*=)',
     r'\b(NAME)\[(?:ARGS|CALL_ID)\]',
-    r'''(?:^|[{,])[\s"'*`-]*(?:name|TOOL)["'*`]*\s*[:=][\s"'*`]*(NAME)\b(?!\()[\s\S]{0,200}?\bGIVEN["'*`]*\s*[:=]''',
+    r'''(?:^|[{,])[ \t"'*`-]*(?:name|LABEL)QUOTES\s*[:=]\s*QUOTES(NAME)\b(?!\()'''
+    r'[\s\S]{0,200}?\bGIVENQUOTES\s*[:=]',
 ]
-_TOOL = r'(?i:(?:tool|function|action|api|command)(?:[ _]?(?:name|call|use))?)'
-_GIVEN = r'(?i:(?:(?:action|tool)[ _]?)?(?:inputs?|arguments|args|param(?:eter)?s|kwargs))'
 
 # %% ../../nbs/02_models/01_unread_calls.ipynb #2bfa0529
 @lru_cache(maxsize=64)
 def _forms(tools: tuple[str, ...]) -> list[re.Pattern]:
     "The forms with these names in them"
-    names = '|'.join(map(re.escape, sorted(tools, key=len, reverse=True)))
-    texts = [form.replace('TOOL', _TOOL).replace('GIVEN', _GIVEN) for form in _FORMS]
-    return [re.compile(text.replace('NAME', names), re.MULTILINE) for text in texts]
+    parts = dict(LABEL=_LABEL, GIVEN=_GIVEN, QUOTES=_QUOTES, NAME=_any_of(tools))
+    def filled(form):
+        for word, pattern in parts.items():
+            form = form.replace(word, pattern)
+        return re.compile(form, re.MULTILINE)
+    return [filled(form) for form in _FORMS]
+
+def _any_of(names: tuple[str, ...]) -> str:
+    longest_first = sorted(names, key=len, reverse=True)
+    return '|'.join(map(re.escape, longest_first))
 
 # %% ../../nbs/02_models/01_unread_calls.ipynb #dd4a51b7
-_CODE_IN_FRONT = re.compile(r'(?:\b(?:await|return|yield|print)\b[\s(]*|(?:[A-Za-z_]\w*\.)+|<[^<>\n]*>)+$')
-_OPENING, _CLOSING = ' \t`*_"\'([{<|', ' \t\r`*_"\')]}>|;,.:!…'
-_ENDS_A_PHRASE, _ORDERS = tuple(':.!?…)]=>→-–—'), re.compile(_TOOL + r'[\s\d]*\W*:\W*$')
+_CODE_IN_FRONT = re.compile(
+    r'(?:\b(?:await|return|yield|print)\b[\s(]*'
+    r'|<[^<>\n]*>)+$')
+_OPENING = ' \t`*_"\'([{<|'
+_ENDS_A_PHRASE = tuple(':.!?…)]=>→-–—')
 
 def _begins_here(lead: str) -> bool:
     "Is what stands in front on the line no part of a sentence?"
-    lead = _CODE_IN_FRONT.sub('', lead).rstrip(_OPENING)
-    return lead.endswith(_ENDS_A_PHRASE) or not re.search(r'[^\W\d]', lead)
-
-def _ends_here(rest: str, tools: Collection[str]) -> bool:
-    "And what stands behind it?"
-    rest = rest.partition('\n')[0].lstrip(_CLOSING)
-    following = re.match(r'(\w+)\(', rest)
-    return not rest or rest.startswith(('#', '//', '</')) or bool(following) and following[1] in tools
+    lead = _CODE_IN_FRONT.sub('', lead)
+    lead = lead.rstrip(_OPENING)
+    has_words = re.search(r'[^\W\d]', lead)
+    return lead.endswith(_ENDS_A_PHRASE) or not has_words
 
 # %% ../../nbs/02_models/01_unread_calls.ipynb #c4e9b55c
-def _brackets(text: str, name: re.Match) -> tuple[int, bool]:
-    "Where the brackets behind a name close, and do they hold arguments? -1: there are none"
-    opened = _BRACKET.match(text, name.end())
-    if not opened or re.match(r'e?s\)', text[opened.end():]): return -1, False
-    end = closing(text, opened.end())
-    is_call = opened[0].endswith('{') or has_values(text, opened.end())
-    return (len(text) if end < 0 else end), is_call
+_CLOSING = ' \t\r`*_"\')]}>|;,.:!…'
 
-_BRACKET = re.compile(r'`?[(\[]| \((?=\s*\w+\s*=)|[`*:]*\s*\{(?=\s*(?:\}|["\']?\w+["\']?\s*:))')
+def _ends_here(
+    rest: str,                 # of the line
+    tools: Collection[str],
+) -> bool:
+    "Is what stands behind it no part of a sentence either?"
+    rest = rest.lstrip(_CLOSING)
+    following = re.match(r'(\w+)\(', rest)
+    is_next_call = following and following[1] in tools
+    return not rest or bool(is_next_call) or rest.startswith(('#', '//', '</'))
+
+# %% ../../nbs/02_models/01_unread_calls.ipynb #4ac9ac9e
+_BRACKET = re.compile(
+    r'`?[(\[]'
+    r'| \((?=\s*\w+\s*=)'
+    r'''|[`*:]*\s*\{(?=\s*(?:\}|["']?\w+["']?\s*:))''')
+
+class _Brackets(NamedTuple):
+    end: int           # the place behind them
+    is_call: bool      # do they hold arguments?
+
+def _brackets(text: str, begin: int) -> _Brackets | None:
+    "The brackets behind a name; None if there are none"
+    opened = _BRACKET.match(text, begin)
+    if not opened or _PLURAL.match(text, opened.end()):
+        return None
+    end = closing(text, opened.end())
+    is_object = opened[0].endswith('{')
+    return _Brackets(
+        len(text) if end < 0 else end,
+        is_object or has_values(text, opened.end()))
+
+_PLURAL = re.compile(r'e?s\)')
 
 # %% ../../nbs/02_models/01_unread_calls.ipynb #f25d7429
 def _written_out(text: str, tools: tuple[str, ...]) -> str:
     "The first tool that is called as in a program"
-    names = '|'.join(map(re.escape, sorted(tools, key=len, reverse=True)))
-    for name in re.finditer(rf'(?<!\w)(?<!def )({names})(?!\w)', text):
-        end, is_call = _brackets(text, name)
-        lead = text[:name.start()].rpartition('\n')[2]
-        stands_out = in_fence(text[:name.start()]) or _begins_here(lead) and _ends_here(text[end:], tools)
-        if is_call and stands_out or end > 0 and _ORDERS.search(lead): return name[1]
+    fences = [fence.start() for fence in re.finditer('```', text)]
+    for name in _names(tools).finditer(text):
+        in_code = bisect(fences, name.start()) % 2 == 1
+        if _is_written_out(text, name, in_code, tools): return name[1]
     return ''
+
+@lru_cache(maxsize=64)
+def _names(tools: tuple[str, ...]) -> re.Pattern:
+    modules = 'functions?|tools?|default_api|api|self|env'
+    return re.compile(rf'(?<![\w.])(?<!def )(?:(?:{modules})\.)?({_any_of(tools)})(?!\w)')
+
+# %% ../../nbs/02_models/01_unread_calls.ipynb #359d6116
+def _is_written_out(
+    text: str,
+    name: re.Match,        # of a tool
+    in_code: bool,         # does it stand in a code fence?
+    tools: tuple[str, ...],
+) -> bool:
+    lead = text[max(0, name.start() - 200):name.start()]
+    lead = lead.rpartition('\n')[2]
+    if not in_code and not _begins_here(lead): return False
+    brackets = _brackets(text, name.end())
+    if not brackets: return False
+    rest = text[brackets.end:].partition('\n')[0]
+    stands_out = in_code or _ends_here(rest, tools)
+    return (brackets.is_call and stands_out) or bool(_ORDERS.search(lead))
+
+_ORDERS = re.compile(_LABEL + r'[\s\d]*\W*:\W*$')
 
 # %% ../../nbs/02_models/01_unread_calls.ipynb #9f3d4004
 def unread_call(

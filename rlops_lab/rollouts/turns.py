@@ -14,8 +14,8 @@ from os.path import commonprefix
 from ..models.tool_calls import THOUGHT_MARKS
 from ..models.tool_probes import probe_message
 from ..models.tool_syntax import TOOL_NAME
-from .chat_format import (
-    CALL, NEXT, QUESTION, REPLY, RESULT, USE_ANOTHER, ChatFormat, call_talk, writes_call)
+from .call_format import CALL, NEXT, QUESTION, REPLY, RESULT, TestedTemplate, call_talk, writes_call
+from .chat_format import USE_ANOTHER, ChatFormat
 from .encoding import encoded
 
 # %% ../../nbs/05_rollouts/00_turns.ipynb #373268b4
@@ -185,10 +185,15 @@ def check_names(
             raise ValueError(
                 f'{odd[0]!r}, of the tool {tool!r}, is no name that a template could write among its own marks: '
                 'rename it, with letters, digits, "_", "-" and "." only')
-        if not writes_call(chat, tool, tuple(arguments)):
+        if not _is_written(chat, tool, tuple(arguments)):
             raise ValueError(
-                f'a call of {tool} with {list(arguments)} is not read back in the syntax {chat.calls.syntax.name!r}, in '
-                'which the chat template writes it: rename the tool or its arguments, with letters, digits and "_" only')
+                f'a call of {tool} with {list(arguments)} is not read back in the syntax {chat.calls.syntax.name!r}, '
+                'in which the chat template writes it: rename it, with letters, digits and "_" only')
+
+@lru_cache(maxsize=1024)
+def _is_written(chat: ChatFormat, tool: str, arguments: tuple[str, ...]) -> bool:
+    if not chat.calls.shows_results or chat.result_role == 'user': return True
+    return writes_call(TestedTemplate(chat.tokenizer, chat.template_kwargs), chat.calls, tool, arguments)
 
 # %% ../../nbs/05_rollouts/00_turns.ipynb #2b590558
 def _probe_talk(
@@ -201,8 +206,9 @@ def _probe_talk(
     asked = dict(role='user', content=NEXT)
     talk = [QUESTION]
     if calls and chat.calls.shows_results:
-        for n_calls in (1, 2) if chat.calls.parallel else (1, 1):
-            talk += call_talk(n_calls, chat.calls.needs_ids, chat.calls.as_text)[1:]
+        version = chat.calls.needs_ids, chat.calls.as_text
+        for n_calls in (1, 1 + chat.calls.parallel):
+            talk += call_talk(n_calls, *version)[1:]
     if dialogue: talk += [said, asked]
     return [*talk, said]
 
