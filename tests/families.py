@@ -1,7 +1,7 @@
 """Tokenizers of families of models: a small vocabulary with the family's marks, and its published chat template.
 
-The templates are those that TRL ships. TRL has none for Mistral and Phi-4-mini; theirs are written here after the
-formats that the models' makers document."""
+The templates are those that TRL ships, to the letter, since TRL knows a family by its template. It has none for
+Mistral, Magistral and Phi-4-mini; theirs are written here after the formats that the models' makers document."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -71,6 +71,22 @@ MISTRAL_TOKENS = (
     '[/SYSTEM_PROMPT]',
 )
 
+MAGISTRAL = """\
+{{- bos_token }}
+{%- if tools %}{{- '[AVAILABLE_TOOLS]' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}{% endif %}
+{%- for m in messages %}
+{%- if m.role == 'user' %}{{- '[INST]' + m.content + '[/INST]' }}
+{%- elif m.role == 'assistant' %}
+{%- if m.content is string %}{{- m.content }}
+{%- else %}{% for block in m.content %}
+{{- '[THINK]' + block.thinking + '[/THINK]' if block.type == 'thinking' else block.text }}{% endfor %}{% endif %}
+{%- for call in m.tool_calls or [] %}
+{{- '[TOOL_CALLS]' + call.function.name + '[ARGS]' + (call.function.arguments | tojson) }}{% endfor %}
+{{- eos_token }}
+{%- elif m.role == 'tool' %}{{- '[TOOL_RESULTS]' + m.content + '[/TOOL_RESULTS]' }}
+{%- elif m.role == 'system' %}{{- '[SYSTEM_PROMPT]' + m.content + '[/SYSTEM_PROMPT]' }}
+{%- endif %}{%- endfor %}"""
+
 PHI4_MINI = """\
 {%- for m in messages %}
 {%- if m.role == 'system' and m.tools %}
@@ -100,6 +116,7 @@ FAMILIES = {
     'Llama 3.1': Family('llama3_1', LLAMA, '<|eot_id|>'),
     'Llama 3.2': Family('llama3_2', LLAMA, '<|eot_id|>'),
     'Mistral': Family(MISTRAL, MISTRAL_TOKENS, '</s>'),
+    'Magistral': Family(MAGISTRAL, (*MISTRAL_TOKENS, '[ARGS]', '[THINK]', '[/THINK]'), '</s>'),
     'GLM-4.5': Family('glm4moe', GLM, '<|endoftext|>', HERMES),
     'gpt-oss': Family('gptoss', HARMONY, '<|return|>'),
     'LFM2': Family('lfm2', CHATML + LFM, '<|im_end|>'),
@@ -130,5 +147,5 @@ def family_tokenizer(name):
     tokenizer.eos_token = family.eos
     tokenizer.response_template = None
     file = Path(trl.__file__).parent / 'chat_templates' / f'{family.template[:30]}.jinja'
-    tokenizer.chat_template = file.read_text().rstrip('\n') if file.exists() else family.template
+    tokenizer.chat_template = file.read_text(encoding='utf-8') if file.exists() else family.template
     return tokenizer

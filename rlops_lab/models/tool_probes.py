@@ -9,7 +9,8 @@ __all__ = ['probe_message', 'find_tool_syntax', 'reads_back', 'syntax_of_vocabul
 import json
 from collections.abc import Container, Sequence
 
-from .tool_syntax import SYNTAXES, ToolCall, ToolSyntax, read_reply
+from .tool_calls import THOUGHT_MARKS, ToolCall, ToolSyntax
+from .tool_syntax import SYNTAXES, read_reply
 
 # %% ../../nbs/02_models/01_tool_probes.ipynb #2928de22
 def probe_message(
@@ -39,7 +40,7 @@ def reads_back(
     calls: Sequence[ToolCall],
 ) -> bool:
     "Does a syntax find these calls, and nothing besides?"
-    is_open = '</think>' in written and '<think>' not in written
+    is_open = any(end in written and start not in written for start, end in THOUGHT_MARKS.items())
     try: reply = read_reply(written, syntax, is_open=is_open)
     except ValueError: return False
     found = [call._replace(id='') for call in reply.calls]

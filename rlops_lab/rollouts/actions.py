@@ -7,10 +7,11 @@ __all__ = ['Action', 'read_action']
 
 # %% ../../nbs/05_rollouts/01_actions.ipynb #7863557a
 import json
-from collections.abc import Container
+from collections.abc import Collection
 from typing import NamedTuple
 
-from ..models.tool_syntax import ForeignCall, ToolCall, ToolSyntax, read_reply
+from ..models.tool_calls import ToolCall, ToolSyntax
+from ..models.tool_syntax import ForeignCall, read_reply
 
 # %% ../../nbs/05_rollouts/01_actions.ipynb #4ce89f37
 class Action(NamedTuple):
@@ -19,13 +20,13 @@ class Action(NamedTuple):
     message: dict                           # assistant message
     calls: tuple[ToolCall, ...] = ()
     fault: str = ''                         # what is wrong with a call; '' if nothing is
-    foreign: bool = False                   # is it a call in the syntax of another family?
+    foreign: bool = False                   # is it a call in another form than the syntax's?
 
 # %% ../../nbs/05_rollouts/01_actions.ipynb #f0419a33
 def read_action(
     text: str,                       # what the policy wrote, without its end token
     syntax: ToolSyntax | None,       # how calls are written; None: the environment has no tools
-    tools: Container[str] = (),      # names of its tools
+    tools: Collection[str] = (),      # names of its tools
     is_open: bool = False,           # did the prompt open a thought?
 ) -> Action:
     "Turn a reply into a message, and find the calls in it"

@@ -17,7 +17,7 @@ from ..environments.contract import attribute, environment_of, tool_schemas, too
 from ..core.messages import map_texts, normalise_messages
 from .chat_format import ChatFormat
 from .encoding import encoded, escape_special_tokens, template_hash
-from .turns import check_template
+from .turns import check_names, check_template
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 
@@ -153,6 +153,7 @@ def check_cases(
     _check_padding(chat.tokenizer)
     for group in _grouped(cases, _environment_key):
         env = group[0].factory()
+        check_names(chat, {name: inspect.signature(tool).parameters for name, tool in tools_of(env).items()})
         check_template(chat, group[0].tools, calls=bool(tools_of(env)), dialogue=_has_user(env))
     if context and limits.max_total_tokens > context:
         raise ValueError(

@@ -158,8 +158,8 @@ def _check_calls_are_read(self: RolloutEngine, at_least: int) -> None:
     if self.n_read or self.n_foreign < at_least: return
     syntax = self.chat.calls.syntax.name
     raise ValueError(
-        f'the policy wrote {self.n_foreign} calls in the syntax of another family, and none in {syntax!r}, '
-        "which is read here: use the model's own chat template, or say with `parser=` how it writes calls")
+        f'the policy wrote {self.n_foreign} calls in another form or in the syntax of another family, and none in '
+        f"{syntax!r}, which is read here: use the model's own chat template, or say with `parser=` how it writes calls")
 
 # %% ../../nbs/05_rollouts/03_engine.ipynb #f639db7e
 @patch

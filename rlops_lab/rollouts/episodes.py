@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from ..core import Trajectory, Usage
 from ..environments.calls import CallThreads, call_within
 from ..environments.contract import attribute, call_tool, close_environment, observation_text, tools_of
-from ..models.tool_syntax import ToolCall
+from ..models.tool_calls import THOUGHT_MARKS, ToolCall
 from .actions import Action, read_action
 from .cases import Case, EpisodeLimits
 from .chat_format import ChatFormat
@@ -196,9 +196,10 @@ def _read_action(self: Episode, text: str, chat: ChatFormat, n_sampled: int) -> 
 @patch
 def _is_thinking(self: Episode, chat: ChatFormat, n_sampled: int) -> bool:
     "Did the prompt open a thought in front of the reply?"
-    if '<think>' not in chat.tokenizer.chat_template: return False
-    before = self.token_ids[-n_sampled-4:-n_sampled]
-    return decoded(chat.tokenizer, before).rstrip().endswith('<think>')
+    marks = [mark for mark in THOUGHT_MARKS if mark in chat.tokenizer.chat_template]
+    if not marks: return False
+    before = self.token_ids[-n_sampled-8:-n_sampled]
+    return decoded(chat.tokenizer, before).rstrip().endswith(tuple(marks))
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #7b5c4ab3
 @patch
@@ -229,7 +230,7 @@ def observe(
     if not messages or has_terminated(self.env):
         self.stop_reason = 'done'
         return
-    ids = observation_ids(chat, self.action.message, messages)
+    ids = observation_ids(chat, self.action.message, messages, self.token_ids[-1])
     n_tokens = len(self.token_ids) + len(ids)
     if n_tokens <= limits.max_total_tokens: self.append_tokens(ids)
     self.stop_reason = self._truncation(n_tokens, limits, abort)

@@ -131,3 +131,38 @@ def test_what_the_template_gets_besides():
     chat = chat_format(with_template(chat_template=template), dict(quiet=True))
     assert chat.render([dict(role='user', content='x')], reply=True).endswith('<think></think>')
     assert isinstance(Till().reset(3), str)
+
+
+def shouts():
+    "A tokenizer whose template writes calls as no syntax does, with the response template that reads them"
+    head, _, rest = TOKENIZER.chat_template.partition("{%- for call in message['tool_calls'] or [] %}")
+    tail = rest.partition("{{- ')' }}{%- endfor %}")[2]
+    call = "{{- '<|shout|>' + call.function.name + '|' + (call.function.arguments | tojson) + '<|hush|>' }}"
+    loop = "{%- for call in message['tool_calls'] or [] %}" + call + '{%- endfor %}'
+    tokenizer = with_template(chat_template=head + loop + tail)
+    tokenizer.add_special_tokens(dict(additional_special_tokens=['<|shout|>', '<|hush|>']))
+    calls = dict(
+        open_pattern=r'<\|shout\|>(?P<name>\w+)\|',
+        close_pattern=r'<\|hush\|>',
+        repeats=True,
+        content='json',
+        transform=dict(type='function', function=dict(name='{name}', arguments='{content}')),
+    )
+    text = dict(close_pattern=r'<\|im_end\|>\s*|$', content='text')
+    tokenizer.response_template = dict(
+        defaults=dict(role='assistant'),
+        start_anchor='<|im_start|>assistant\n',
+        fields=dict(tool_calls=calls, content=text),
+    )
+    return tokenizer
+
+
+def test_a_response_template_reads_what_no_syntax_does():
+    chat = chat_format(shouts())
+    syntax = chat.calls.syntax
+    assert (syntax.name, syntax.mark, chat.calls.parallel) == ('response template', '<|shout|>', True)
+    action = read_action('One moment.<|shout|>put|{"amount": 4}<|hush|>', syntax, ['put'])
+    assert action.calls[0][:2] == ('put', dict(amount=4)) and action.text == 'One moment.'
+    for broken in ('<|shout|>put|{"amount": <|hush|>', '<|shout|>put<|hush|>', '<|shout|>', 'put(amount=4)'):
+        assert read_action(broken, syntax, ['put']).fault
+    check_template(chat)
