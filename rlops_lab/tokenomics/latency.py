@@ -267,6 +267,10 @@ def token_usd(
     usd: float | Estimate | None = None, # USD/hour of one GPU; None: the table's
 ) -> TokenPrice:
     "Dollars for a million output tokens of a replica, with the range of the hour's price (speed at its expected value)"
+    named, measured = gpu(machine).name, speed.scenario.gpu
+    if named != measured:
+        raise ValueError(f'the speed is that of {measured}, the price that of {named}: '
+                         f'predict the latency on {named} first')
     hour = usd or gpu(machine).usd
     seconds = 1e6/speed.tokens_per_s.value*speed.scenario.tp
     return TokenPrice(machine_usd(seconds, hour), machine_usd(seconds, hour, utilisation))

@@ -251,12 +251,24 @@ def own_price(
     output_tokens_per_s: float,   # tokens it writes in a second, over all requests that run at once
     machine: float | Estimate,    # USD per hour, all GPUs
     utilisation: float,           # share of the paid hours in which it works
+    one_run: bool | None = None,  # are both speeds from the same seconds? must be said
+    output_to_input: float = 5.,  # of one run: price of a token written over that of one read
 ) -> ListPrice:
     "A model on a machine of your own, priced by the token"
-    if not min(input_tokens_per_s, output_tokens_per_s) > 0:
+    if not min(input_tokens_per_s, output_tokens_per_s, output_to_input) > 0:
         raise ValueError('tokens per second must be above 0: measure both speeds under load')
+    if one_run is None:
+        raise ValueError('say one_run=True where both speeds were measured in the same seconds, as a load test does; '
+                         'one_run=False where each was measured alone')
+    if one_run:
+        input_tokens_per_s += output_to_input*output_tokens_per_s
+        output_tokens_per_s = input_tokens_per_s/output_to_input
     read = machine_usd(1e6/input_tokens_per_s, machine, utilisation).value
     write = machine_usd(1e6/output_tokens_per_s, machine, utilisation).value
+    return _own_list_price(model, read, write, f'{_as_estimate(machine):.4g} USD/hour, {utilisation:.0%} utilised')
+
+def _own_list_price(model: str, read: float, write: float, source: str) -> ListPrice:
+    "USD per million tokens; a cache saves time elsewhere, not here"
     return ListPrice(
         model=model,
         provider='own',
@@ -267,17 +279,17 @@ def own_price(
         processing='standard',
         when=datetime.now(UTC),
         known_since=None,
-        source=f'{_as_estimate(machine):.4g} USD/hour, {utilisation:.0%} utilised',
+        source=source,
     )
 
 # %% ../../nbs/11_tokenomics/00_prices.ipynb #cabea712
 @dataclass(frozen=True)
 class Resolution:
-    "Cost of a verified resolution, with 95% intervals from the evaluation's size and the range of the price"
+    "Cost of a verified resolution, with 95% intervals from the evaluation's size and the ranges of the prices"
     rate: Estimate              # share of cases verifiably resolved
     usd: Estimate               # model dollars for each verified resolution; high is inf when the rate may be 0
     usd_per_contact: Estimate   # all in: the model on every case, a person on those it did not resolve
-    human_usd: float            # a person on every case
+    human_usd: Estimate         # a person on every case
 
 # %% ../../nbs/11_tokenomics/00_prices.ipynb #e649a8ac
 def _resolved_share(k: int, n: int) -> Estimate:
@@ -299,9 +311,8 @@ def cost_per_resolution(
 ) -> Resolution:
     "Dollars per verified resolution and per contact"
     if n <= 0: raise ValueError('no cases: evaluate on at least one')
-    case_usd = _as_estimate(usd_per_case)
-    human_usd = _as_estimate(human).value
-    lowest = min(case_usd.low, human_usd)
+    case_usd, human_usd = _as_estimate(usd_per_case), _as_estimate(human)
+    lowest = min(case_usd.low, human_usd.low)
     if lowest < 0: raise ValueError(f'{lowest} dollars a case: a cost must not be negative')
     rate = _resolved_share(k, n)
     usd = Estimate(
@@ -310,8 +321,8 @@ def cost_per_resolution(
         _per_resolution(case_usd.high, rate.low),
     )
     per_contact = Estimate(
-        case_usd.value + (1 - rate.value)*human_usd,
-        case_usd.low + (1 - rate.high)*human_usd,
-        case_usd.high + (1 - rate.low)*human_usd,
+        case_usd.value + (1 - rate.value)*human_usd.value,
+        case_usd.low + (1 - rate.high)*human_usd.low,
+        case_usd.high + (1 - rate.low)*human_usd.high,
     )
     return Resolution(rate, usd, per_contact, human_usd)

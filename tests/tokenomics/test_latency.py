@@ -146,6 +146,7 @@ def test_constants_have_a_source_a_date_and_a_range():
         (lambda: latency(LLAMA, H100, tp=-1), 'tp=-1'),
         (lambda: replace(H100, bandwidth=0), 'must be above 0'),
         (lambda: token_usd(latency(LLAMA, H100), H100, 0), 'a share above 0'),
+        (lambda: token_usd(latency(LLAMA, H100), 'H200', 0.5), 'the speed is that of H100'),
         (lambda: Point('llama-3.1-8b', 'H100', 1, 1, 1, 'tpot', 0), 'above 0'),
         (lambda: fit_latency([]), 'no points'),
     ],

@@ -147,7 +147,7 @@ def test_every_price_shows_its_day():
 
 def test_a_machine_of_ones_own_in_the_same_call():
     # $3.60 an hour is 0.1 cent a second; at half utilisation 1M tokens at 1,000/s cost 1,000 s x 0.1 cent x 2 = $2
-    own = own_price('my-8b', 10_000, 1000, Estimate(3.6, 3, 4), 0.5)
+    own = own_price('my-8b', 10_000, 1000, Estimate(3.6, 3, 4), 0.5, one_run=False)
     assert (own.input, own.output) == (pytest.approx(0.2), pytest.approx(2.0))
     assert price(
         own, Usage(prompt_tokens=10**6, cached_tokens=10**5, completion_tokens=10**6, calls=5)
@@ -155,7 +155,7 @@ def test_a_machine_of_ones_own_in_the_same_call():
     for bad in (dict(provider='openai'), dict(when=date(2026, 1, 1)), dict(processing='batch')):
         with pytest.raises(ValueError, match='price of your own'):
             price(own, Usage(calls=1), **bad)
-    for bad in (dict(input_tokens_per_s=0), dict(output_tokens_per_s=-1), dict(utilisation=0)):
+    for bad in (dict(input_tokens_per_s=0), dict(output_tokens_per_s=-1), dict(utilisation=0), dict(one_run=None)):
         with pytest.raises(ValueError):
             own_price(
                 **{
@@ -165,10 +165,21 @@ def test_a_machine_of_ones_own_in_the_same_call():
                         output_tokens_per_s=1,
                         machine=TWO_CORES,
                         utilisation=1,
+                        one_run=True,
                     ),
                     **bad,
                 }
             )
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(1, 1e5), st.floats(1, 1e5), st.floats(0.1, 50), st.floats(0.05, 1))
+def test_both_speeds_of_one_run_bill_the_rent_once(read, written, ratio, utilisation):
+    "An hour's tokens of the run cost the hour, not twice the hour"
+    own = own_price('x', read, written, 3.6, utilisation, one_run=True, output_to_input=ratio)
+    hour = Usage(prompt_tokens=3600 * read, completion_tokens=3600 * written, calls=1)
+    assert price(own, hour).usd == pytest.approx(3.6 / utilisation)
+    assert own.output == pytest.approx(ratio * own.input)
 
 
 def test_batch_halves_and_says_so():
@@ -334,7 +345,7 @@ def test_machine_time():
     assert machine_usd(3600).value == TWO_CORES.value
     assert machine_usd(3600, utilisation=0.25).high == pytest.approx(4 * TWO_CORES.high)
     assert machine_usd(1800, 2.5) == Estimate(1.25, 1.25, 1.25)
-    assert own_price('x', 1000, 1000, 3.6, 0.5).input == pytest.approx(2.0)
+    assert own_price('x', 1000, 1000, 3.6, 0.5, one_run=False).input == pytest.approx(2.0)
     for bad in (
         dict(seconds=-1),
         dict(seconds=float('nan')),
@@ -365,11 +376,21 @@ def test_cost_per_resolution_by_hand():
     assert r.usd_per_contact.high == pytest.approx(0.02 + (1 - r.rate.low) * 10)
 
 
+def test_the_range_of_a_person_survives():
+    person = Estimate(10.0, 6.0, 15.0)
+    r = cost_per_resolution(Estimate(0.02, 0.01, 0.05), 150, 200, human=person)
+    assert r.human_usd == person
+    assert r.usd_per_contact.low == pytest.approx(0.01 + (1 - r.rate.high) * 6)
+    assert r.usd_per_contact.high == pytest.approx(0.05 + (1 - r.rate.low) * 15)
+    assert cost_per_resolution(0.02, 150, 200).human_usd is ASSISTED_CONTACT
+
+
 def test_a_cost_is_not_negative():
     for bad in (
         dict(usd_per_case=-0.1),
         dict(usd_per_case=Estimate(0.1, -0.1, 0.2)),
         dict(usd_per_case=0.1, human=-5),
+        dict(usd_per_case=0.1, human=Estimate(5, -1, 6)),
     ):
         with pytest.raises(ValueError, match='must not be negative'):
             cost_per_resolution(k=1, n=2, **bad)
