@@ -28,12 +28,20 @@ class Usage:
     seconds: float = 0.         # wall time attributed to this work
     calls: int = 0              # requests to a model
     usd: float = 0.             # dollars, where a price is known
+    written_tokens: int = field(default=0, repr=False)  # prompt tokens put into the provider's cache, as billed
+    longest_prompt: int = field(default=0, repr=False, compare=False)  # tokens of the longest request; 0: the mean
 
     def __add__(self, other: 'Usage') -> 'Usage':
-        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        total = Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        total.longest_prompt = max(_longest(self), _longest(other))
+        return total
 
     def __radd__(self, other: int) -> 'Usage':
         return self if other == 0 else NotImplemented     # where `sum` starts
+
+def _longest(usage: Usage) -> int:
+    "Tokens of the longest request; where nobody counted, all are as long as the mean"
+    return usage.longest_prompt or -(-usage.prompt_tokens // max(usage.calls, 1))
 
 # %% ../../nbs/00_core/05_trajectories.ipynb #efbda073
 def git_state(
