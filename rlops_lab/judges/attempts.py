@@ -243,7 +243,8 @@ async def call_until_read(
         while not attempts.is_over:
             await asyncio.sleep(attempts.pause)
             seeded = _reseeded(how, attempts.count)
-            try: tried = await _in_turn(ask, messages, seeded, retries, turn, pace)
+            patience = retries.max_wait - attempts.waited
+            try: tried = await _in_turn(ask, messages, seeded, retries, turn, pace, patience)
             except WaitTooLong as error: return attempts._gave_up(str(error))
             if tried.error is None:
                 attempts._add_reply(tried.reply, read, retries)
@@ -275,18 +276,19 @@ async def _in_turn(
     retries: Retries,
     turn: asyncio.Semaphore,
     pace: Pace,
+    patience: float,      # seconds that this question may still be told to wait
 ) -> _Tried:
     async with turn:
         await pace.enter(retries.max_wait)
         try: tried = await _try_once(ask, messages, how, retries.timeout)
         finally: pace.leave()
     if tried.error is None: pace.note_answer()
-    elif _is_too_fast(tried.error, retries.max_wait):
+    elif _is_too_fast(tried.error, patience):
         pace.note_refusal(told_wait(tried.error), tried.began, retries.pause, _why(tried.error))
     return tried
 
-def _is_too_fast(error: Exception, max_wait: float) -> bool:
+def _is_too_fast(error: Exception, patience: float) -> bool:
     "Does it hold for all calls? A wait that nobody will keep costs its own question only"
     told = told_wait(error)
     if told is None: return _status(error) == 429 and _worth_repeating(error)
-    return told <= max_wait
+    return told <= patience

@@ -62,9 +62,9 @@ class Pace:
         self.limit = math.inf      # calls under way at once
         self.under_way = 0
         self.resume = 0.           # before this time nobody asks; `time.monotonic`
+        self.told_until = 0.       # the part of this pause that the server asked for
         self.cut_at = 0.           # when the limit was last lowered
         self.refusals = 0          # lowered so often since the last answer
-        self.told_until = 0.       # the part of it that the server asked for
         self.paused = 0.           # seconds of pauses since the last answer
         self.why = ''              # the last refusal
         self.answered = False      # has any call been answered?
@@ -84,8 +84,8 @@ async def enter(
         if self.turned_down: raise self.turned_down
         left = self.resume - time.monotonic()
         if left > 0:
-            if max(left, self.paused) > max_wait: raise WaitTooLong(self._too_long(max_wait))
-            await asyncio.sleep(left)
+            if self._is_hopeless(left, max_wait): raise WaitTooLong(self._too_long(max_wait))
+            await asyncio.sleep(left * random.uniform(1., 1.1))
         elif self.suspect or self.under_way >= max(1, int(min(self.limit, 1e9))):
             await self.changed.wait()
         else:
@@ -104,6 +104,11 @@ def _wake(self: Pace):
     "All who wait look again"
     self.changed.set()
     self.changed.clear()
+
+@patch
+def _is_hopeless(self: Pace, left: float, max_wait: float) -> bool:
+    "Is the pause too long, or have pauses been in vain for too long, while nobody waits for an answer?"
+    return left > max_wait or self.paused > max_wait and not self.under_way
 
 @patch
 def _too_long(self: Pace, max_wait: float) -> str:
@@ -133,7 +138,7 @@ def note_refusal(
         self.limit = max(1., min(self.limit, self.under_way + 1) / 2)
         self.cut_at = now
         self.refusals += 1
-    wait = (told or 0.) * random.uniform(1., 1.1)
+    wait = told or 0.
     if told is None or self.refusals > 1: wait = max(wait, backoff(self.refusals - 1, first))
     resume = max(self.resume, now + max(wait, .02))
     self.paused += resume - max(now, self.resume)

@@ -134,6 +134,19 @@ def test_one_item_that_is_told_a_day_costs_itself_alone(server):
     assert [v.score is None for v in verdicts] == [i == 2 for i in range(9)] and len(server.asked) == 9
 
 
+@pytest.mark.parametrize('told', ['0', '0.05', '0.3', '0.49'])
+def test_one_item_that_is_always_told_to_wait_costs_itself_alone(server, told):
+    def answer(body):
+        is_odd = 'text 2.' in body['messages'][-1]['content']
+        return (429, {'Retry-After': told}) if is_odd else verdict()
+
+    server.answer = staticmethod(answer)
+    judge = Judge(Endpoint(server.url, 'm'), RUBRIC, concurrency=2, max_wait=0.5, pause=0.02)
+    verdicts = judge.grade(items(40))
+    assert [v.score is None for v in verdicts] == [i == 2 for i in range(40)]
+    assert 'longer than max_wait=0.5 s in all; ' in verdicts[2].unscored
+
+
 def test_the_limit_of_calls_under_way_is_found():
     "A server that takes three at once: after a while few calls are refused"
     state = dict(now=0, refused=[])
