@@ -12,6 +12,7 @@ from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.architectures import architecture
 from rlops_lab.tokenomics.training_cost import (
     SYSTEM_MFU,
+    TRAIN_MFU,
     forward_flops,
     sample_flops,
     train_flops,
@@ -44,6 +45,63 @@ def test_published_ppo_runs():
     assert all(c.hours.low <= h <= c.hours.high for c, (*_, h) in zip(costs, RUNS))
 
 
+PRETRAINED = [
+    ('llama-2-7b', 'A100-80GB', 184_320, 2e12),
+    ('llama-2-70b', 'A100-80GB', 1_720_320, 2e12),
+    ('llama-3-70b', 'H100', 6.4e6, 15e12),
+    ('llama-3.1-70b', 'H100', 7e6, 15e12),
+    ('llama-3.1-405b', 'H100', 30.84e6, 15.6e12),
+    ('deepseek-v3', 'H100', 2.664e6, 14.8e12),
+    ('smollm3-3b', 'H100', 221_184, 11.2e12),
+]  # GPU-hours and tokens as their authors give them
+
+
+@pytest.mark.parametrize('model, card, hours, tokens', PRETRAINED)
+def test_published_pretraining_runs(model, card, hours, tokens):
+    found = training_cost('sft', model, card, 1024, tokens / 4096, 0, 4096)
+    assert 1 / 1.5 < 1024 * found.hours.value / hours < 1.5
+    assert 1024 * found.hours.low < hours < 1024 * found.hours.high
+
+
+@pytest.mark.parametrize(
+    'method, mfu',
+    [
+        ('sft', TRAIN_MFU),
+        ('dpo', TRAIN_MFU),
+        ('ppo', SYSTEM_MFU),
+        ('grpo', SYSTEM_MFU),
+        ('rejection', SYSTEM_MFU),
+    ],
+)
+def test_what_generates_has_its_own_efficiency(method, mfu):
+    run = ('smollm2-135m', 'H100', 1, 1000, 100, 100)
+    assert training_cost(method, *run).hours == training_cost(method, *run, mfu=mfu).hours
+
+
+def test_dpo_by_hand():
+    # a pair: two answers of D = 100 tokens; reference 2 N D, training 6 N D (LoRA 4 N D) for each
+    pair = sample_flops('dpo', 1e9, 60, 40)
+    assert pair == pytest.approx(dict(reference=4e11, train=12e11))
+    assert sum(sample_flops('dpo', 1e9, 60, 40, lora=True, reference=False).values()) == pytest.approx(8e11)
+    a = architecture('llama-3.1-8b')
+    assert training_bytes('dpo', a, tokens=0) == 18 * a.total
+    assert training_bytes('dpo', a, tokens=0, lora=0.01) == pytest.approx(2.16 * a.total)
+
+
+def test_logits_and_gradients_by_hand():
+    a = architecture('llama-3.1-8b')
+    none = training_bytes('sft', a, tokens=1000, logits=0)
+    assert training_bytes('sft', a, tokens=1000) - none == pytest.approx(14 * 1000 * 128_256)
+    assert training_bytes('sft', a, tokens=1000, logits=0.25) - none == pytest.approx(14 * 250 * 128_256)
+    assert none == pytest.approx(16 * a.total + 1000 * 4096 * (2 * 32 + 34))
+    assert training_bytes('sft', a, tokens=0, gradient=4) == 18 * a.total
+    run = ('sft', a, 'H100', 8, 100, 500, 500)
+    whole, pieces = (training_cost(*run, micro_batch=1000, logits=share).bytes_per_gpu for share in (1, 0))
+    assert whole - pieces == pytest.approx(14 * 1000 * 128_256)
+    with pytest.raises(ValueError, match='logits=2'):
+        training_bytes('sft', a, logits=2)
+
+
 def test_passes_by_hand():
     assert forward_flops(1e9, 100) == 2e11
     lora_recompute = ((False, False), (True, False), (False, True), (True, True))
@@ -69,7 +127,7 @@ def test_roles_by_hand():
 def test_memory_by_hand():
     a = architecture('llama-3.1-8b')
     assert training_bytes('sft', a, gpus=8, tokens=1000, recompute=False) == pytest.approx(
-        2 * a.total + 34 * 1000 * 4096 * 32
+        2 * a.total + 34 * 1000 * 4096 * 32 + 14 * 1000 * 128_256
     )
     assert training_bytes('grpo', a, tokens=0) == 18 * a.total
     assert training_bytes('ppo', a, tokens=0, critic=1e9, reward=1e9) == 18 * a.total + 18e9
@@ -99,14 +157,14 @@ def test_cost_by_hand():
 
 
 def test_memory_asks_for_the_same():
-    for bad in (dict(method='dpo'), dict(gpus=0), dict(lora=16)):
+    for bad in (dict(method='kto'), dict(gpus=0), dict(lora=16)):
         with pytest.raises(ValueError):
             training_bytes(**{**dict(method='sft', model='qwen3-4b'), **bad})
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.sampled_from(['sft', 'ppo', 'grpo', 'rejection']),
+    st.sampled_from(['sft', 'dpo', 'ppo', 'grpo', 'rejection']),
     st.integers(1, 4000),
     st.integers(1, 4000),
     st.integers(1, 5),
@@ -136,7 +194,7 @@ def test_more_work_never_costs_less(method, prompt, response, epochs, gpus):
 @pytest.mark.parametrize(
     'args, text',
     [
-        (dict(method='dpo'), "method='dpo'"),
+        (dict(method='kto'), "method='kto'"),
         (dict(gpus=0), 'gpus=0'),
         (dict(response=0), 'positive numbers'),
         (dict(machine='abacus'), 'no GPU'),
@@ -163,8 +221,9 @@ def test_bad_input_is_named(args, text):
 
 
 def test_the_assumption_is_sourced():
-    assert SYSTEM_MFU.low < SYSTEM_MFU.value < SYSTEM_MFU.high
-    assert SYSTEM_MFU.source and SYSTEM_MFU.date
+    for mfu in (SYSTEM_MFU, TRAIN_MFU):
+        assert mfu.low < mfu.value < mfu.high
+        assert mfu.source and mfu.date
 
 
 def test_no_torch():
