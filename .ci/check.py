@@ -53,12 +53,13 @@ def nbdev(command, folder):
 
 
 def fresh_copy(folder):
-    "The notebooks, the settings and the package's face, in a folder where nbdev can work"
+    "The notebooks, the settings and the package's faces, in a folder where nbdev can work"
     shutil.copy(root / 'settings.ini', folder)
-    face = lib / '__init__.py'  # written by hand: the only module without a notebook
-    (folder / lib.name).mkdir()
-    if face.exists():
-        shutil.copy(face, folder / lib.name)
+    for face in (lib / '__init__.py', lib / 'core' / '__init__.py'):  # written by hand: no notebook exports them
+        copy = folder / face.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if face.exists():
+            shutil.copy(face, copy)
     shutil.copytree(nbs, folder / 'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
     return folder
 

@@ -18,8 +18,8 @@ from math import comb
 from fastcore.basics import patch
 
 from .core import Trajectory, Usage, digest, rng
-from .message_forms import is_empty
-from .messages import normalise_messages
+from .core.message_forms import is_empty
+from .core.messages import normalise_messages
 from .rewards.grading import split_messages
 from .rewards.turns import policy_messages
 from .stats import Estimate, share

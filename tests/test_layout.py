@@ -14,7 +14,7 @@ PACKAGE = Path(rlops_lab.__file__).parent
 
 # DESIGN's table, the reading order of the notebooks: a room imports rooms that stand above it
 TABLE = """
-extras files stats html message_forms messages core episode_files
+core stats
 models samplers
 environments environments.support_desk environments.text_to_sql environments.coding environments.extraction
 rollouts rewards judges rejection finetune ppo

@@ -60,8 +60,8 @@ def loaded_by(*modules):
 
 
 def test_importing_the_package_and_core_loads_nothing_heavy():
-    loaded = loaded_by('rlops_lab', 'rlops_lab.core')
-    assert 'rlops_lab.core' in loaded
+    loaded = loaded_by('rlops_lab', 'rlops_lab.core.trajectories')
+    assert 'rlops_lab.core.trajectories' in loaded
     assert loaded.isdisjoint({'torch', 'transformers', 'trl', 'datasets', 'matplotlib', 'pandas'})
 
 
@@ -120,7 +120,8 @@ def test_wheel_and_sdist_hold_the_package_and_nothing_else(tmp_path):
     with zipfile.ZipFile(next((src / 'dist').glob('*.whl'))) as wheel:
         names = wheel.namelist()
         entry_points = wheel.read(next(n for n in names if n.endswith('entry_points.txt'))).decode()
-    assert {'rlops_lab/core.py', 'rlops_lab/samples/probe.jsonl'} <= set(names)
+    faces = {'rlops_lab/core/trajectories.py', 'rlops_lab/core/__init__.pyi'}
+    assert faces | {'rlops_lab/samples/probe.jsonl'} <= set(names)
     assert {n.split('/')[0] for n in names} == {'rlops_lab', f"rlops_lab-{settings()['version']}.dist-info"}
     assert 'rlops-lab = rlops_lab.recipes.cli:main' in entry_points
 

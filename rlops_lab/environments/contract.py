@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 
 from .arguments import bind_arguments, required_arguments
 from .calls import attempt, call_within
-from ..extras import needs
+from ..core.extras import needs
 
 # %% ../../nbs/04_environments/00_contract.ipynb #bf9f9603
 EPISODE_OVER = 'The episode is over.'
@@ -52,7 +52,7 @@ _MISSING = object()
 
 def attribute(
     env: object,
-    name: str,                 # `user`, `done`, `truncated`, `kpis` or `turn_reward`
+    name: str,                 # `user`, `done`, `truncated`, `kpis`, `turn_reward` or `tools_in_prompt`
     default: object = None,    # where the environment has none, or a tool of that name
 ) -> object:
     "An optional attribute or property of an environment"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from .contract import EPISODE_OVER
-from ..extras import needs
+from ..core.extras import needs
 
 # %% ../../nbs/04_environments/02_reasoning_gym.ipynb #b4590c38
 def reasoning_gym_rows(

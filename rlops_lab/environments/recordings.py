@@ -12,8 +12,8 @@ from itertools import takewhile
 
 from ..core import Trajectory
 from .contract import call_text
-from ..message_forms import as_dict, is_empty
-from ..messages import normalise_messages
+from ..core.message_forms import as_dict, is_empty
+from ..core.messages import normalise_messages
 
 # %% ../../nbs/04_environments/08_recordings.ipynb #88bbb49f
 @dataclass

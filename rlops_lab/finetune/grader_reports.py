@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from ..core import rng
 from .calibration import labelled_rows
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 from ..stats import Estimate, estimate_from_draws, wilson
 
 if TYPE_CHECKING: from matplotlib.axes import Axes

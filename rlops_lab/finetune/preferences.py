@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastcore.meta import delegates
 
-from ..extras import needs
+from ..core.extras import needs
 from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token_trainer
 
 with needs('train'): import torch

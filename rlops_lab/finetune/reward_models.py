@@ -16,7 +16,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..core import Trajectory
-from ..extras import needs
+from ..core.extras import needs
 from .calibration import fit_temperature, sigmoid
 from .reward_training import lower_layers, with_score_head
 from .trl_runs import padded_rows

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastcore.meta import delegates
 
-from ..extras import needs
+from ..core.extras import needs
 from .preferences import PAIR_IDS
 from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token_trainer
 from ..models.adapted import has_adapters

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from fastcore.meta import delegates
 
-from ..extras import needs
+from ..core.extras import needs
 from .trl_runs import RunOptions, check_columns, run_trainer
-from ..html import Html, escape
+from ..core.html import Html, escape
 from ..models.adapted import computes_inside
 from ..models.padded_batches import eager_attention
 from ..models.packed_layers import hidden_states, unsupported

@@ -6,14 +6,15 @@
 __all__ = ['row_prompt', 'short_prompt', 'distilled', 'to_dataset', 'pairs', 'unpaired']
 
 # %% ../../nbs/09_finetune/00_training_rows.ipynb #90417c53
+import json
 from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core import Trajectory, rng
-from ..extras import needs
-from ..message_forms import is_empty
-from ..messages import normalise_messages
+from ..core.extras import needs
+from ..core.message_forms import is_empty
+from ..core.messages import normalise_messages
 from ..rejection import family, task_key, verified
 from ..rewards.grading import split_messages
 from ..rollouts.cases import prompt_messages
@@ -75,7 +76,7 @@ def distilled(
     messages = short_prompt(t, prompt, tokenizer)
     prompt_ids = t.token_ids[:start]
     if messages != _split_plain(t)[0]:
-        prompt_ids = encoded(tokenizer, rendered(tokenizer, messages, reply=True))
+        prompt_ids = encoded(tokenizer, rendered(tokenizer, messages, t.tools, reply=True))
     if prompt_ids[-1] != t.token_ids[start-1]:
         raise ValueError("the short prompt does not end like the episode's: use the chat template it was sampled with")
     return prompt_ids, t.token_ids[start:], t.action_mask[start:]
@@ -115,7 +116,7 @@ def pairs(
     accept: Callable = verified,
     per_task: int = 1,               # pairs of one task
     seed: int = 0,
-) -> 'Dataset':                      # prompt, chosen, rejected as messages, and as *_ids with *_mask; margin
+) -> 'Dataset':   # prompt, chosen, rejected as messages, and as *_ids with *_mask; margin; tools as JSON text
     "A right and a wrong episode of the same task, with the short prompt"
     shuffled = [trajectories[i] for i in rng(seed, 'pairs').permutation(len(trajectories))]
     rows = []
@@ -158,12 +159,15 @@ def _pair_row(
         rejected_mask=rejected_mask,
         margin=winner.reward-loser.reward,
         group=family(winner),
+        tools=_tools_text(winner),
     )
 
 # %% ../../nbs/09_finetune/00_training_rows.ipynb #00f2f019
 def _message_dataset(rows: list[dict], columns: tuple[str, ...]) -> 'Dataset':
-    "Rows as a data set that gives messages back as they are"
+    "Rows as a data set that gives messages back as they are, with the tools where prompts showed any"
     with needs('train'): from datasets import Dataset, Json
+    if not any(row['tools'] for row in rows):
+        for row in rows: del row['tools']
     shapes = {frozenset(message) for row in rows for name in columns for message in row[name]}
     if len(shapes) < 2: return Dataset.from_list(rows)
     others = [{key: row[key] for key in row if key not in columns} for row in rows]
@@ -171,13 +175,17 @@ def _message_dataset(rows: list[dict], columns: tuple[str, ...]) -> 'Dataset':
     for name in columns: features[name] = Json()
     return Dataset.from_list(rows, features=features)
 
+def _tools_text(t: Trajectory) -> str | None:
+    "The tools that the prompt showed, as TRL takes them: JSON text, which Arrow leaves alone"
+    return json.dumps(t.tools) if t.tools else None
+
 # %% ../../nbs/09_finetune/00_training_rows.ipynb #12067a0a
 def unpaired(
     trajectories: list[Trajectory],
     prompt: Callable = row_prompt,   # row -> chat messages of the short prompt
     accept: Callable = verified,
     tokenizer: 'PreTrainedTokenizerBase | None' = None,   # its special tokens are escaped; None: they stay
-) -> 'Dataset':                      # prompt and completion as messages, label
+) -> 'Dataset':                      # prompt and completion as messages, label; tools as JSON text if any were shown
     "Episodes with a verdict, as KTO takes them"
     rows = []
     for t in trajectories:
@@ -187,5 +195,6 @@ def unpaired(
             prompt=short_prompt(t, prompt, tokenizer),
             completion=_split_plain(t)[1],
             label=bool(verdict),
+            tools=_tools_text(t),
         ))
     return _message_dataset(rows, ('prompt', 'completion'))

@@ -17,7 +17,7 @@ from fastcore.meta import delegates
 from tqdm.auto import tqdm
 
 from ..core import rng
-from ..extras import needs
+from ..core.extras import needs
 from ..models.adapted import check_trainable, has_adapters, merge, unwrap_forward
 from ..models.adapter_folders import base_note, write_note
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core import Trajectory, rng
-from ..extras import needs
+from ..core.extras import needs
 from ..judges.agreement import BINARY, codes
 from .training_rows import distilled, row_prompt
 from ..rejection import family, verified

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 from .kappa import cohen_kappa, krippendorff_alpha
 from ..stats import Estimate, dirichlet_draws, estimate_from_draws, share
 

@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..core import digest
-from ..extras import needs
+from ..core.extras import needs
 from .agreement import BINARY, Calibration, calibrate, codes, confusion
 from .kappa import cohen_kappa
 from .rubrics import Rubric

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..html import Html
+from ..core.html import Html
 from .agreement import BINARY, codes, estimates_html
 from .kappa import krippendorff_alpha
 from ..stats import Estimate, estimate_from_draws, share

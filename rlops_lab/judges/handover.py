@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 
-from ..html import Html, escape, html_table
+from ..core.html import Html, escape, html_table
 from .agreement import BINARY, codes
 from .kappa import cohen_kappa
 from ..stats import Estimate, estimate_from_draws, share, stratified_gain

@@ -12,17 +12,19 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from io import BufferedRandom
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from fastcore.basics import patch
 
-from ..core import Lineage, Usage, digest, git_state, read_jsonl
-from .endpoints import Attempts, Finding, JudgeReply, Retries, call_until_read, read_reply
-from .grading import Grader
+from ..core import Lineage, Usage, digest, git_state
+from .answer_log import answerer_name, check_known, read_answers, reopen_log, who_answers
+from .attempts import Attempts, Finding, Retries, call_until_read, read_reply
+from .endpoints import Endpoint, JudgeReply
+from .grading import Grader, all_or_none
 from .prompts import JUDGE_RULES, answer_schema, as_text, fenced, messages_for
+from .rate_limits import Pace
 from .rubrics import Criterion, Rubric, load_rubric
 from .verdicts import Verdict, combine_criteria, pool_votes
 
@@ -41,6 +43,7 @@ class Judge(Grader):
         timeout: float = 60.,              # seconds of one attempt
         attempts: int = 3,
         pause: float = .5,                 # seconds before the second attempt, doubled before each further one
+        max_wait: float = 120.,            # seconds that the server may ask to wait, in all; these are no attempts
         concurrency: int = 32,             # calls under way at once
         log: str | Path | None = None,     # JSONL file of every answer; the next judge that is given it reads it
         seed: int = 0,
@@ -51,7 +54,7 @@ class Judge(Grader):
         self.mode = mode
         self.samples = samples
         self.structured = structured
-        self.retries = Retries(timeout, attempts, pause)
+        self.retries = Retries(timeout, attempts, pause, max_wait)
         self.concurrency = concurrency
         self.seed = seed
         self.examples = examples
@@ -70,11 +73,11 @@ def _check_settings(self: Judge, max_tokens: int):
         same = f'samples={self.samples} would be {self.samples} times the same answer'
         raise ValueError(f'{same}: set a temperature above 0, in mode "reason"')
     counts = (self.samples, self.retries.attempts, self.concurrency, max_tokens)
-    not_negative = self.retries.pause >= 0 and self.how['temperature'] >= 0
+    not_negative = min(self.retries.pause, self.retries.max_wait, self.how['temperature']) >= 0
     if min(counts) < 1 or not self.retries.timeout > 0 or not not_negative:
         raise ValueError(
             'samples, attempts, concurrency and max_tokens must be at least 1, timeout above 0, '
-            'pause and temperature not negative')
+            'pause, max_wait and temperature not negative')
 
 # %% ../../nbs/07_judges/05_judge.ipynb #761a8db3
 @patch
@@ -94,9 +97,10 @@ def _call_settings(mode: str, temperature: float, max_tokens: int) -> dict:
 @patch
 def _start(self: Judge, log: str | Path | None):
     self.__name__ = self.rubric.name
-    self.model = _model_name(self.ask)
-    self.rows = _read_log(log) if log else {}        # {key: row}
-    self.log = _reopened(log) if log else None
+    self.model = answerer_name(self.ask)
+    if log: check_known(self.ask)
+    self.rows = read_answers(log) if log else {}     # {key: row}
+    self.log = reopen_log(log) if log else None
     self.usage = Usage()
     self.scores = {}
     self.verdicts = []
@@ -106,41 +110,21 @@ def _start(self: Judge, log: str | Path | None):
     template = digest(JUDGE_RULES, self.mode, self.rubric.version)
     self.lineage = Lineage(commit, dirty, self.model, template=template, seed=self.seed)
 
-def _model_name(ask: Callable) -> str:
-    named = getattr(ask, '__name__', type(ask).__name__)
-    return getattr(ask, 'model', named)
-
 # %% ../../nbs/07_judges/05_judge.ipynb #47dc57ea
 class _Gates(NamedTuple):
     calls: asyncio.Semaphore
     items: asyncio.Semaphore
+    pace: Pace
 
 @patch
 def _gates(self: Judge) -> _Gates:
     loop = asyncio.get_running_loop()
     if loop not in self.gates:
         calls = asyncio.Semaphore(self.concurrency)
-        self.gates[loop] = _Gates(calls, items=asyncio.Semaphore(2*self.concurrency))
+        items = asyncio.Semaphore(2*self.concurrency)
+        pace = self.ask.pace() if isinstance(self.ask, Endpoint) else Pace()
+        self.gates[loop] = _Gates(calls, items, pace)
     return self.gates[loop]
-
-# %% ../../nbs/07_judges/05_judge.ipynb #c5684da9
-def _read_log(path: str | Path) -> dict[str, dict]:
-    "{key: row} of the answers in a log"
-    rows = read_jsonl(path)
-    if any('key' not in row or 'found' not in row for row in rows):
-        raise ValueError(f'{path} holds something else: give a file of its own')
-    return {row['key']: row for row in rows}
-
-# %% ../../nbs/07_judges/05_judge.ipynb #eab8a0ce
-def _reopened(path: str | Path) -> BufferedRandom:
-    "A log to append to, without the torn line that a kill may have left at its end"
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, 'a+b')
-    file.seek(0)
-    whole_lines = file.read().rfind(b'\n') + 1
-    file.truncate(whole_lines)
-    return file
 
 # %% ../../nbs/07_judges/05_judge.ipynb #1b9c9610
 @dataclass(frozen=True)
@@ -162,11 +146,7 @@ def _how(self: Judge, question: _Question, sample: int) -> dict:
 
 @patch
 def _key(self: Judge, messages: list[dict], how: dict) -> str:
-    settings = getattr(self.ask, 'settings', {})
-    sent = [self.model, settings, how, messages]
-    version = getattr(self.ask, 'version', '')
-    if version: sent.append(version)
-    return digest(*sent, n=24)
+    return digest(who_answers(self.ask), how, messages, n=24)
 
 # %% ../../nbs/07_judges/05_judge.ipynb #80b3a862
 @patch
@@ -198,6 +178,7 @@ async def _ask_now(self: Judge, question: _Question, how: dict, key: str, sample
         question.read,
         self.retries,
         turn=self._gates().calls,
+        pace=self._gates().pace,
     )
     row = self._row(key, question, sample, attempts)
     self._keep(row, attempts.usage)
@@ -285,7 +266,7 @@ async def _criterion(self: Judge, criterion: Criterion, block: str, item: str) -
     )
     if self.samples == 1: return await self._answer(question)
     votes = (self._answer(question, sample) for sample in range(self.samples))
-    return pool_votes(await asyncio.gather(*votes))
+    return pool_votes(await all_or_none(votes))
 
 # %% ../../nbs/07_judges/05_judge.ipynb #0b60ee9f
 @patch
@@ -315,8 +296,7 @@ async def _grade_all(self: Judge, items: list[dict]) -> list[Verdict]:
     criteria = [self.rubric.criteria] * len(items)
     if self.examples:
         criteria = await asyncio.to_thread(lambda: list(map(self._criteria, items)))
-    work = map(self._grade_item, items, criteria)
-    return list(await asyncio.gather(*work))
+    return await all_or_none(map(self._grade_item, items, criteria))
 
 # %% ../../nbs/07_judges/05_judge.ipynb #097ba67f
 @patch
@@ -329,7 +309,7 @@ async def _grade_item(
         texts = {column: item[column] for column in self.rubric.sees}
         block, code = fenced(texts)
         asked = [self._criterion(criterion, block, code) for criterion in criteria]
-        found = await asyncio.gather(*asked)
+        found = await all_or_none(asked)
     self.graded += 1
     names = [criterion.name for criterion in criteria]
     return combine_criteria(self.rubric, dict(zip(names, found)))

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from fastcore.basics import patch
 
 from ..core import Usage, digest
-from ..extras import needs
+from ..core.extras import needs
 from .endpoints import JudgeReply
 from .forms import Form, Refused, TextTokens, form_parts, text_tokens
 from .verdicts import Verdict

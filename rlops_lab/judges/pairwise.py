@@ -6,7 +6,6 @@
 __all__ = ['pairwise', 'compare_pairs', 'flips', 'schedule_pairs', 'rank_answers', 'ranking_reward', 'Panel', 'panel_agreement']
 
 # %% ../../nbs/07_judges/06_pairwise.ipynb #00cddbf6
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from ..core import Usage
-from .grading import Grader
+from .grading import Grader, all_or_none
 from .judge import Judge
 from .rubrics import Criterion, Rubric
 from .verdicts import Verdict, combine_criteria, pool_votes
@@ -280,7 +279,7 @@ class Panel(Grader):
 @patch
 async def _grade_all(self: Panel, items: list[dict]) -> list[Verdict]:
     work = [judge._grade_all(items) for judge in self.judges]
-    by_judge = await asyncio.gather(*work)
+    by_judge = await all_or_none(work)
     return [self._vote(votes) for votes in zip(*by_judge)]
 
 # %% ../../nbs/07_judges/06_pairwise.ipynb #2a4844b2

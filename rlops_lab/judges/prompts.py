@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JUDGE_RULES', 'sanitize', 'as_text', 'fenced', 'messages_for', 'answer_schema', 'Unparsed', 'read_choice',
-           'LetterReading', 'read_probabilities']
+           'distinct_keys', 'LetterReading', 'read_probabilities']
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #e1981ceb
 import json
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..core import digest
-from ..messages import normalise_messages
+from ..core.messages import normalise_messages
 from .rubrics import Criterion, Rubric
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #21387b6b
@@ -151,14 +151,22 @@ def read_choice(
 ) -> tuple[str, str]:        # choice, as on the menu, and reason
     "The verdict in a reply; raises `Unparsed`"
     answer = reply.rpartition('</think>')[2]
+    if not answer.strip(): raise Unparsed('an empty reply')
     if '<think>' in answer: raise Unparsed('its thought has no end')
     own = _own_objects(answer, judged)
-    if not own: raise Unparsed('no JSON object of its own with reason and choice')
-    choices = {str(found['choice']).strip().casefold() for found in own}
+    if not own:
+        raise Unparsed(f'no JSON object of its own with reason and choice: {answer.strip()[:80]!r}')
+    choices = {_choice_text(found['choice']) for found in own}
     if len(choices) > 1: raise Unparsed(f'{len(choices)} different choices in one reply')
     choice = {choice.casefold(): choice for choice in menu}.get(choices.pop())
-    if choice is None: raise Unparsed(f'{own[-1]["choice"]!r} is not on the menu')
-    return choice, str(own[-1]['reason']).strip()
+    if choice is None: raise Unparsed(f'{str(own[-1]["choice"])[:80]!r} is not on the menu')
+    reason = own[-1]['reason']
+    return choice, reason.strip() if isinstance(reason, str) else ''
+
+def _choice_text(choice: object) -> str:
+    "A choice to look up; null, a list or an object is none"
+    if isinstance(choice, (str, int, float)): return str(choice).strip().casefold()
+    raise Unparsed(f'its choice is no text: {repr(choice)[:80]}')
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #e26f3862
 def _own_objects(answer: str, judged: str) -> list[dict]:
@@ -176,20 +184,28 @@ def _squeezed(text: str) -> str:
 # %% ../../nbs/07_judges/01_prompts.ipynb #6dc28239
 def _json_objects(text: str) -> Iterator[tuple[dict, str]]:
     "(object, its source) of each JSON object in a text, none inside another"
-    decoder = json.JSONDecoder(object_pairs_hook=_distinct_keys)
-    start = text.find('{')
-    while start >= 0:
-        try:
-            found, end = decoder.raw_decode(text, start)
-            yield found, text[start:end]
-        except (ValueError, RecursionError):
-            end = start + 1
-        start = text.find('{', end)
+    decoder = json.JSONDecoder(object_pairs_hook=distinct_keys)
+    tried = end = 0
+    for place in _OBJECT.finditer(text):
+        start = place.start()
+        if start < end: continue
+        tried += 1
+        if tried > _MOST_OBJECTS:
+            raise Unparsed(f'more than {_MOST_OBJECTS} beginnings of JSON objects: {text[:80]!r}')
+        try: found, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError): continue
+        yield found, text[start:end]
 
-def _distinct_keys(pairs: list[tuple]) -> dict:
-    "An object; one with a key twice would have two readings"
+_OBJECT = re.compile(r'\{(?=\s{0,100}")')      # one without a key holds no verdict
+_MOST_OBJECTS = 200
+
+# %% ../../nbs/07_judges/01_prompts.ipynb #c68d9edf
+def distinct_keys(
+    pairs: list[tuple],    # as `json` gives them to `object_pairs_hook`
+) -> dict:
+    "An object of JSON; ValueError for a key that is there twice, since that has two readings"
     found = dict(pairs)
-    if len(found) < len(pairs): raise ValueError('a key twice')
+    if len(found) < len(pairs): raise ValueError('a key is there twice')
     return found
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #b67a1ac0
@@ -206,6 +222,7 @@ def read_probabilities(
     "A verdict from the probabilities of one token; raises `Unparsed`"
     if not top:
         raise Unparsed("the reply has no probabilities of tokens: this server does not give them. Use mode='reason'")
+    _check_possible(top)
     mass = _menu_mass(top, criterion)
     total = sum(mass.values())
     if total < least:
@@ -213,6 +230,19 @@ def read_probabilities(
     choice = max(mass, key=mass.get)
     shares = {answer: share/total for answer, share in mass.items()}
     return LetterReading(choice, _expected_score(mass, choice, criterion), shares)
+
+# %% ../../nbs/07_judges/01_prompts.ipynb #fcd0c378
+def _check_possible(top: list[tuple]):
+    "Raise `Unparsed` for log-probabilities that cannot be"
+    for token, logprob in top:
+        is_number = isinstance(logprob, (int, float)) and not isinstance(logprob, bool)
+        if not isinstance(token, str) or not is_number or not logprob <= _ROUNDING:
+            raise Unparsed(f'the log-probability of {token!r} is {logprob!r}, which cannot be')
+    total = math.fsum(math.exp(min(0., logprob)) for _, logprob in top)
+    if total > 1+_ROUNDING:
+        raise Unparsed(f'the probabilities of the first token add up to {total:.2f}, more than 1')
+
+_ROUNDING = .02      # of half-precision logits
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #b0070f0c
 def _menu_mass(top: list[tuple], criterion: Criterion) -> dict[str, float]:

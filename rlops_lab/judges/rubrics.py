@@ -20,7 +20,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from ..core import digest
-from ..html import Html, escape, html_table
+from ..core.html import Html, escape, html_table
 
 # %% ../../nbs/07_judges/00_rubrics.ipynb #abb79811
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..extras import needs
-from ..html import Html, html_table
+from ..core.extras import needs
+from ..core.html import Html, html_table
 from .agreement import confusion
 from .corrected_rate import homogeneity_p
 

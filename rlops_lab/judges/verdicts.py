@@ -6,6 +6,7 @@
 __all__ = ['Verdict', 'combine_criteria', 'verdicts_html', 'Vote', 'vote', 'pool_votes']
 
 # %% ../../nbs/07_judges/02_verdicts.ipynb #23b6c12b
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 
 from ..core import Lineage, Usage
-from ..html import Html, escape, html_fold, html_table
+from ..core.html import Html, escape, html_fold, html_table
 from .rubrics import Rubric
 
 # %% ../../nbs/07_judges/02_verdicts.ipynb #38c10a3e
@@ -40,7 +41,8 @@ def combine_criteria(
     parts: dict[str, Verdict],      # by criterion
 ) -> Verdict:
     "The verdict on an item, from those on its criteria"
-    failed = {name: part.unscored for name, part in parts.items() if part.choice is None}
+    failed = {name: _why_failed(part) for name, part in parts.items()}
+    failed = {name: why for name, why in failed.items() if why}
     scores = {name: part.score for name, part in parts.items()}
     total = None if failed else rubric.total(scores)
     first = next(iter(parts.values()))
@@ -73,6 +75,13 @@ def _joined_reasons(parts: dict[str, Verdict]) -> str:
 def _why_unscored(failed: dict[str, str], total: float | None) -> str:
     if failed: return '; '.join(f'{name}: {why}' for name, why in failed.items())
     return 'no criterion applies' if total is None else ''
+
+# %% ../../nbs/07_judges/02_verdicts.ipynb #676e3eaf
+def _why_failed(part: Verdict) -> str:
+    "Why a part has no answer that could be counted; '' if it has one"
+    if part.choice is None: return part.unscored or 'no answer'
+    if part.score is None or math.isfinite(part.score): return ''
+    return f'its score is {part.score}'
 
 # %% ../../nbs/07_judges/02_verdicts.ipynb #92322cb8
 def _summary(verdict: Verdict) -> Html:

@@ -11,7 +11,7 @@ import copy
 import warnings
 from typing import TYPE_CHECKING
 
-from ..extras import needs
+from ..core.extras import needs
 from .lora import is_plain_layer, is_plain_linear, merged
 
 with needs('train'):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..extras import needs
+from ..core.extras import needs
 from .adapted import merge
 from .identity import weights_digest
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastcore.basics import patch
 
-from ..extras import needs
+from ..core.extras import needs
 from .adapted import has_adapters
 from .adapter_folders import base_note, write_note
 from .flops import attention_width, has_experts, pass_work, total_flops
-from .lora import adapter_is_zero, adapter_layers, adapter_parameters, check_plain_lora
+from .lora import adapter_is_zero, adapter_layers, adapter_parameters, add_adapters, check_plain_lora
 from .lora import layers_below_adapters, load_adapter, read_reward_adapter
 from .packed_layers import unsupported
 from .padded_batches import has_plain_logits, packed_states, padded_states, training_precision
@@ -50,9 +50,13 @@ class Backbone:
         self.lora, self.critic, self.detach_critic = peft_config is not None, critic, detach_critic
         self.decoder = model.get_decoder()
         self._read_head()
-        self.critic_decoder = _float32_copy(self.decoder) if critic == 'full' else None
+        self.critic_decoder = None          # the second model of critic='full'
+        if critic == 'full': self.critic_decoder = copy.deepcopy(self.decoder).float().requires_grad_(True).eval()
         self.lora_layers = []               # PEFT's layers, on which roles are switched
-        if self.lora: self._add_adapters(peft_config)
+        if self.lora:
+            names = ['policy', 'critic'] if critic == 'adapter' else ['policy']
+            self.model = add_adapters(model, peft_config, names)
+            self.lora_layers = adapter_layers(self.model)
         else: self.reference = copy.deepcopy(model).requires_grad_(False).eval()
         self.model.eval()
         self.shared_layers = layers_below_adapters(self.decoder)    # lowest layers that all roles share
@@ -79,24 +83,6 @@ def _zero_value_head(self: Backbone) -> nn.Linear:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
-
-def _float32_copy(decoder: nn.Module) -> nn.Module:
-    "A second model, trained whole"
-    return copy.deepcopy(decoder).float().requires_grad_(True).eval()
-
-# %% ../../nbs/02_models/02_backbone.ipynb #3c141caf
-@patch
-def _add_adapters(self: Backbone, config: 'LoraConfig') -> None:
-    with needs('train'): from peft import get_peft_model
-    self.model = get_peft_model(self.base, config, adapter_name='policy')
-    if hasattr(self.base.get_output_embeddings(), 'base_layer'):
-        raise ValueError(
-            'an adapter sits on the output embeddings, which the losses read as they are, '
-            'so it would never be trained: take them out of target_modules'
-        )
-    if self.critic == 'adapter': self.model.add_adapter('critic', copy.deepcopy(config))
-    self.lora_layers = adapter_layers(self.model)
-    for name, parameter in self.model.named_parameters(): parameter.requires_grad_('lora_' in name)
 
 # %% ../../nbs/02_models/02_backbone.ipynb #cbfaf0d7
 def _check_arguments(model: 'PreTrainedModel', peft_config: 'LoraConfig | None', critic: str) -> None:

@@ -9,7 +9,7 @@ __all__ = ['LayerWork', 'total_flops', 'attention_width', 'pass_work', 'has_expe
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'): from torch import Tensor, nn
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core import Lineage
-from ..extras import needs
+from ..core.extras import needs
 from .adapted import base_inside, peft_modules, plain_name
 
 with needs('train'):

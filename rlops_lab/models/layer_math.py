@@ -10,7 +10,7 @@ __all__ = ['LINEAR_NAMES', 'rms_norm', 'rms_norm_backward', 'apply_rotary', 'Fro
 import os
 from typing import NamedTuple
 
-from ..extras import needs
+from ..core.extras import needs
 from rlops_lab.models.packed_attention import (
     AttentionGroup, packed_attention, packed_attention_backward,
 )

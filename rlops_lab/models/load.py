@@ -16,8 +16,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..extras import needs
-from ..files import writable_folder
+from ..core.extras import needs
+from ..core.files import writable_folder
 from .adapter_folders import find_adapter, open_adapter
 from .chat_template import has_chatml, has_tools, setup_chat_format
 

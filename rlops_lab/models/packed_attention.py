@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastcore.basics import patch
 
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'):
     import torch

@@ -8,7 +8,7 @@ __all__ = ['LINEARS', 'unsupported_layers', 'unsupported', 'hidden_states']
 # %% ../../nbs/02_models/03_packed_layers.ipynb #763c521e
 from typing import TYPE_CHECKING
 
-from ..extras import needs
+from ..core.extras import needs
 from .layer_math import FrozenLinear, LayerWeights, LoraAdapter, PackedLayer, Packing
 from .lora import is_plain_layer
 from .packed_attention import attention_groups

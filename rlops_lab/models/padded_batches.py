@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..extras import needs
+from ..core.extras import needs
 from .packed_layers import hidden_states
 
 with needs('train'):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'):
     import torch

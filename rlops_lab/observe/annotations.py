@@ -21,7 +21,7 @@ from ..core import Trajectory, digest, rng
 from ..judges.agreement import BINARY, DESIGNS, codes
 from ..judges.label_budget import next_labels
 from ..judges.rubrics import Criterion, Rubric, load_rubric
-from ..messages import normalise_messages
+from ..core.messages import normalise_messages
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #cd52a446
 CLICK_KEY = ('annotator', 'item', 'hash', 'rubric', 'criterion')      # what a click is about

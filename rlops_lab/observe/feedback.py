@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core import Trajectory
-from ..extras import needs
+from ..core.extras import needs
 from ..judges.agreement import BINARY, codes
 from ..finetune.training_rows import distilled, row_prompt
 from ..rejection import family

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..core import Trajectory, rng
-from ..extras import needs
+from ..core.extras import needs
 from .processes import pad_to_world
 
 with needs('train'):

@@ -9,7 +9,7 @@ __all__ = ['Callbacks']
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..extras import needs
+from ..core.extras import needs
 from .config import PPOConfig
 
 if TYPE_CHECKING: from transformers import TrainerCallback, TrainerState

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import append_jsonl, digest, read_jsonl
-from ..extras import needs
+from ..core import digest
+from ..core.files import append_jsonl, read_jsonl
+from ..core.extras import needs
 from ..models.backbone import Backbone
 from ..models.shards import full_tensor
 from ..models.load import file_sha256

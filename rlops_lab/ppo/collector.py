@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from ..core import Trajectory, digest, rng, seed_everything
 from ..environments.contract import close_environment, make_environment
-from ..extras import needs
+from ..core.extras import needs
 from ..models.backbone import Backbone
 from ..models.load import load
 from .batches import SharedHidden, release_memory, rows_of_update

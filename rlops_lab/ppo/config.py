@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..files import plain
+from ..core.files import plain
 from ..environments.contract import validate_rows
 from .trl_names import TRL_SETTINGS, check_names, explain_name
 

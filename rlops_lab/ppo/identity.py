@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import digest
-from ..files import plain
+from ..core.files import plain
 from .checkpoints import backbone_identity, settings_identity
 from ..rewards.compose import reward_name
 

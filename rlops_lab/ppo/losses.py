@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from fastcore.basics import patch
 
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'):
     import torch
+    import torch.nn.functional as F
     from torch import Tensor
     from torch.utils.checkpoint import checkpoint
 
@@ -25,15 +26,6 @@ class _Scored(NamedTuple):
     entropies: Tensor                  # [n] float32; zeros unless requested
     logprob_slopes: Tensor | None      # [n, H] gradient of each log-probability by its hidden state
     entropy_slopes: Tensor | None      # [n, H] that of each entropy
-
-# %% ../../nbs/10_ppo/01_losses.ipynb #0a1fb780
-def _logits(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-) -> Tensor:
-    if bias is None: return hidden @ weight.T
-    return torch.addmm(bias, hidden, weight.T)
 
 # %% ../../nbs/10_ppo/01_losses.ipynb #bf5c5869
 def _row_blocks(n: int, device: torch.device) -> list[slice]:
@@ -55,7 +47,7 @@ def _head_slopes(
     slopes: bool,            # compute the gradients by `hidden`
 ) -> _Scored:
     "Log-probabilities and entropies of a chunk, with their gradients while it is in the cache"
-    logits = _logits(hidden, weight, bias)                  # row by row replaced by p - e_t
+    logits = F.linear(hidden, weight, bias)                # row by row replaced by p - e_t
     of_entropy = torch.empty_like(logits) if entropy and slopes else None
     logprobs, entropies = torch.zeros(2, len(targets), 1, device=logits.device)
     for rows in _row_blocks(len(targets), logits.device):
@@ -108,7 +100,7 @@ def _trained_head(
     entropy: bool,
 ) -> tuple[Tensor, Tensor]:
     "Log-probabilities and entropies of a chunk, differentiable by the head too"
-    x = _logits(hidden, weight, bias).float() / temperature
+    x = F.linear(hidden, weight, bias).float() / temperature
     x = x - x.detach().amax(-1, keepdim=True)
     p = torch.exp(x)
     z = p.sum(-1)
@@ -185,6 +177,7 @@ def _pooled(log_ratio: Tensor, on: Tensor, level: str) -> Tensor:
     n_tokens = on.sum(-1, keepdim=True)
     return total / n_tokens.clamp(min=1)
 
+# %% ../../nbs/10_ppo/01_losses.ipynb #4c9d17b3
 def _check_level(level: str, mask: Tensor | None):
     if level not in ('token', 'sequence', 'geometric'):
         raise ValueError(f"level {level!r}: choose 'token', 'sequence' or 'geometric'")
@@ -330,15 +323,6 @@ class AdaptiveKL:
             raise ValueError(f'clip is {clip}: it must lie between 0 and 1, or the coefficient may turn negative')
         self.coef, self.target = coef, target
         self.horizon, self.clip = horizon, clip
-
-# %% ../../nbs/10_ppo/01_losses.ipynb #89666622
-@patch
-def state_dict(self: AdaptiveKL) -> dict:
-    return dict(coef=self.coef)
-
-@patch
-def load_state_dict(self: AdaptiveKL, state: dict):
-    self.coef = state['coef']
 
 # %% ../../nbs/10_ppo/01_losses.ipynb #78868b12
 @patch

@@ -11,7 +11,7 @@ import atexit
 import os
 from collections.abc import Iterable
 
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'):
     import torch

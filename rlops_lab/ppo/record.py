@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['measurements', 'reward_record', 'divergence_record', 'ratio_record', 'loss_record', 'value_record', 'mismatch_record',
            'episode_record', 'UpdateWork', 'speed_record', 'rollout_flops', 'rollout_record', 'update_record',
-           'logged_metrics', 'held_out_entry', 'missing_metric', 'start_tracker']
+           'logged_metrics', 'missing_metric', 'start_tracker']
 
 # %% ../../nbs/10_ppo/06_record.ipynb #dfac1122
 from collections import defaultdict
@@ -15,26 +15,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..core import Trajectory, digest
-from ..extras import needs
+from ..core.extras import needs
 from ..models.backbone import Backbone
-from .advantages import explained_variance, explained_variance_by_turn, masked_mean
+from .advantages import explained_variance, explained_variance_by_turn, masked_mean, masked_variance
 from .batches import PPOBatch, UpdateSums
 from .config import PPOConfig
 from .losses import kl_estimate, mismatch_report
 from .processes import gather, rank_and_world
 from ..rewards.calls import RewardLog
 
-with needs('train'):
-    import torch
-    from torch import Tensor
+with needs('train'): import torch
 
 if TYPE_CHECKING: from accelerate import Accelerator
 
 # %% ../../nbs/10_ppo/06_record.ipynb #6c1e779c
 def measurements(trajectories: list[Trajectory]) -> dict[str, list[float]]:
-    "What episodes are measured by: `reward`, `kpi/<name>`, `reward/<name>`, without abstentions"
+    "What episodes are measured by: `reward`, `reward/<name>`, `kpi/<name>`, without abstentions"
     found = dict(reward=[t.reward for t in trajectories if t.has_verdict])
-    for kind, prefix in (('kpis', 'kpi'), ('scores', 'reward')):
+    for kind, prefix in (('scores', 'reward'), ('kpis', 'kpi')):
         for name, values in _by_name(trajectories, kind).items():
             found[f'{prefix}/{name}'] = [x for x in values if x is not None]
     return found
@@ -57,12 +55,9 @@ def reward_record(
     several: bool = False,            # several environments: the reward of each too
 ) -> dict:
     "Rewards, scores and KPIs"
-    rewards = [t.reward for t in trajectories if t.has_verdict]
-    record = dict(reward=_mean(rewards), reward_std=float(np.std(rewards)))
-    for name, values in _by_name(trajectories, 'scores').items():
-        record[f'reward/{name}'] = _mean(values)
-    for name, values in _by_name(trajectories, 'kpis').items():
-        record[f'kpi/{name}'] = _mean(values)
+    found = measurements(trajectories)
+    means = {name: _mean(values) for name, values in found.items()}
+    record = dict(reward=means['reward'], reward_std=float(np.std(found['reward']))) | means
     if several: record |= _environment_rewards(trajectories)
     return record
 
@@ -127,14 +122,8 @@ def value_record(batch: PPOBatch) -> dict:
         **turns,
         value_mean=masked_mean(values, mask).item(),
         return_mean=masked_mean(returns, mask).item(),
-        advantage_std=_masked_std(batch.raw_advantages, mask),
+        advantage_std=masked_variance(batch.raw_advantages, mask).item()**.5,
     )
-
-# %% ../../nbs/10_ppo/06_record.ipynb #036a1d2b
-def _masked_std(x: Tensor, mask: Tensor) -> float:
-    "Standard deviation under the mask, without Bessel's correction"
-    mean = masked_mean(x, mask).item()
-    return masked_mean((x-mean)**2, mask).item()**.5
 
 # %% ../../nbs/10_ppo/06_record.ipynb #917b71ef
 def mismatch_record(batch: PPOBatch, args: PPOConfig) -> dict:
@@ -309,24 +298,6 @@ def logged_metrics(
     if taken := sorted(record.keys() & found.keys()):
         raise ValueError(f'log_metric({taken[0]!r}): the record has a figure of that name, choose another')
     return {name: _mean(values) for name, values in found.items()}
-
-# %% ../../nbs/10_ppo/06_record.ipynb #9a78b8ca
-def held_out_entry(
-    values: list[float],     # of the metric, one a held-out episode
-    record: dict,            # of the update that has just ended
-) -> dict:                   # as `alarms.diverges` takes them
-    "A held-out measurement beside the training reward"
-    n = len(values)
-    entry = dict(
-        update=record['update'],
-        metric=sum(values)/n,
-        metric_se=float(np.std(values))/n**.5,
-        reward=record['reward'],
-        reward_se=record['reward_std']/record['episodes']**.5,
-        n=n,
-    )
-    if set(values) <= {0., 1.}: entry['passed'] = sum(values)
-    return entry
 
 # %% ../../nbs/10_ppo/06_record.ipynb #5905f2f9
 def missing_metric(

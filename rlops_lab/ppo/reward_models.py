@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastcore.basics import patch
 
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'):
     import torch

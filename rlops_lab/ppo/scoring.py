@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core import Trajectory
-from ..extras import needs
+from ..core.extras import needs
 from ..models.backbone import Backbone
 from .batches import MicroBatch, Scores, SharedHidden, micro_batches, release_memory
 from .config import PPOConfig

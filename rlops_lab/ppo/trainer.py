@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from ..core import Trajectory, append_jsonl, rng, warn_again
-from ..extras import needs
-from .alarms import check_signal, diverges, drivers, suspicious
+from ..core import Trajectory, rng, warn_again
+from ..core.files import append_jsonl
+from ..core.extras import needs
+from .alarms import check_signal, diverges, drivers, held_out_entry, suspicious
 from .batches import MicroBatch, PPOBatch, Scores, SharedHidden, UpdateSums
 from .batches import add_shared_hidden, plan_mini_batches, trainable_rows
 from .callbacks import Callbacks
@@ -30,7 +31,7 @@ from .identity import run_identity
 from .losses import AdaptiveKL
 from .processes import rank_and_world
 from .record import UpdateWork, logged_metrics, rollout_record, speed_record, start_tracker, update_record
-from .record import held_out_entry, measurements, missing_metric
+from .record import measurements, missing_metric
 from .scoring import score_episodes
 from .transactions import Transaction
 from .update import compute_advantages, fit_critic, make_optimizer, run_epochs

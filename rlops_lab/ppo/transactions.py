@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from fastcore.basics import patch
 
-from ..extras import needs
+from ..core.extras import needs
 from ..models.backbone import Backbone
 from .checkpoints import generator_states, restore_generators, stateful
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 from ..core import Trajectory, rng
-from ..extras import needs
+from ..core.extras import needs
 from ..models.backbone import Backbone
 from .advantages import adaptive_lam, gae, token_rewards, turn_gae, whiten
 from .batches import ActionTokens, MicroBatch, PPOBatch, Scores, TokenCounts, UpdateSums

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from ..extras import check_packages
+from ..core.extras import check_packages
 from .demo_config import DemoConfig
 from .staged_run import newest_run
 from .support_desk import Demo

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..extras import needs
+from ..core.extras import needs
 from .training_cases import kinds
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Run, Usage, transcript_html, write_json
-from ..html import Html, escape, html_figure, html_table
+from ..core import Run, Usage, transcript_html
+from ..core.files import write_json
+from ..core.html import Html, escape, html_figure, html_table
 from .demo_config import DemoConfig
 from .stage_figures import over_families
 from ..stats import mcnemar_p, paired_gain

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from fastcore.basics import patch
 
 from ..core import Trajectory
-from ..extras import needs
+from ..core.extras import needs
 from .demo_config import DemoConfig, lora, ppo_config, ppo_kinds
 from .report import write_report
 from .staged_run import StagedRun

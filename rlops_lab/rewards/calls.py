@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from fastcore.basics import patch
 
-from ..files import plain
+from ..core.files import plain
 from ..environments.calls import run_sync
 
 # %% ../../nbs/06_rewards/00_calls.ipynb #1dbc09b9

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fastcore.basics import patch
 
 from ..environments.contract import tools_of
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 from .calls import call_rewards
 from .turns import policy_messages, policy_turns
 

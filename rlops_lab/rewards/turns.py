@@ -10,8 +10,8 @@ import ast
 import json
 
 from ..environments.contract import call_text
-from ..message_forms import as_dict, plain_call
-from ..messages import normalise_messages
+from ..core.message_forms import ARGUMENT_KEYS, as_dict, plain_call
+from ..core.messages import normalise_messages
 
 # %% ../../nbs/06_rewards/00_turns.ipynb #56e6158b
 def policy_messages(
@@ -75,12 +75,16 @@ def _read_call(line: str) -> tuple[str, dict] | None:
     return (call.func.id, arguments) if is_plain else None
 
 # %% ../../nbs/06_rewards/00_turns.ipynb #9d147d55
+_CALL_KEYS = {'id', 'type', 'index', 'call_id', 'status', 'name', *ARGUMENT_KEYS}
+
 def _expected_call(call: object) -> tuple[str, dict, bool]:
     "(tool, arguments, are they to the letter?)"
     if isinstance(call, (list, tuple)) and len(call) == 2:
         call = dict(zip(('name', 'arguments'), call))
     call = as_dict(call, 'an expected call')
     function = call.get('function') or call
+    if unknown := sorted(set(function) - _CALL_KEYS):
+        raise ValueError(f'an expected call has {unknown}, which nothing here reads: give its arguments as `arguments`')
     plain = plain_call(call)['function']
     is_json = isinstance(function.get('arguments'), (str, bytes))
     return plain['name'], plain['arguments'], is_json

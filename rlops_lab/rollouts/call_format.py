@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from os.path import commonprefix
 from typing import TYPE_CHECKING
 
-from ..extras import needs
+from ..core.extras import needs
 from ..models.tool_calls import Reply, ToolCall, ToolSyntax
 from ..models.tool_probes import find_tool_syntax, probe_message, reads_back, syntax_of_vocabulary
 from .encoding import apply_template

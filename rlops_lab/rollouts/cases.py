@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core import Lineage, digest, git_state
-from ..environments.contract import environment_of, tool_schemas, tools_of, validate_environment
-from ..messages import map_texts, normalise_messages
+from ..environments.contract import attribute, environment_of, tool_schemas, tools_of, validate_environment
+from ..core.messages import map_texts, normalise_messages
 from .chat_format import ChatFormat
 from .encoding import encoded, escape_special_tokens, template_hash
 from .turns import check_names, check_template
@@ -41,7 +41,7 @@ def resolve_cases(
     *,
     prompt: Callable | None = None,      # `prompt(row)` -> messages; None: the row's `prompt`
     numbers: list[int] | None = None,    # the rows' numbers in the draws; None: 0, 1, 2, …
-    tools_in_prompt: bool = False,       # show the tools' schemas through the chat template
+    tools_in_prompt: bool | None = None, # show the tools' schemas? None: as the environment says, else yes
     tokenizer: 'PreTrainedTokenizerBase | None' = None,    # its special tokens are escaped in prompts; None: they stay
 ) -> list[Case]:                         # one a row, in the rows' order
     "Rows as cases; ValueError for a row or an environment that cannot work"
@@ -54,7 +54,7 @@ def resolve_cases(
     empty = [] if prompt else [dict(role='user', content='')]
     for case in cases:
         case.messages = prompt_messages(case.row, prompt, tokenizer, f'row {case.index}') or list(map(dict, empty))
-    if tools_in_prompt: _add_tools(cases, tokenizer)
+    _add_tools(cases, tools_in_prompt, tokenizer)
     return cases
 
 # %% ../../nbs/05_rollouts/01_cases.ipynb #b02628cf
@@ -96,10 +96,13 @@ def prompt_messages(
 # %% ../../nbs/05_rollouts/01_cases.ipynb #c1c55dad
 def _add_tools(
     cases: list[Case],
+    shown: bool | None,
     tokenizer: 'PreTrainedTokenizerBase | None',
 ) -> None:
     for group in _grouped(cases, _environment_key):
-        schemas = tool_schemas(group[0].factory())
+        env = group[0].factory()
+        if not (attribute(env, 'tools_in_prompt', True) if shown is None else shown): continue
+        schemas = tool_schemas(env) or None
         if tokenizer: schemas = _escaped(schemas, tokenizer)
         for case in group: case.tools = schemas
 

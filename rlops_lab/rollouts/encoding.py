@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..core import Trajectory, digest
-from ..html import Html, escape
-from ..messages import normalise_messages
+from ..core.html import Html, escape
+from ..core.messages import normalise_messages
 
 if TYPE_CHECKING: from transformers import PreTrainedTokenizerBase
 
@@ -114,13 +114,12 @@ def template_hash(
 def template_drift(
     trajectory: Trajectory,
     tokenizer: 'PreTrainedTokenizerBase',
-    tools: list[dict] | None = None,      # JSON schemas, if the prompt showed them
 ) -> str:                                 # 'clean', 'realign' or 'fork'
     "How a fresh rendering of the messages differs from the recorded tokens, up to the policy's last token"
     roles = [message['role'] for message in trajectory.messages]
     recorded = trajectory.token_ids[:_last(trajectory.action_mask, 1) + 1]
     replied = trajectory.messages[:_last(roles, 'assistant') + 1]
-    text = rendered(tokenizer, replied, tools)
+    text = rendered(tokenizer, replied, trajectory.tools)
     if encoded(tokenizer, text)[:len(recorded)] == recorded:
         return 'clean'
     letters = _letters(decoded(tokenizer, recorded))

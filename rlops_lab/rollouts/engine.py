@@ -275,7 +275,7 @@ def rollout(
     seed: int = 0,
     tag: object = '',                   # any plain value; tells rollouts of one run with the same seed apart
     numbers: list[int] | None = None,   # the rows' numbers in the draws, for a part of a larger rollout; None: 0, 1, …
-    tools_in_prompt: bool = False,      # show the tools' schemas through the chat template
+    tools_in_prompt: bool | None = None,# show the tools' schemas? None: as the environment says, else yes
     chat_template_kwargs: dict | None = None,     # what else the template gets, as `dict(enable_thinking=False)`
     parser: Callable | str | None = None,         # how calls are written, where the template does not tell
     abort: Callable | None = None,      # `abort(env)` after a turn: give the episode up?

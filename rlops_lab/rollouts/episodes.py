@@ -287,6 +287,18 @@ def to_trajectory(
     "The record of an episode that has stopped"
     self.turn_rewards[-1] += reward or 0.
     terminated = self.stop_reason == 'done'
+    return self._record(
+        turn_rewards=self.turn_rewards,
+        kpis=self._counts() | kpis_of(self.env),
+        terminated=terminated,
+        truncated=not terminated,
+        stop_reason=self.stop_reason,
+        scored=self._is_scored(reward),
+    )
+
+@patch
+def _record(self: Episode, **outcome: object) -> Trajectory:
+    "What was said and sampled, and how it ended"
     return Trajectory(
         self.case.row,
         self.messages,
@@ -294,15 +306,11 @@ def to_trajectory(
         self.action_mask,
         self.logprobs,
         self.turn_ids,
-        self.turn_rewards,
-        self.reply_seconds,
-        kpis=self._counts() | kpis_of(self.env),
-        terminated=terminated,
-        truncated=not terminated,
-        stop_reason=self.stop_reason,
+        reply_seconds=self.reply_seconds,
         usage=self.usage,
         lineage=self.case.lineage,
-        scored=self._is_scored(reward),
+        tools=self.case.tools,
+        **outcome,
     )
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #843ab9b1
@@ -324,19 +332,10 @@ def to_failed(
     error: BaseException,     # what ended it
 ) -> Trajectory:
     "The record of an episode that failed"
-    return Trajectory(
-        self.case.row,
-        self.messages,
-        self.token_ids,
-        self.action_mask,
-        self.logprobs,
-        self.turn_ids,
+    return self._record(
         turn_rewards=[0.]*len(self.turn_rewards),
-        reply_seconds=self.reply_seconds,
         kpis=self._counts(),
         stop_reason='error',
-        usage=self.usage,
-        lineage=self.case.lineage,
         scored=False,
         error=f'{type(error).__name__}: {error}'[:2000],
     )

@@ -13,7 +13,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..core import Lineage, rng
-from ..extras import needs
+from ..core.extras import needs
 from ..models.adapted import sampling_base
 from ..models.identity import model_lineage
 from .batching import find_prefix, group_prompts, split_chunks
@@ -73,6 +73,7 @@ def forget(self: HFSampler):
     self.cache = RowCache(self.base.config, self.base.dtype, self.device)
     self.rows = EpisodeRows(self.cache)
 
+# %% ../../nbs/03_samplers/06_local.ipynb #7b1f0c5d
 @patch
 def lineage(self: HFSampler) -> Lineage:
     "Name and digests of the weights that answer"
@@ -84,6 +85,7 @@ def release(self: HFSampler, keys: Iterable[Hashable]):
     "Forget episodes; unknown keys are ignored"
     self.rows.release(keys)
 
+# %% ../../nbs/03_samplers/06_local.ipynb #2d9e64f8
 @patch(as_prop=True)
 def ids(self: HFSampler) -> dict[Hashable, list[int]]:
     "Tokens that each key's row holds"
@@ -154,7 +156,8 @@ def _encode(
     params: SamplingParams,
     stop: set[int],
 ) -> dict[Hashable, SampledReply]:
-    "Encode what rows lack of their contexts, and draw each reply's first token"
+    "Give new contexts a row, encode what rows lack of theirs, and draw each reply's first token"
+    self._admit(contexts, params)
     row_of = {key: row for row, key in enumerate(self.rows.order)}
     replies = {}
     for key, context in contexts.items():
@@ -236,12 +239,13 @@ def _next_tokens(
 @patch
 def _draw(
     self: HFSampler,
-    replies: dict[Hashable, SampledReply],      # of the rows in front
+    replies: dict[Hashable, SampledReply],      # one a row; these rows are brought to the front
     params: SamplingParams,
     stop: set[int],
     steps: int,                                 # at most so many tokens a row
 ):
-    "Draw until a quarter of the rows in front has finished"
+    "Draw until a quarter of the replies has finished"
+    self.rows.bring_to_front(replies)
     keys = self.rows.order[:len(replies)]
     running = np.array([not replies[key].reason for key in keys])
     for step in range(steps):
@@ -290,26 +294,11 @@ def sample(
     stop = {self.end, *params.stop_token_ids}
     try:
         with self.merged.prepared():
-            replies = self._reply(dict(zip(keys, prompts)), params, stop)
+            replies = self._encode(dict(zip(keys, prompts)), params, stop)
+            while drawing := _running(replies): self._draw(drawing, params, stop, params.max_tokens)
     finally:
         if once: self.release(keys)
     return [replies[key].completion() for key in keys]
-
-# %% ../../nbs/03_samplers/06_local.ipynb #156093a2
-@patch
-def _reply(
-    self: HFSampler,
-    contexts: dict[Hashable, list[int]],
-    params: SamplingParams,
-    stop: set[int],
-) -> dict[Hashable, SampledReply]:
-    "Finished replies"
-    self._admit(contexts, params)
-    replies = self._encode(contexts, params, stop)
-    while drawing := _running(replies):
-        self.rows.bring_to_front(drawing)
-        self._draw(drawing, params, stop, params.max_tokens)
-    return replies
 
 # %% ../../nbs/03_samplers/06_local.ipynb #f3b611bf
 def _running(
@@ -333,25 +322,10 @@ def converse(
         while (contexts := next_contexts(done)) or replies:
             self.release([key for key in done if key not in contexts])
             with self.merged.prepared():
-                self._advance(contexts, replies, params, stop)
+                if contexts: replies |= self._encode(contexts, params, stop)
+                self._draw(replies, params, stop, self.patience)
             ended = (key for key, reply in replies.items() if reply.reason)
             done = {key: replies[key].completion() for key in ended}
             replies = _running(replies)
     finally:
         self.release([*replies, *done, *contexts])
-
-# %% ../../nbs/03_samplers/06_local.ipynb #0ad6bf25
-@patch
-def _advance(
-    self: HFSampler,
-    contexts: dict[Hashable, list[int]],         # new ones
-    replies: dict[Hashable, SampledReply],       # that are being drawn; theirs are added
-    params: SamplingParams,
-    stop: set[int],
-):
-    "Encode new contexts, and draw a few tokens of every reply"
-    if contexts:
-        self._admit(contexts, params)
-        replies |= self._encode(contexts, params, stop)
-    self.rows.bring_to_front(replies)
-    self._draw(replies, params, stop, self.patience)

@@ -6,7 +6,7 @@
 __all__ = ['attend', 'attend_rows']
 
 # %% ../../nbs/03_samplers/02_row_attention.ipynb #29d7e4a3
-from ..extras import needs
+from ..core.extras import needs
 from .kv_cache import PrefixGroups, RowCache
 
 with needs('train'):

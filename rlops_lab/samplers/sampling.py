@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fastcore.basics import patch
 
 from ..core import Usage
-from ..extras import needs
+from ..core.extras import needs
 
 with needs('train'):
     import torch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fastcore.basics import patch
 
-from ..extras import needs
+from ..core.extras import needs
 from ..models.layer_math import apply_rotary, rms_norm
 from ..models.packed_layers import LINEARS, unsupported_layers
 from .kv_cache import RowCache

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from fastcore.basics import patch
 
 from ..core import Lineage, Usage, rng
-from ..extras import needs
+from ..core.extras import needs
 from .sampling import Completion, SamplingParams, check_context
 
 if TYPE_CHECKING:

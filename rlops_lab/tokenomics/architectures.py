@@ -7,7 +7,6 @@ __all__ = ['CONFIGS', 'ModelLike', 'Architecture', 'ModelConfig', 'architecture'
 
 # %% ../../nbs/11_tokenomics/02_architectures.ipynb #6f59189d
 import json
-import re
 import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -16,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, Union
 
 from fastcore.basics import patch
 
-from ..html import html_table
+from ..core.html import html_table
+from .model_names import model_key, nearest_names
+from .price_table import sold_as
 from rlops_lab.tokenomics.layer_counts import (
     FULL,
     LINEAR,
@@ -100,7 +101,7 @@ def _repr_html_(self: Architecture) -> str:
 # %% ../../nbs/11_tokenomics/02_architectures.ipynb #f90139a8
 _FAMILIES = (
     'llama mistral mixtral qwen2 qwen2_moe qwen3 qwen3_moe qwen3_next qwen3_5 qwen3_5_moe gemma gemma2 gemma3 phi3 '
-    'deepseek_v2 deepseek_v3 kimi_k2 gpt_oss opt'
+    'deepseek_v2 deepseek_v3 kimi_k2 gpt_oss olmo2 smollm3 opt'
 ).split()
 
 def _check_fields(config: dict, kind: str, name: str) -> None:
@@ -138,10 +139,29 @@ def _embedding(config: dict, kind: str) -> int:
     positions = (config['max_position_embeddings'] + 2)*hidden if kind == 'opt' else 0
     return config['vocab_size']*hidden + positions
 
+# %% ../../nbs/11_tokenomics/02_architectures.ipynb #15d9013b
+_LEFT_OUT = {      # of a nested text_config, where it equals the default of transformers' Gemma3TextConfig
+    'gemma3_text': dict(
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        head_dim=256,
+        vocab_size=262_208,
+        sliding_window=4096,
+    ),
+}
+
+def _text_part(config: dict) -> dict:
+    "The fields of the language part, with the defaults that the file leaves out"
+    nested = config.get('text_config')
+    if not isinstance(nested, dict): return config
+    kind = nested.get('model_type') or config.get('model_type', '')
+    defaults = _LEFT_OUT.get(kind if kind.endswith('_text') else f'{kind}_text', {})
+    return {**config, **defaults, **nested}
+
 # %% ../../nbs/11_tokenomics/02_architectures.ipynb #4aed4bb9
 def _read_config(config: dict, name: str, source: str) -> Architecture:
     "An `Architecture` from a config's fields"
-    if isinstance(config.get('text_config'), dict): config = {**config, **config['text_config']}
+    config = _text_part(config)
     kind = config.get('model_type', '').removesuffix('_text')
     _check_fields(config, kind, name)
     layers, types = config['num_hidden_layers'], layer_types(config, kind)
@@ -191,36 +211,62 @@ CONFIGS = _read_table()
 ModelLike: TypeAlias = Union[str, Path, dict, Architecture, 'PretrainedConfig']
 
 def architecture(
-    model: ModelLike,        # name in `CONFIGS`, a config.json as path or dict, or an object of transformers
+    model: ModelLike,        # name in any spelling, a config.json as path or dict, or an object of transformers
     name: str | None = None, # what to call it; None: the name given, or the config's own
 ) -> Architecture:
     "The counts of a model, read from its config; raises ValueError where the config does not determine them"
     if isinstance(model, Architecture): return model
-    known = _known_names(model) if isinstance(model, str) else []
-    if len(known) == 1:
-        source, fields = CONFIGS[known[0]]
-        return _read_config(fields, name or known[0], source)
-    if isinstance(model, str) and not Path(model).exists():
-        similar = ': it may be ' + ', '.join(known) if known else ''
-        raise ValueError(f"no model {model!r}{similar}. Known: {', '.join(CONFIGS)}. "
-                         'Any other is read from the folder or dict of its config.json')
+    known = _known_name(model) if isinstance(model, str) else None
+    if known:
+        source, fields = CONFIGS[known]
+        return _read_config(fields, name or known, source)
+    if isinstance(model, str) and not Path(model).exists(): raise ValueError(_unknown(model))
     if isinstance(model, (str, Path)): return _read_file(Path(model), name)
     fields = model if isinstance(model, dict) else model.to_dict()
     label = name or fields.get('_name_or_path') or fields.get('model_type', 'model')
     return _read_config(fields, label, label)
 
 # %% ../../nbs/11_tokenomics/02_architectures.ipynb #d00cb942
-def _known_names(model: str) -> list[str]:
-    "Names in the table that this one may mean: the exact one, else those that contain it"
-    wanted = model.lower()
-    key = re.sub(r'^meta-|-(instruct|chat|hf|it|pt|base|fp8|fp4|nvfp4|awq|gptq)\b', '', wanted.split('/')[-1])
-    key = re.sub(r'^llama(\d)', r'llama-\1', key)
-    short = key.removesuffix('-v0.1')
-    exact = [known for known, config in CONFIGS.items() if wanted in (known, config.source.lower())]
-    if exact: return exact
-    for spelling in (key, short):
-        if spelling in CONFIGS: return [spelling]
-    return [known for known in CONFIGS if short in known]
+_SAME_LAYERS = {
+    'deepseek-r1': 'deepseek-v3',
+    'deepseek-v3.1': 'deepseek-v3',
+    'deepseek-r1-distill-llama-8b': 'llama-3.1-8b',
+    'deepseek-r1-distill-llama-70b': 'llama-3.3-70b',
+    'deepseek-r1-distill-qwen-32b': 'qwen2.5-32b',
+    'deepseek-r1-0528-qwen3-8b': 'qwen3-8b',
+    'kimi-k2-thinking': 'kimi-k2',
+    'qwen2.5-coder-7b': 'qwen2.5-7b',
+    'qwen2.5-coder-32b': 'qwen2.5-32b',
+    'qwen3-4b-thinking': 'qwen3-4b',
+    'qwen3-coder-30b-a3b': 'qwen3-30b-a3b',
+    'qwen3-30b-a3b-thinking': 'qwen3-30b-a3b',
+    'qwen3-235b-a22b-thinking': 'qwen3-235b-a22b',
+}
+
+def _keys() -> dict[str, str]:
+    "{key of a name, of a hub id, of a model with the same layers: name in the table}"
+    sources = {model_key(config.source): known for known, config in CONFIGS.items()}
+    names = {model_key(known): known for known in CONFIGS}
+    same = {model_key(other): known for other, known in _SAME_LAYERS.items()}
+    return {**same, **sources, **names}
+
+_KEYS = _keys()
+
+def _known_name(model: str) -> str | None:
+    "Name in the table"
+    if model in CONFIGS: return model
+    return None if Path(model).exists() else _KEYS.get(model_key(model))
+
+# %% ../../nbs/11_tokenomics/02_architectures.ipynb #3ee162e6
+def _unknown(model: str) -> str:
+    "What a name may mean, and where such a model is sold"
+    short = model.lower().split('/')[-1]
+    similar = [known for known in CONFIGS if short in known] or nearest_names(model, CONFIGS)
+    found = ': it may be ' + ', '.join(similar) if similar else ''
+    sold = sorted({seller.id for seller, _ in sold_as(model)})
+    offers = f" It is sold by {', '.join(sold)}: `sellers` compares the prices." if sold else ''
+    return (f"no model {model!r}{found}. Known: {', '.join(CONFIGS)}.{offers} "
+            'Any other is read from the folder or dict of its config.json')
 
 def _read_file(path: Path, name: str | None) -> Architecture:
     "An `Architecture` from a config.json, or the folder that holds it"

@@ -17,7 +17,7 @@ import numpy as np
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 from .architectures import Architecture
 from .latency_points import Point
 from .roofline import GPU

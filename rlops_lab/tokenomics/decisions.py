@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 from ..stats import Estimate
 from .prices import ASSISTED_CONTACT
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..html import Html, escape, html_table
+from ..core.html import Html, escape, html_table
 from ..stats import Estimate, wilson
 from .decisions import Number, as_array, check_amounts, check_shares
 from .prices import ASSISTED_CONTACT

@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 from numpy.typing import ArrayLike
 
-from ..html import html_table
+from ..core.html import html_table
 from ..stats import Estimate
 from .architectures import Architecture, ModelLike, architecture
 from .bytes_and_flops import _check_positive, max_sequences, weight_bytes
@@ -45,12 +45,12 @@ def kv_pool(
     tp: int = 1,                 # GPUs that share the model
     bits: float = 16,            # of the weights
     expert_bits: float | None = None, # of routed experts; None: as `bits`
-    utilisation: float = .9,     # share of the memory that the engine may take; .9 was the default of vLLM for years
+    memory_share: float = .9,     # share of the memory that the engine may take; .9 was the default of vLLM for years
 ) -> float:
     "Bytes left for caches over all GPUs of a replica; below 0 the weights do not fit"
-    if not 0 < utilisation <= 1:
-        raise ValueError(f'utilisation={utilisation}: a share of the memory, above 0 and at most 1')
-    return (gpu.memory*utilisation - RUNTIME.value)*tp - weight_bytes(arch, bits, expert_bits)
+    if not 0 < memory_share <= 1:
+        raise ValueError(f'memory_share={memory_share}: a share of the memory, above 0 and at most 1')
+    return (gpu.memory*memory_share - RUNTIME.value)*tp - weight_bytes(arch, bits, expert_bits)
 
 kv_pool.__doc__ += f'\n\nTaken off besides the weights: {RUNTIME.__doc__}'
 
@@ -64,13 +64,13 @@ def largest_batch(
     bits: float = 16,            # of the weights
     kv_bits: float | None = None,     # of the cache; None: as `cache_bits`
     expert_bits: float | None = None, # of routed experts; None: as `bits`
-    utilisation: float = .9,     # share of the memory that the engine may take
+    memory_share: float = .9,     # share of the memory that the engine may take
     worst: bool = False,         # True: all sequences at their end at once; False: spread over their answers
 ) -> np.ndarray:
     "Sequences whose caches fit at the same time"
     reached = 1 if worst else .5
     context = np.asarray(prompt, float) + np.asarray(output, float)*reached
-    pool = kv_pool(arch, gpu, tp, bits, expert_bits, utilisation)
+    pool = kv_pool(arch, gpu, tp, bits, expert_bits, memory_share)
     return max_sequences(arch, pool, np.maximum(context, 1), kv_bits=cache_bits(bits, kv_bits), tp=tp)
 
 # %% ../../nbs/11_tokenomics/05_latency.ipynb #5f8f3e9e
@@ -233,7 +233,7 @@ def latency(
     chunk: int = 8192,           # prompt tokens of a forward pass at most
     speculation: float = 1.,     # tokens gained by a step, from `speculative_factor`
     arrivals: str | float = 'spread', # 'spread', 'together' (a benchmark that starts all users at once), or a share
-    utilisation: float = .9,     # share of GPU memory that the engine may take
+    memory_share: float = .9,     # share of GPU memory that the engine may take
     efficiency: Efficiency = Efficiency(),
 ) -> Latency:
     "Time to first token, time per token and throughput of one replica under continuous batching"
@@ -242,8 +242,8 @@ def latency(
     bunching = _bunching(arrivals, efficiency)
     asked = Scenario(arch.name, machine.name, prompt, output, concurrency, tp, bits)
     how = dict(tp=tp, bits=bits, kv_bits=kv_bits, expert_bits=expert_bits)
-    fits = float(largest_batch(arch, machine, prompt, output, **how, utilisation=utilisation))
-    _check_fits(fits, asked, weight_bytes(arch, bits, expert_bits), machine.memory*utilisation*tp)
+    fits = float(largest_batch(arch, machine, prompt, output, **how, memory_share=memory_share))
+    _check_fits(fits, asked, weight_bytes(arch, bits, expert_bits), machine.memory*memory_share*tp)
     running = min(float(concurrency), fits)
     decode = decode_work(arch, machine, running, prompt + output/2, **how)
     prefill = prefill_work(arch, machine, prompt, **how, cached=cached, chunk=chunk)
@@ -267,6 +267,10 @@ def token_usd(
     usd: float | Estimate | None = None, # USD/hour of one GPU; None: the table's
 ) -> TokenPrice:
     "Dollars for a million output tokens of a replica, with the range of the hour's price (speed at its expected value)"
+    named, measured = gpu(machine).name, speed.scenario.gpu
+    if named != measured:
+        raise ValueError(f'the speed is that of {measured}, the price that of {named}: '
+                         f'predict the latency on {named} first')
     hour = usd or gpu(machine).usd
     seconds = 1e6/speed.tokens_per_s.value*speed.scenario.tp
     return TokenPrice(machine_usd(seconds, hour), machine_usd(seconds, hour, utilisation))

@@ -44,6 +44,11 @@ def _latent_attention(config: dict) -> AttentionCounts:
 _GATED = 'qwen3_next', 'qwen3_5', 'qwen3_5_moe'
 _QK_NORMS = 'qwen3', 'qwen3_moe', 'gemma3', *_GATED
 
+def _query_key_norms(kind: str, width: int, heads: int, kv_heads: int) -> int:
+    "Norms of queries and keys: shared by the heads, or over all of them in OLMo 2"
+    if kind == 'olmo2': return (heads + kv_heads)*width
+    return 2*width if kind in _QK_NORMS else 0
+
 def _attention_biases(config: dict, kind: str, qkv: int) -> int:
     "Biases of one layer's projections; Qwen2 has none on the output"
     if kind in ('qwen2', 'qwen2_moe'): return qkv
@@ -57,7 +62,7 @@ def _grouped_attention(config: dict, kind: str) -> AttentionCounts:
     width = config.get('head_dim') or hidden//heads
     kv_heads = config.get('num_key_value_heads') or heads
     query_heads = 2*heads if kind in _GATED else heads
-    norms = 2*width if kind in _QK_NORMS else 0
+    norms = _query_key_norms(kind, width, heads, kv_heads)
     sinks = heads if kind == 'gpt_oss' else 0
     biases = _attention_biases(config, kind, (heads + 2*kv_heads)*width)
     return AttentionCounts(

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..extras import needs
+from ..core.extras import needs
 from .closed_loop import Load, Measurement, measure_users
 
 if TYPE_CHECKING: from rlops_lab.samplers.local import HFSampler

@@ -67,20 +67,36 @@ def _gpu_help(gpu: GPU) -> str:
 GPU.__doc__ += '\n\nIn `GPUS`:\n' + '\n'.join(map(_gpu_help, GPUS.values()))
 
 # %% ../../nbs/11_tokenomics/04_roofline.ipynb #6f47a5cf
+_ALIKE = {       # words that make another machine of the one in the table
+    'H100': 'NVL', 'H200': 'PCI|NVL', 'B200': 'PCI|NVL', 'A100': 'PCI|NVL', 'GH200': '144|NVL',
+    'H20': '141', 'RTX-4090': r'LAPTOP|MOBILE|4090 ?D\b|48', 'RTX-5090': r'LAPTOP|MOBILE|5090 ?D\b',
+}
+_FAMILY = re.compile(
+    r'(?:\d+X)?'
+    r'(GH200|GB200|B300|B200|H100|H200|H20|L40S|L4|A100|A10G|MI300X|MI355X|(?:RTX)?[45]090)'
+    r'(?!\d)'
+)
+
+def _form(family: str) -> str:
+    "Which machine of a family the table has"
+    if family.startswith('RTX'): return 'the desktop card'
+    return f"the SXM one of {GPUS.get(family, GPUS['A100-80GB']).memory/1e9:.0f} GB"
+
 def gpu(
-    name: str | GPU,         # 'H100', 'h200_sxm', 'A100-SXM4-80GB', …, or a GPU
+    name: str | GPU,         # 'H100', 'h200_sxm', 'A100-SXM4-80GB', 'RTX 4090', …, or a GPU
 ) -> GPU:
     "A machine by its name; raises ValueError where the table has no such machine"
     if isinstance(name, GPU): return name
     key = str(name).upper()
-    known = re.compile(r'(\d+X)?(GH200|H100|H200|B200|L40S|A100)(?!\d)')
-    words = [known.match(word) for word in re.findall('[A-Z0-9]+', key)]
-    family = next((word[2] for word in words if word), None)
+    words = [_FAMILY.match(word) for word in re.findall('[A-Z0-9]+', key)]
+    family = next((word[1] for word in words if word), None)
     if not family:
         raise ValueError(f"no GPU {name!r} in the table: {', '.join(GPUS)}. "
                          'Describe another machine, CPUs too, by GPU(...)')
-    if family != 'L40S' and re.search('PCI|NVL', key):
-        raise ValueError(f'{name!r}: the {family} of the table is the SXM one, with another memory or link. '
+    family = re.sub(r'^(RTX)?(?=[45]090)', 'RTX-', family)
+    if family == 'H100' and 'PCI' in key: return GPUS['H100-PCIe']
+    if family in _ALIKE and re.search(_ALIKE[family], key):
+        raise ValueError(f'{name!r}: the {family} of the table is {_form(family)}, with another memory or link. '
                          'Describe yours by GPU(...)')
     if family == 'A100': family = 'A100-40GB' if '40' in key else 'A100-80GB'
     return GPUS[family]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 
-from ..html import Html, escape, html_fold
+from ..core.html import Html, escape, html_fold
 from ..stats import Estimate
 from .decisions import Number, as_array, check_amounts, contact_usd
 from .payback import TENFOLD, price_after
@@ -27,6 +27,7 @@ from rlops_lab.tokenomics.uncertainty import (
     draw_inputs,
     format_figure,
     parameter_names,
+    with_default_ranges,
 )
 
 # %% ../../nbs/11_tokenomics/19_scorecard.ipynb #15f60926
@@ -139,6 +140,7 @@ def use_case_scorecard(
         raise ValueError(f'sure={sure}: the share of draws that must be good lies above one half and below 1')
     use_case = _UseCase(benefit, must or {})
     _check_inputs(use_case, inputs)
+    inputs = with_default_ranges(inputs, *use_case.functions)
     drawn = draw_inputs(inputs, n, correlation, seed)
     share = float(np.mean(use_case.good(drawn)))
     found = _verdict(use_case, drawn, share, sure, horizon_months)

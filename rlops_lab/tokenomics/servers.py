@@ -206,14 +206,14 @@ def llm_server(
     bits: float = 16,                    # of the weights
     kv_bits: float | None = None,        # of the cache; None: 16, or 8 where the weights have 8 or less
     expert_bits: float | None = None,    # of routed experts; None: as `bits`
-    utilisation: float = .9,             # share of GPU memory that the engine may take
+    memory_share: float = .9,             # share of GPU memory that the engine may take
     max_batch: int = 256,                # sequences at once
     chunk: float = 8192,                 # tokens of a pass, answers' and prompts'
     efficiency: Efficiency = Efficiency(),
 ) -> Server:
     "A replica by the formulas of `latency`"
     arch, machine = architecture(model), gpu(machine)
-    pool = kv_pool(arch, machine, tp, bits, expert_bits, utilisation)
+    pool = kv_pool(arch, machine, tp, bits, expert_bits, memory_share)
     tokens = float(kv_capacity(arch, max(pool, 0.), kv_bits=_kv_bits(bits, kv_bits), tp=tp))
     if tokens < 1:
         raise ValueError(f'{arch.name} at {bits} bits leaves no memory for caches on {tp} x {machine.name}: '

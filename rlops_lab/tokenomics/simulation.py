@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from fastcore.basics import patch
 
-from ..html import Html, html_table
+from ..core.html import Html, html_table
 from ..stats import Estimate, estimate_from_draws
 from .batching import Replica, RequestLog
 from .servers import Server
@@ -99,7 +99,7 @@ class ServingSimulation:
     e2e: np.ndarray = field(repr=False)          # from arrival to the last token
     replica: np.ndarray = field(repr=False)      # that answered
     preempted: np.ndarray = field(repr=False)    # times it was evicted
-    utilisation: float                           # share of the time in which a replica has a pass under way
+    busy: float                                  # share of the time in which a replica has a pass under way
     running: float                               # requests in a pass, in the mean
     tokens_per_s: float                          # of output, all replicas
 
@@ -156,7 +156,7 @@ def _milliseconds(seconds: Estimate) -> Html:
 def _summary(found: ServingSimulation) -> str:
     return (
         f'{len(found.trace):,} requests, {found.trace.rate:.3g} a second, '
-        f'on {found.replicas} replicas: busy {found.utilisation:.0%}, '
+        f'on {found.replicas} replicas: busy {found.busy:.0%}, '
         f'{found.running:.1f} at once in each, {found.tokens_per_s:,.0f} tokens/s, '
         f'{found.preempted.sum():,.0f} preemptions'
     )
@@ -225,7 +225,7 @@ def _results(
         e2e=finished + late,
         replica=np.array(chosen),
         preempted=np.array(log.preempted),
-        utilisation=float(busy / (len(pool)*span)),
+        busy=float(busy / (len(pool)*span)),
         running=sum(replica.batch_seconds for replica in pool) / busy,
         tokens_per_s=float(trace.output.sum() / span),
     )

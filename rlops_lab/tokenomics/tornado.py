@@ -13,8 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..html import Html, html_table
-from .uncertainty import Distribution, Input, as_distribution, check_parameters, format_figure
+from ..core.html import Html, html_table
+from rlops_lab.tokenomics.uncertainty import (
+    Distribution,
+    Input,
+    as_distribution,
+    check_parameters,
+    format_figure,
+    with_default_ranges,
+)
 
 # %% ../../nbs/11_tokenomics/18_tornado.ipynb #88500867
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ def tornado(
     check_parameters(function, inputs)
     if not 0 < level < 1:
         raise ValueError(f'level {level}: the share of draws that an input moves over lies between 0 and 1')
+    inputs = with_default_ranges(inputs, function)
     table = {name: as_distribution(name, figure) for name, figure in inputs.items()}
     loose = [name for name in table if not table[name].is_fixed]
     blocks = {name: slice(i*_POINTS, (i + 1)*_POINTS) for i, name in enumerate(loose)}

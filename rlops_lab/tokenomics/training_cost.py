@@ -12,7 +12,7 @@ import numpy as np
 from fastcore.basics import patch
 from numpy.typing import ArrayLike
 
-from ..html import html_table
+from ..core.html import html_table
 from ..stats import Estimate
 from .architectures import Architecture, ModelLike, architecture
 from .bytes_and_flops import prefill_flops
@@ -172,7 +172,7 @@ def _repr_html_(self: TrainingCost) -> str:
 
 # %% ../../nbs/11_tokenomics/08_training_cost.ipynb #8906303b
 def _run_hours(flops: float, hardware: GPU, gpus: int, mfu: Estimate) -> Estimate:
-    "Hours of all GPUs together; the best utilisation gives the fewest"
+    "Hours of all GPUs together; the best MFU gives the fewest"
     return Estimate(*(flops/(gpus*hardware.flops16*share*3600) for share in (mfu.value, mfu.high, mfu.low)))
 
 def _run_usd(hours: Estimate, gpus: int, hourly: float | Estimate) -> Estimate:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Input', 'Distribution', 'triangular', 'lognormal', 'pert', 'resolved', 'measured', 'as_distribution', 'draw_inputs',
-           'MonteCarlo', 'format_figure', 'simulate', 'parameter_names', 'check_parameters']
+           'MonteCarlo', 'format_figure', 'simulate', 'parameter_names', 'check_parameters', 'with_default_ranges']
 
 # %% ../../nbs/11_tokenomics/17_uncertainty.ipynb #24f74658
 import inspect
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from fastcore.basics import patch
 
-from ..html import Html
+from ..core.html import Html
 from ..stats import Estimate
 
 # %% ../../nbs/11_tokenomics/17_uncertainty.ipynb #642db25d
@@ -280,8 +280,9 @@ def simulate(
     correlation: dict | None = None,   # {(name, name): -1 to 1}
     seed: int = 0,
 ) -> MonteCarlo:
-    "The function of uncertain inputs"
+    "The function of uncertain inputs; parameters left out whose default has a range are drawn from it"
     check_parameters(function, inputs)
+    inputs = with_default_ranges(inputs, function)
     drawn = draw_inputs(inputs, n, correlation, seed)
     output = np.asarray(function(**drawn), float)
     return MonteCarlo(drawn, np.broadcast_to(output, (n,)))
@@ -303,3 +304,18 @@ def check_parameters(function: Callable, inputs: dict) -> None:
         called = getattr(function, '__name__', 'the function')
         raise ValueError(f'{called} has no parameter {", ".join(unknown)}; '
                          f'it takes {", ".join(known)}')
+
+# %% ../../nbs/11_tokenomics/17_uncertainty.ipynb #84c37d9c
+def with_default_ranges(
+    inputs: dict[str, Input],
+    *functions: Callable,
+) -> dict[str, Input]:
+    "The inputs, and the parameters left out whose default is a figure with a range; raises ValueError where two differ"
+    found = {}
+    for function in functions:
+        for name, parameter in inspect.signature(function).parameters.items():
+            figure = parameter.default
+            if name in inputs or not isinstance(figure, Estimate): continue
+            if found.setdefault(name, figure) != figure:
+                raise ValueError(f'{name} has two defaults, {found[name]:.4g} and {figure:.4g}: give it as an input')
+    return {**inputs, **found}

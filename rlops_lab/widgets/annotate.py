@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from fastcore.basics import patch
 from IPython.display import HTML, Javascript, display
 
-from ..html import Html, escape
+from ..core.html import Html, escape
 from ..judges.rubrics import Rubric
 from ..observe.annotations import Sheet
 from ..observe.label_columns import answers

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import Trajectory, transcript_html
-from ..html import Html, escape, html_fold
+from ..core.html import Html, escape, html_fold
 from ..judges.agreement import calibrate
 from ..judges.corrected_rate import corrected_rate
 from ..observe.annotations import Sheet, visible_parts

@@ -8,7 +8,7 @@ __all__ = ['COLOURS', 'bars', 'labelled_row', 'axis_labels', 'picture', 'legend'
 # %% ../../nbs/14_widgets/08_boxes.ipynb #bcd109f0
 from collections.abc import Iterable, Sequence
 
-from ..html import Html
+from ..core.html import Html
 
 # %% ../../nbs/14_widgets/08_boxes.ipynb #972cddbb
 COLOURS = dict(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..html import Html
+from ..core.html import Html
 from ..tokenomics.decisions import Option, bill, break_even_cases, resolution_usd
 from ..tokenomics.payback import payback, saved_usd
 from ..tokenomics.scorecard import automation_usd

@@ -17,7 +17,7 @@ import ipywidgets as widgets
 from fastcore.basics import patch
 from IPython.display import HTML, display
 
-from ..html import Html, escape, html_fold
+from ..core.html import Html, escape, html_fold
 from ..tokenomics.payback import TENFOLD
 from ..tokenomics.prices import ASSISTED_CONTACT
 from .cost_figures import break_even_html, sensitivity_html, wait_or_build_html, waterfall_html

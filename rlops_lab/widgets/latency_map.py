@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..html import Html
+from ..core.html import Html
 from ..tokenomics.architectures import architecture
 from ..tokenomics.latency import Latency, largest_batch, latency, token_usd
 from ..tokenomics.roofline import GPUS

@@ -18,7 +18,7 @@ import ipywidgets as widgets
 from fastcore.basics import patch
 from IPython.display import HTML, display
 
-from ..html import Html
+from ..core.html import Html
 from .live_views import SETTINGS, Change, curves_html, duration_text, live_html, read_setting
 from .plain_output import PlainOutput, error_html
 from .tokens import TokenViewer

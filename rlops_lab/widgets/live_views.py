@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from matplotlib.figure import Figure
 
-from ..html import Html, escape, html_figure, html_fold
+from ..core.html import Html, escape, html_figure, html_fold
 from .plain_output import error_html
 
 if TYPE_CHECKING: from matplotlib.axes import Axes

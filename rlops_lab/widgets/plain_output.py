@@ -10,7 +10,7 @@ import uuid
 
 from IPython.display import display
 
-from ..html import Html, escape
+from ..core.html import Html, escape
 
 # %% ../../nbs/14_widgets/00_plain_output.ipynb #82ef697f
 class PlainOutput:

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from IPython.display import HTML, display
 
 from ..core import Trajectory
-from ..html import Html, escape, html_fold
+from ..core.html import Html, escape, html_fold
 from .plain_output import PlainOutput, error_html
 from .token_colours import QUANTITIES, cell_background, colour_scale
 

@@ -78,6 +78,7 @@ def timed(tokenizer, factory, rows, replies, own=0.0, **options):
         factory,
         rows,
         max_turns=10**6,
+        tools_in_prompt=False,  # a prompt of one length, whatever the schemas are
         max_tokens_per_turn=128,
         max_total_tokens=10**6,
         progress=False,

@@ -32,7 +32,8 @@ from pathlib import Path
 
 from _machine import processor
 
-from rlops_lab.core import git_state, read_jsonl
+from rlops_lab.core import git_state
+from rlops_lab.core.files import read_jsonl
 from rlops_lab.judges.endpoints import Endpoint
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.grading import run_in_background

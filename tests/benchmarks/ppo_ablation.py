@@ -234,7 +234,8 @@ def one(run, arm, budget, layers):
     "An arm's figures"
     from _bench import machine
 
-    from rlops_lab.core import git_state, read_jsonl
+    from rlops_lab.core import git_state
+    from rlops_lab.core.files import read_jsonl
     from rlops_lab.environments.support_desk.desk import SupportDesk
     from rlops_lab.environments.support_desk.scenarios import scenarios
     from rlops_lab.recipes.stage_figures import by_family

@@ -34,7 +34,8 @@ from _bench import machine
 from peft import LoraConfig
 from scipy.stats import bootstrap
 
-from rlops_lab.core import Trajectory, append_jsonl, git_state, read_jsonl, write_json
+from rlops_lab.core import Trajectory, git_state
+from rlops_lab.core.files import append_jsonl, read_jsonl, write_json
 from rlops_lab.environments.support_desk.desk import SupportDesk
 from rlops_lab.environments.support_desk.faults import mixed_agent
 from rlops_lab.environments.support_desk.policy import POLICY

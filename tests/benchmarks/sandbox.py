@@ -6,9 +6,9 @@ HumanEval's own solutions, and programs that attack.
 
 Rate: the solutions of this project's tasks against their tests, one after the other on one core, by `run_tests`
 in Monty and by a fresh interpreter that runs program and tests in one file (no isolation at all), in turn,
-`--repeats` times, by the clock and by processor time: all tasks, those whose tests are compared, and those whose
-tests run. With `--data`, HumanEval (openai/human-eval) in each sandbox. Attacks: those of
-`tests/hostile_programs.py`."""
+`--repeats` times, by the clock and by processor time: the tasks as they are, whose tests are compared without an
+interpreter, and with a line before them that makes them run. With `--data`, HumanEval (openai/human-eval) in each
+sandbox. Attacks: those of `tests/hostile_programs.py`."""
 
 import argparse
 import gzip
@@ -41,6 +41,16 @@ def subprocess_check(row):
         f.write('\n'.join([row['solution'], f"candidate = {row['functions'][0]}", *row['tests']]))
         f.flush()
         return subprocess.run([sys.executable, f.name], capture_output=True).returncode == 0
+
+
+def made_to_run(row):
+    "The same tests behind a line that no comparison has, so that they run in a sandbox of their own"
+    first, *others = row['tests']
+    return dict(row, tests=[f'n = 1+len("")\n{first}', *others])
+
+
+def is_compared(row):
+    return bool(comparisons(tuple(row['tests']), tuple(row['functions'])))
 
 
 def cpu_seconds():
@@ -180,19 +190,12 @@ def main():
         0, sorted(os.sched_getaffinity(0))[:1]
     )  # one core for both: checks are counted, not cores
     ours = coding_tasks() + coding_tasks('eval')
-    compared = [r for r in ours if comparisons(tuple(r['tests']), tuple(r['functions']))]
-    sets = {
-        'our tasks': ours,
-        'our tasks, tests compared': compared,
-        'our tasks, tests that run': [r for r in ours if r not in compared],
-    }
+    sets = {'our tasks': ours, 'our tasks, tests made to run': list(map(made_to_run, ours))}
     if args.data:
         every_fourth = humaneval_rows(args.data)[::4]
         sets['HumanEval, every fourth'] = every_fourth
-        sets['of these, tests compared'] = [
-            r for r in every_fourth if comparisons(tuple(r['tests']), tuple(r['functions']))
-        ]
-    figures = dict(rates={})
+        sets['of these, tests compared'] = list(filter(is_compared, every_fourth))
+    figures = dict(rates={}, compared={name: sum(map(is_compared, rows)) for name, rows in sets.items()})
     for name, rows in sets.items():
         figures['rates'][name] = rates(rows, args.repeats, args.passes)
         print(f"rates, {name}: {figures['rates'][name]}", flush=True)

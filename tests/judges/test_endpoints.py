@@ -1,14 +1,18 @@
 "An endpoint in front of a real HTTP server: what is sent, what it costs, and which errors are repeated"
 
 import asyncio
+import gc
 import sys
 import time
 from dataclasses import replace
 
 import pytest
 from fake_judges import RUBRIC, items, verdict
+from odd_replies import GOOD, Kind, Oddities, running
 
+from rlops_lab.judges.attempts import EndpointRefused
 from rlops_lab.judges.endpoints import Endpoint, JudgeReply
+from rlops_lab.judges.grading import start_in_background
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.rubrics import Criterion
 
@@ -68,11 +72,11 @@ def test_probabilities(server):
         assert Judge(Endpoint(server.url, 'm'), RUBRIC, mode='logprobs').grade(items(1))[0].score is None
 
 
-def test_a_wrong_key_is_not_tried_again(server):
+def test_a_wrong_key_stops_the_batch(server):
     server.answer = staticmethod(lambda body: (401, {}))
-    with pytest.warns(UserWarning, match='3 of 3 items are unscored, most often: AuthenticationError'):
-        assert [v.score for v in Judge(Endpoint(server.url, 'm'), RUBRIC).grade(items(3))] == [None] * 3
-    assert len(server.asked) == 3
+    with pytest.raises(EndpointRefused, match=f'{server.url}, m turns every call down: check api_key'):
+        Judge(Endpoint(server.url, 'm'), RUBRIC, concurrency=4).grade(items(300))
+    assert len(server.asked) <= 4  # those that were under way
 
 
 def test_the_servers_own_pause_is_kept(server):
@@ -98,7 +102,7 @@ def test_the_client_is_asked_for(monkeypatch):
 
 def test_a_reply_without_an_answer_says_what_it_is(server):
     server.answer = staticmethod(lambda body: None)
-    with pytest.warns(UserWarning, match='a reply without an answer: .*quota'):
+    with pytest.warns(UserWarning, match='an error instead of an answer: .*quota'):
         Judge(Endpoint(server.url, 'm'), RUBRIC, attempts=1).grade(items(1))
 
 
@@ -121,3 +125,81 @@ def test_cut_replies_are_not_read():
 
     with pytest.warns(UserWarning, match='cut after 512 tokens; raise max_tokens'):
         assert Judge(cut, RUBRIC, pause=0.0).grade(items(1))[0].score is None
+
+
+class FakeImpatience(Oddities):
+    "Closes each connection while it is idle, without a word"
+
+    async def reply(self, text, writer):
+        await super().reply(text, writer)
+        await writer.drain()
+        await asyncio.sleep(0.005)
+        return True
+
+
+def test_endpoints_that_are_dropped_leave_the_calls_of_others_alone():
+    """A client that is collected as garbage once closed sockets whose numbers others had by then.
+
+    Two to six of such a number of calls hung and were paid twice"""
+    pytest.importorskip('openai')
+    server = FakeImpatience(dict(item=Kind((('wait', 0.02, GOOD),))))
+
+    async def collect():
+        while True:
+            gc.collect()
+            await asyncio.sleep(0.01)
+
+    async def batch(url, number):
+        named = [f'kind item number {number * 16 + i}.' for i in range(16)]
+        judge = Judge(Endpoint(url, 'm'), RUBRIC, timeout=4.0)
+        return await judge.grade_async([dict(prompt='?', completion=text) for text in named])
+
+    async def rounds(url):
+        for number in range(0, 40, 2):
+            await asyncio.gather(batch(url, number), batch(url, number + 1))
+
+    gc.freeze()  # what other tests left behind
+    collector = start_in_background(collect())
+    with running(server.serve, server.loop) as url:
+        asyncio.run(rounds(url))
+    collector.cancel()
+    gc.unfreeze()
+    assert len(server.calls) == 640 and set(server.calls.values()) == {1}
+
+
+def test_connections_are_shared_and_closed_with_the_last_endpoint():
+    pytest.importorskip('openai')
+    server = Oddities(dict(item=Kind((GOOD,))))
+    open_now = set()
+
+    async def counted(reader, writer):
+        open_now.add(writer)
+        await server.serve(reader, writer)
+        open_now.discard(writer)
+
+    with running(counted, server.loop) as url:
+        ask, again = Endpoint(url, 'm'), Endpoint(url, 'm')
+        for number, endpoint in enumerate((ask, again, ask)):
+            named = dict(prompt='?', completion=f'kind item number {number}.')
+            assert Judge(endpoint, RUBRIC).grade([named])[0].score == 1
+        assert len(open_now) == 1
+        del ask, again, endpoint
+        gc.collect()
+        until = time.perf_counter() + 5
+        while open_now and time.perf_counter() < until:
+            time.sleep(0.02)
+        assert not open_now
+
+
+@pytest.mark.parametrize(
+    'how, says',
+    [
+        (dict(base_url='localhost:8000/v1'), 'begin it with http://'),
+        (dict(stream=True), 'leave `stream` out'),
+        (dict(usd_per_million=(1.0,)), 'give three prices'),
+    ],
+)
+def test_what_would_fail_at_each_call_is_refused(how, says):
+    pytest.importorskip('openai')
+    with pytest.raises(ValueError, match=says):
+        Endpoint(**dict(base_url='http://127.0.0.1:9/v1', model='m') | how)

@@ -16,7 +16,7 @@ from dataclasses import replace
 import pytest
 from fake_judges import RUBRIC, honest, items, verdict
 
-from rlops_lab.core import read_jsonl
+from rlops_lab.core.files import read_jsonl
 from rlops_lab.judges.endpoints import Endpoint, JudgeReply
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.rubrics import Criterion, Rubric

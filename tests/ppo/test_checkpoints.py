@@ -10,7 +10,7 @@ import pytest
 import torch
 from policies import Offline, constant, lora, playing, reward_adapter, timeless, tiny, trainer
 
-from rlops_lab.core import read_jsonl
+from rlops_lab.core.files import read_jsonl
 from rlops_lab.ppo.config import PPOConfig
 
 TESTS = str(Path(__file__).parents[1])

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig
 from policies import Offline, constant, episodes, flat, lora, timeless, tiny, trainer
 
-from rlops_lab.core import read_jsonl
+from rlops_lab.core.files import read_jsonl
 from rlops_lab.models.load import load
 from rlops_lab.ppo.config import PPOConfig
 from rlops_lab.ppo.trainer import PPOTrainer

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from tiny_demo import TINY, FakeTeacherDemo
 
-from rlops_lab.core import Trajectory, read_jsonl
+from rlops_lab.core import Trajectory
+from rlops_lab.core.files import read_jsonl
 from rlops_lab.recipes.demo_config import DemoConfig
 from rlops_lab.recipes.support_desk import Demo
 

@@ -164,3 +164,33 @@ def test_a_pattern_has_one_group():
     for pattern in (r'\[\d+\]', r'\[(\d)(\d)\]'):
         with pytest.raises(ValueError, match='and nothing else, in brackets'):
             cites(pattern=pattern)
+
+
+@pytest.mark.parametrize('spelt', ['Orders', 'ORDERS', 'main.orders'])
+def test_a_table_is_the_same_however_it_is_spelt(spelt):
+    assert reads_tables('CREATE TABLE oRders(id)')(['?'], ['SELECT * FROM ORDERS'], tables=[[spelt]]) == [1.0]
+
+
+def test_a_table_that_no_query_could_read_is_refused():
+    for table, says in dict(order='not in the schema', big='is a view').items():
+        schema = 'CREATE TABLE orders(id); CREATE VIEW big AS SELECT * FROM orders'
+        with pytest.raises(ValueError, match=says):
+            reads_tables(schema)(['?'], ['SELECT 1'], tables=[[table]])
+
+
+@pytest.mark.parametrize('column', [3, {'orders': 1}, iter(())])
+def test_a_column_without_lists_is_refused(column):
+    with pytest.raises(TypeError, match='Give each row a list'):
+        reads_tables(SCHEMA)(['?'], ['SELECT 1'], tables=[column])
+
+
+def test_passages_with_numbers_of_their_own_are_refused_unless_they_are_places():
+    assert cites()(['?'], ['[2]'], sources=[[dict(id='1'), dict(id='2')]]) == [1.0]
+    with pytest.raises(ValueError, match='leave their own numbers out'):
+        cites()(['?'], ['[2]'], sources=[[dict(number=0), dict(number=1)]])
+
+
+@pytest.mark.parametrize('key', ['args_', 'kwargs', 'params', 'tool_input'])
+def test_an_expected_call_with_arguments_under_another_key_is_refused(key):
+    with pytest.raises(ValueError, match='which nothing here reads'):
+        calls_match()(['?'], ['f(a=1)'], calls=[[{'name': 'f', key: dict(a=1)}]])

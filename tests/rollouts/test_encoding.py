@@ -27,11 +27,10 @@ def test_drift_is_told_in_three_kinds():
     for text, kind in spellings.items():
         (t,) = run([[text, 'Bye.']])
         assert template_drift(t, TOKENIZER) == kind, text
-    tools = run([['put(amount=10)']], tools_in_prompt=True)[0]
-    assert (
-        template_drift(tools, TOKENIZER) == 'fork'
-        and template_drift(tools, TOKENIZER, tool_schemas(Till())) == 'clean'
-    )
+    (hidden,) = run([['put(amount=10)']], tools_in_prompt=False)
+    assert template_drift(hidden, TOKENIZER) == 'clean'
+    hidden.tools = tool_schemas(Till())
+    assert template_drift(hidden, TOKENIZER) == 'fork'
 
 
 def test_a_strip_colours_every_token_once_and_escapes_it():

@@ -1,12 +1,14 @@
 "Architectures: parameters as published and as transformers counts them, and what a config cannot determine"
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from rlops_lab.tokenomics.architectures import CONFIGS, Architecture, architecture
+from rlops_lab.tokenomics.architectures import _LEFT_OUT, CONFIGS, Architecture, architecture
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,20 @@ from rlops_lab.tokenomics.architectures import CONFIGS, Architecture, architectu
         ('gemma-3-1b', 999_885_952),
         ('gpt-oss-20b', 20_914_757_184),
         ('gpt-oss-120b', 116_829_156_672),
+        ('llama-3.2-1b', 1_235_814_400),
+        ('llama-3.2-3b', 3_212_749_824),
+        ('llama-3.1-405b', 405_853_388_800),
+        ('llama-2-70b', 68_976_648_192),
+        ('smollm3-3b', 3_075_098_624),
+        ('mistral-small-24b', 23_572_403_200),
+        ('qwen2.5-1.5b', 1_543_714_304),
+        ('qwen2.5-3b', 3_085_938_688),
+        ('qwen2.5-14b', 14_770_033_664),
+        ('qwen2.5-32b', 32_763_876_352),
+        ('qwen2.5-72b', 72_706_203_648),
+        ('qwen3-14b', 14_768_307_200),
+        ('olmo-2-7b', 7_298_617_344),
+        ('olmo-2-13b', 13_716_198_400),
     ],
 )
 def test_parameters_as_published(name, count):
@@ -66,6 +82,10 @@ def test_parameters_as_transformers_counts_them():
         'gpt-oss-20b',
         'deepseek-v3',
         'opt-6.7b',
+        'qwen3.5-9b',
+        'gemma-3-12b',
+        'olmo-2-32b',
+        'smollm3-3b',
     ):
         fields = {k: v for k, v in CONFIGS[name][1].items() if v is not None}
         kind = fields.pop('model_type')
@@ -96,6 +116,91 @@ def test_hub_ids_of_the_table_find_their_entry():
             assert (source, CONFIGS[architecture(source).name][1]) == (source, config)
     assert architecture('mistralai/Mistral-7B-Instruct-v0.1').name == 'mistral-7b-v0.1'
     assert architecture('mixtral-8x7b-instruct-v0.1').name == 'mixtral-8x7b'
+
+
+@pytest.mark.parametrize(
+    'typed, name',
+    [
+        ('unsloth/Llama-3.2-3B-Instruct-bnb-4bit', 'llama-3.2-3b'),
+        ('llama3.2:1b', 'llama-3.2-1b'),
+        ('neuralmagic/Meta-Llama-3.1-70B-Instruct-FP8', 'llama-3.1-70b'),
+        ('Qwen/Qwen2.5-32B-Instruct-AWQ', 'qwen2.5-32b'),
+        ('Qwen/Qwen3-30B-A3B-Thinking-2507-FP8', 'qwen3-30b-a3b'),
+        ('mistralai/Mistral-Small-24B-Instruct-2501', 'mistral-small-24b'),
+        ('google/gemma-3-12b-it-qat-q4_0-gguf', 'gemma-3-12b'),
+        ('hf.co/bartowski/phi-4-GGUF:Q6_K', 'phi-4'),
+        ('allenai/OLMo-2-1124-13B-Instruct', 'olmo-2-13b'),
+        ('deepseek-ai/DeepSeek-R1-Distill-Qwen-32B', 'qwen2.5-32b'),
+    ],
+)
+def test_what_people_type_is_found(typed, name):
+    assert architecture(typed).name == name
+
+
+@pytest.mark.parametrize(
+    'typed, text',
+    [
+        ('qwen3', 'it may be qwen3-0.6b'),
+        ('llama3.1', 'it may be llama-3.1-8b'),
+        ('deepseek', 'it may be deepseek-v3'),
+        ('gpt-6-luna', 'It is sold by .*openai'),
+        ('claude-sonnet-5-5', 'It is sold by .*anthropic'),
+        ('qwen3.8-max', 'no model'),
+    ],
+)
+def test_what_is_not_found_is_never_guessed(typed, text):
+    with pytest.raises(ValueError, match=text):
+        architecture(typed)
+
+
+def test_the_rivals_of_the_tutorial_have_an_architecture_or_a_seller():
+    tutorials = Path(__file__).parents[2] / 'nbs' / 'tutorials'
+    text = '\n'.join(path.read_text(encoding='utf-8') for path in tutorials.glob('*.ipynb'))
+    hub_ids = {name for name in re.findall(r"'((?:Qwen|meta-llama|google|mistralai)/[\w.-]+)'", text)}
+    assert 'Qwen/Qwen3.5-9B' in hub_ids
+    for name in hub_ids:
+        assert architecture(name).total > 1e8
+
+
+@pytest.mark.parametrize(
+    'name, text, table',
+    [
+        ('4b', dict(hidden_size=2560, intermediate_size=10240, num_hidden_layers=34), 'gemma-3-4b'),
+        (
+            '12b',
+            dict(
+                hidden_size=3840,
+                intermediate_size=15360,
+                num_attention_heads=16,
+                num_hidden_layers=48,
+                num_key_value_heads=8,
+            ),
+            'gemma-3-12b',
+        ),
+        (
+            '27b',
+            dict(
+                head_dim=128,
+                hidden_size=5376,
+                intermediate_size=21504,
+                num_attention_heads=32,
+                num_hidden_layers=62,
+                num_key_value_heads=16,
+            ),
+            'gemma-3-27b',
+        ),
+    ],
+)
+def test_googles_own_files_leave_the_defaults_out(name, text, table):
+    text = dict(model_type='gemma3_text', sliding_window=1024, **text)
+    read, known = architecture(dict(model_type='gemma3', text_config=text), name), architecture(table)
+    assert (read.total, read.cached, read.windows) == (known.total, known.cached, known.windows)
+
+
+def test_the_defaults_are_those_of_transformers():
+    hf = pytest.importorskip('transformers')
+    default, ours = hf.Gemma3TextConfig(), _LEFT_OUT['gemma3_text']
+    assert ours == {field: getattr(default, field) for field in ours}
 
 
 @pytest.mark.parametrize(

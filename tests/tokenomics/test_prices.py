@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+import warnings
 from datetime import UTC, date, datetime
 
 import pytest
 from genai_prices import Usage as TheirUsage
-from genai_prices import calc_price
+from genai_prices import calc_price, extract_usage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,9 @@ from rlops_lab.tokenomics.prices import (
     own_price,
     price,
     price_history,
+    sellers,
 )
+from rlops_lab.tokenomics.price_table import find_model, read_usage
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,46 @@ def test_one_request_costs_what_the_table_says(model, tokens):
 def test_many_short_requests_are_not_one_long_one():
     one = Usage(prompt_tokens=2000, completion_tokens=100, calls=1)
     assert price('gpt-6-luna', sum([one] * 500)).usd == pytest.approx(500 * price('gpt-6-luna', one).usd)
+
+
+def told(model, usage):
+    "Dollars, and what was warned"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        return price(model, usage).usd, [str(warning.message) for warning in caught]
+
+
+def test_a_sum_across_a_tier_says_that_it_cannot_know():
+    "A long and a short request (300,000 and 2,000 tokens) hide in their mean: agency-swarm#742"
+    long, short = (Usage(prompt_tokens=n, completion_tokens=1000, calls=1) for n in (300_000, 2000))
+    apart = price('gemini-2.5-pro', long).usd + price('gemini-2.5-pro', short).usd
+    assert apart == pytest.approx((300_000 * 2.5 + 1000 * 15 + 2000 * 1.25 + 1000 * 10) / 1e6)
+    usd, said = told('gemini-2.5-pro', long + short)
+    assert len(said) == 1 and 'requests above 200,000 prompt tokens have other prices' in said[0]
+    low, high = (302_000 * 1.25 + 2000 * 10) / 1e6, (302_000 * 2.5 + 2000 * 15) / 1e6
+    assert low == pytest.approx(usd) and low < apart < high
+    assert f'between {low:.4g} and {high:.4g} USD' in said[0]
+
+
+def test_a_mean_in_the_upper_tier_is_as_unsure():
+    "Three long requests and a short one: the mean is long, and the short one would be overcharged without a word"
+    long, short = (Usage(prompt_tokens=n, calls=1) for n in (400_000, 1000))
+    usd, said = told('gemini-2.5-pro', sum([long] * 3 + [short]))
+    assert usd == pytest.approx(1_201_000 * 2.5 / 1e6) and len(said) == 1
+
+
+@pytest.mark.parametrize(
+    'model, lengths',
+    [
+        ('gemini-2.5-pro', [2000, 90_000, 199_000]),  # all below the tier
+        ('gemini-2.5-pro', [300_000] * 3),  # all above it, all alike
+        ('gpt-4o', [300, 120_000]),  # no tiers
+    ],
+)
+def test_no_warning_where_the_sum_is_exact(model, lengths):
+    requests = [Usage(prompt_tokens=n, calls=1) for n in lengths]
+    usd, said = told(model, sum(requests))
+    assert not said and usd == pytest.approx(sum(price(model, request).usd for request in requests))
 
 
 def test_list_price_is_not_the_long_context_tier():
@@ -104,7 +147,7 @@ def test_every_price_shows_its_day():
 
 def test_a_machine_of_ones_own_in_the_same_call():
     # $3.60 an hour is 0.1 cent a second; at half utilisation 1M tokens at 1,000/s cost 1,000 s x 0.1 cent x 2 = $2
-    own = own_price('my-8b', 10_000, 1000, Estimate(3.6, 3, 4), 0.5)
+    own = own_price('my-8b', 10_000, 1000, Estimate(3.6, 3, 4), 0.5, one_run=False)
     assert (own.input, own.output) == (pytest.approx(0.2), pytest.approx(2.0))
     assert price(
         own, Usage(prompt_tokens=10**6, cached_tokens=10**5, completion_tokens=10**6, calls=5)
@@ -112,7 +155,7 @@ def test_a_machine_of_ones_own_in_the_same_call():
     for bad in (dict(provider='openai'), dict(when=date(2026, 1, 1)), dict(processing='batch')):
         with pytest.raises(ValueError, match='price of your own'):
             price(own, Usage(calls=1), **bad)
-    for bad in (dict(input_tokens_per_s=0), dict(output_tokens_per_s=-1), dict(utilisation=0)):
+    for bad in (dict(input_tokens_per_s=0), dict(output_tokens_per_s=-1), dict(utilisation=0), dict(one_run=None)):
         with pytest.raises(ValueError):
             own_price(
                 **{
@@ -122,10 +165,21 @@ def test_a_machine_of_ones_own_in_the_same_call():
                         output_tokens_per_s=1,
                         machine=TWO_CORES,
                         utilisation=1,
+                        one_run=True,
                     ),
                     **bad,
                 }
             )
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(1, 1e5), st.floats(1, 1e5), st.floats(0.1, 50), st.floats(0.05, 1))
+def test_both_speeds_of_one_run_bill_the_rent_once(read, written, ratio, utilisation):
+    "An hour's tokens of the run cost the hour, not twice the hour"
+    own = own_price('x', read, written, 3.6, utilisation, one_run=True, output_to_input=ratio)
+    hour = Usage(prompt_tokens=3600 * read, completion_tokens=3600 * written, calls=1)
+    assert price(own, hour).usd == pytest.approx(3.6 / utilisation)
+    assert own.output == pytest.approx(ratio * own.input)
 
 
 def test_batch_halves_and_says_so():
@@ -178,11 +232,120 @@ def test_writing_the_cache_is_paid():
     assert price('claude-fable-5-2', cold).input_usd == pytest.approx(4000 * 8 / 1e6)
 
 
+def test_counted_writes_are_billed_and_not_assumed():
+    # claude-sonnet-5-5: 2 in, 2.5 written (4 for an hour), 0.1 cached, 10 out
+    day = date(2026, 11, 22)
+    first = Usage(prompt_tokens=1000, completion_tokens=10, calls=1, written_tokens=900)
+    assert price('claude-sonnet-5-5', first, when=day).usd == pytest.approx((100 * 2 + 900 * 2.5 + 100) / 1e6)
+    hour = price('claude-sonnet-5-5', first, when=day, cache_ttl='1h')
+    assert hour.usd == pytest.approx((100 * 2 + 900 * 4 + 100) / 1e6)
+    with pytest.raises(ValueError, match='part of the prompt'):
+        price('claude-sonnet-5-5', Usage(100, 60, calls=1, written_tokens=60))
+
+
+@pytest.mark.parametrize(
+    'model, provider',
+    [
+        ('gpt-realtime-2', None),
+        ('gpt-4o-audio-preview', None),
+        ('gpt-image-1', None),
+        ('gemini-2.5-flash-image', None),
+        ('gemini-3.8-live', None),
+        ('amazon.nova-2-sonic-v1:0', 'aws'),
+        ('eleven_realtime_v1_max', 'elevenlabs'),
+        ('grok-voice-latest', 'x-ai'),
+        ('sonar-deep-research', 'perplexity'),
+        ('whisper-1', None),
+    ],
+)
+def test_what_is_not_billed_by_text_tokens_is_refused_by_name(model, provider):
+    with pytest.raises(ValueError, match=model):
+        price(model, Usage(1000, 0, 100, calls=1), provider)
+
+
+def test_audio_is_not_priced_as_text():
+    "1,000 tokens heard and 500 spoken: 32 and 64 a million, not 4 and 24"
+    usage = Usage(1000, 0, 500, calls=1)
+    audio, text = (price('gpt-realtime-2', usage, modality=modality) for modality in ('audio', 'text'))
+    assert (audio.usd, text.usd) == pytest.approx((0.064, 0.016))
+    assert 'audio tokens' in str(audio) and 'audio' not in str(text)
+    with pytest.raises(ValueError, match="no 'video' price"):
+        list_price('gpt-realtime-2', modality='video')
+
+
+@pytest.mark.parametrize('model', ['gpt-realtime-2', 'gpt-realtime-mini'])
+def test_a_realtime_response_costs_what_the_table_says(model):
+    counts = {
+        'input_tokens': 5000,
+        'output_tokens': 900,
+        'input_token_details': {
+            'text_tokens': 1500,
+            'audio_tokens': 3500,
+            'cached_tokens': 3000,
+            'cached_tokens_details': {'text_tokens': 1000, 'audio_tokens': 2000},
+        },
+        'output_token_details': {'text_tokens': 200, 'audio_tokens': 700},
+    }
+    response = {'response': {'usage': counts}}
+    usages = read_usage(response, 'openai', 'realtime')
+    mine = sum(price(model, usage, modality=kind).usd for kind, usage in usages.items())
+    billed = extract_usage(response, provider_id='openai', api_flavor='realtime').usage
+    assert mine == pytest.approx(float(calc_price(billed, model).total_price), rel=1e-9)
+
+
+def test_a_fee_by_the_request():
+    asked = price('sonar-pro', Usage(3000, 0, 100, calls=3), 'perplexity')
+    assert asked.calls_usd == pytest.approx(3 * 0.014)
+    assert asked.usd == pytest.approx(3000 * 3 / 1e6 + 100 * 15 / 1e6 + 3 * 0.014)
+
+
+@pytest.mark.parametrize(
+    'typed, seller, name',
+    [
+        ('openai/gpt-4o', 'openai', 'gpt-4o'),
+        ('gpt-4o-2024-08-06', 'openai', 'gpt-4o'),
+        ('anthropic/claude-sonnet-4.5', 'anthropic', 'claude-sonnet-4-5'),
+        ('claude-sonnet-4-5-20250929', 'anthropic', 'claude-sonnet-4-5'),
+        ('us.anthropic.claude-sonnet-4-5-20250929-v1:0', 'anthropic', 'claude-sonnet-4-5'),
+        ('models/gemini-2.5-flash', 'google', 'gemini-2.5-flash'),
+        ('gpt-oss:120b', 'openai', 'gpt-oss-120b'),
+    ],
+)
+def test_what_people_type_is_found(typed, seller, name):
+    provider, info = find_model(typed)
+    assert (provider.id, info.id) == (seller, name)
+
+
+@pytest.mark.parametrize(
+    'typed', ['Qwen/Qwen3.5-9B', 'qwen3.5:9b', 'Qwen/Qwen3.5-9B-FP8', 'unsloth/Qwen3.5-9B-GGUF:Q4_K_M']
+)
+def test_an_open_model_lists_its_sellers(typed):
+    with pytest.raises(ValueError, match='is sold by .*together'):
+        list_price(typed)
+    assert list_price(typed, 'together').model == 'Qwen/Qwen3.5-9B'
+    offers = sellers(typed)
+    assert {'together', 'ovhcloud'} <= {offer.provider for offer in offers}
+    assert [offer.input + offer.output for offer in offers] == sorted(o.input + o.output for o in offers)
+
+
+def test_a_distilled_model_is_not_its_teacher():
+    with pytest.raises(ValueError, match='is sold by'):
+        find_model('deepseek-r1-distill-llama-70b')
+
+
+@pytest.mark.parametrize(
+    'typed, near', [('claude-4.5-sonnet', 'claude-sonnet-4-5'), ('llama3.1', '405B'), ('gtp-4o', 'gpt-4o')]
+)
+def test_a_name_that_is_not_found_suggests_the_nearest(typed, near):
+    with pytest.raises(ValueError, match=f'nearest: .*{near}'):
+        find_model(typed)
+
+
 def test_machine_time():
     assert machine_usd(3600).value == TWO_CORES.value
     assert machine_usd(3600, utilisation=0.25).high == pytest.approx(4 * TWO_CORES.high)
     assert machine_usd(1800, 2.5) == Estimate(1.25, 1.25, 1.25)
-    assert own_price('x', 1000, 1000, 3.6, 0.5).input == pytest.approx(2.0)
+    assert own_price('x', 1000, 1000, 3.6, 0.5, one_run=False).input == pytest.approx(2.0)
     for bad in (
         dict(seconds=-1),
         dict(seconds=float('nan')),
@@ -213,11 +376,21 @@ def test_cost_per_resolution_by_hand():
     assert r.usd_per_contact.high == pytest.approx(0.02 + (1 - r.rate.low) * 10)
 
 
+def test_the_range_of_a_person_survives():
+    person = Estimate(10.0, 6.0, 15.0)
+    r = cost_per_resolution(Estimate(0.02, 0.01, 0.05), 150, 200, human=person)
+    assert r.human_usd == person
+    assert r.usd_per_contact.low == pytest.approx(0.01 + (1 - r.rate.high) * 6)
+    assert r.usd_per_contact.high == pytest.approx(0.05 + (1 - r.rate.low) * 15)
+    assert cost_per_resolution(0.02, 150, 200).human_usd is ASSISTED_CONTACT
+
+
 def test_a_cost_is_not_negative():
     for bad in (
         dict(usd_per_case=-0.1),
         dict(usd_per_case=Estimate(0.1, -0.1, 0.2)),
         dict(usd_per_case=0.1, human=-5),
+        dict(usd_per_case=0.1, human=Estimate(5, -1, 6)),
     ):
         with pytest.raises(ValueError, match='must not be negative'):
             cost_per_resolution(k=1, n=2, **bad)

@@ -183,6 +183,18 @@ def test_arrays_are_the_single_values():
         ('L40S PCIe', 'L40S'),
         ('b200_sxm', 'B200'),
         ('NVIDIA GH200 480GB', 'GH200'),
+        ('NVIDIA GeForce RTX 4090', 'RTX-4090'),
+        ('4090', 'RTX-4090'),
+        ('2xRTX5090', 'RTX-5090'),
+        ('NVIDIA L4', 'L4'),
+        ('nvidia-a10g', 'A10G'),
+        ('NVIDIA H20', 'H20'),
+        ('NVIDIA H100 PCIe', 'H100-PCIe'),
+        ('H100-PCIE-80GB', 'H100-PCIe'),
+        ('b300_sxm', 'B300'),
+        ('GB200 NVL72', 'GB200'),
+        ('AMD Instinct MI300X', 'MI300X'),
+        ('mi355x', 'MI355X'),
     ],
 )
 def test_names_of_gpus(name, found):
@@ -192,19 +204,31 @@ def test_names_of_gpus(name, found):
 @pytest.mark.parametrize(
     'name, text',
     [
-        ('NVIDIA H100 PCIe', 'the H100 of the table is the SXM one'),
-        ('H100 NVL', 'SXM'),
+        ('H100 NVL', 'the H100 of the table is the SXM one of 80 GB'),
         ('NVIDIA A100-PCIE-40GB', 'SXM'),
-        ('GB200', 'no GPU'),
+        ('GB300', 'no GPU'),
+        ('NVIDIA GeForce RTX 4090 Laptop GPU', 'the desktop card'),
+        ('RTX 4090 D', 'the desktop card'),
+        ('H20-141GB', 'SXM one of 96 GB'),
+        ('A10', 'no GPU'),
+        ('MI300A', 'no GPU'),
+        ('MI325X', 'no GPU'),
         ('RTX A1000', 'no GPU'),
         ('L40', 'no GPU'),
-        ('H20', 'no GPU'),
         ('H800', 'no GPU'),
     ],
 )
 def test_a_gpu_that_only_sounds_alike_is_refused(name, text):
     with pytest.raises(ValueError, match=text):
         gpu(name)
+
+
+def test_sheets_are_of_one_kind():
+    "Dense figures, so 8 bits are at most twice as fast; rents and sheets are dated"
+    for found in GPUS.values():
+        assert found.flops16 <= found.flops8 <= 2.05 * found.flops16, found.name
+        assert 2e11 < found.bandwidth < 1e13 and 2e10 < found.memory < 3e11, found.name
+        assert found.date.startswith('2026') and found.usd.date.startswith('2026') and found.source
 
 
 def test_losses_add_up_by_hand():

@@ -5,7 +5,8 @@ import math
 import pytest
 from money import near
 
-from rlops_lab.tokenomics.payback import price_after
+from rlops_lab.tokenomics.payback import TENFOLD, price_after
+from rlops_lab.tokenomics.prices import ASSISTED_CONTACT
 from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.scorecard import automation_usd, use_case_scorecard
 from rlops_lab.tokenomics.uncertainty import draw_inputs, pert, resolved, triangular
@@ -42,6 +43,18 @@ def test_divided_draws_are_a_not_yet():
     card = use_case_scorecard('?', CHAT | dict(people_usd_per_month=Estimate(8e4, 6e4, 1e5)), n=2000)
     assert (card.verdict, card.month) == ('not yet', None)
     assert 0.1 < card.share_good < 0.9
+
+
+def test_a_default_with_a_range_is_drawn():
+    "A person is not exactly 13.50, and prices do not fall at exactly one pace, because nobody named them"
+    asked = dict(cases_per_month=1000, share_resolved=0.6, usd_per_case=0.0, people_usd_per_month=6600)
+    card = use_case_scorecard('desk', asked, n=20_000)
+    low, high = (0.6 * 1000 * usd - 6600 for usd in (ASSISTED_CONTACT.low, ASSISTED_CONTACT.high))
+    assert low < card.benefit.low < 0 < card.benefit.high < high
+    assert card.inputs['human_usd'] is ASSISTED_CONTACT and card.inputs['months_per_tenfold'] is TENFOLD
+    assert card.deciding[0] == 'human_usd' and 'Gartner' in card._repr_html_()
+    fixed = use_case_scorecard('desk', asked | dict(human_usd=13.5), n=2000)
+    assert fixed.benefit.low == fixed.benefit.high == near(1500)
 
 
 def test_a_falling_price_names_the_month():

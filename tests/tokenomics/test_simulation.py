@@ -146,7 +146,7 @@ def test_no_request_is_lost_or_doubled(trace, replicas, max_batch, kv_tokens):
     assert np.all(s.wait < s.ttft) and np.all(s.ttft <= s.e2e + 1e-12)
     assert np.all(np.isnan(s.tpot) == (trace.output == 1))
     np.testing.assert_allclose(s.ttft + np.nan_to_num(s.tpot) * (trace.output - 1), s.e2e)
-    assert 0 < s.utilisation <= 1 + 1e-9
+    assert 0 < s.busy <= 1 + 1e-9
     assert 0 < s.running <= max_batch
     assert set(s.replica) <= set(range(replicas))
     assert max(n for n, _, _ in seen) <= max_batch and max(context for _, context, _ in seen) <= kv_tokens
@@ -187,7 +187,7 @@ def test_three_requests_by_hand():
     np.testing.assert_allclose(s.ttft, [0.1, 0.15, 0.35])
     np.testing.assert_allclose(s.tpot, [0.1, 0.1, 0.1])
     np.testing.assert_allclose(s.e2e, [0.3, 0.35, 0.55])
-    assert (s.utilisation, s.running, s.tokens_per_s) == pytest.approx((1.0, 9 / 6, 9 / 0.6))
+    assert (s.busy, s.running, s.tokens_per_s) == pytest.approx((1.0, 9 / 6, 9 / 0.6))
     assert s.percentile('e2e', 50).value == pytest.approx(0.35)
     assert replicas_for(trace, server, ttft=0.21).replicas == 2
     assert replicas_for(trace, server, ttft=0.36).replicas == 1

@@ -46,3 +46,10 @@ def test_a_tornado_by_hand():
 def test_the_level_is_a_share():
     with pytest.raises(ValueError, match='between 0 and 1'):
         tornado(dict(a=Estimate(1, 0, 2)), lambda a: a, level=90)
+
+
+def test_a_default_with_a_range_gets_its_bar():
+    def saved(volume, human_usd=Estimate(10.0, 5.0, 20.0)):
+        return volume * human_usd
+
+    assert [swing.name for swing in tornado(dict(volume=100.0), saved).swings] == ['human_usd']

@@ -18,6 +18,7 @@ from rlops_lab.tokenomics.uncertainty import (
     resolved,
     simulate,
     triangular,
+    with_default_ranges,
 )
 
 
@@ -119,3 +120,18 @@ def test_names_that_a_function_takes():
 def test_bad_input_is_refused(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_defaults_with_a_range_are_drawn_and_others_stay():
+    person = Estimate(10.0, 5.0, 20.0)
+
+    def usd(cases, human_usd=person, fee=3.0):
+        return cases * human_usd + fee
+
+    assert with_default_ranges(dict(cases=2.0), usd) == dict(cases=2.0, human_usd=person)
+    assert with_default_ranges(dict(cases=2.0, human_usd=1.0), usd) == dict(cases=2.0, human_usd=1.0)
+    drawn = simulate(dict(cases=2.0), usd, n=5000)
+    assert drawn.output.min() < 2 * 7 + 3 and drawn.output.max() > 2 * 14 + 3
+    assert simulate(dict(cases=2.0, human_usd=1.0), usd, n=10).output.tolist() == [5.0] * 10
+    with pytest.raises(ValueError, match='human_usd has two defaults'):
+        with_default_ranges({}, usd, lambda human_usd=Estimate(1.0, 0.0, 2.0): human_usd)

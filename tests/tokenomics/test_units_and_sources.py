@@ -25,7 +25,7 @@ MODULES = {
     found.name: importlib.import_module(f'rlops_lab.tokenomics.{found.name}')
     for found in pkgutil.iter_modules(tokenomics.__path__)
 }
-ABOUT_MONEY = ['decisions', 'design_choices', 'payback', 'uncertainty', 'tornado', 'scorecard']
+ABOUT_MONEY = ['decisions', 'voice', 'design_choices', 'payback', 'uncertainty', 'tornado', 'scorecard']
 FORBIDDEN = {'price', 'cost', 'costs', 'fee', 'rate', 'tokens', 'volume', 'requests', 'time'}
 
 

@@ -34,6 +34,7 @@ GONE = '(customer left)'
 class DeskEpisode:
     "One case at the desk: its books, its customer and its grade. The tools are in `SupportDesk`."
     version = '1'
+    tools_in_prompt = False            # the rows' prompts say how to call them, or the policy was taught
 
     def reset(self, family: str, seed: int, split: str = 'train', **_: object) -> str:
         "Start the case that (split, family, seed) names; returns the customer's first message."

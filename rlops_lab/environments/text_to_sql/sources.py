@@ -77,7 +77,8 @@ def _text_of(path: Path, head: bytes, dialect: str) -> str:
     try:
         with open(path, encoding='utf-8-sig', newline=line_ends) as file: return file.read()
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path.name} is neither an SQLite file nor a script in UTF-8 ({error})') from error
+        cure = '; let `mysqldump --hex-blob` write bytes as digits' if dialect == 'mysql' else ''
+        raise ValueError(f'{path.name} is neither an SQLite file nor a script in UTF-8 ({error}){cure}') from error
 
 # %% ../../../nbs/04_environments/04_text_to_sql/00_sources.ipynb #5a7d10c3
 def _from_script(text: str, dialect: str) -> sqlite3.Connection:

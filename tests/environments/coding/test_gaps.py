@@ -1,11 +1,16 @@
 "Monty's gaps are no fault of a program, and no way for it to be spared a grade."
 
+import gc
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 pytest.importorskip(
     'pydantic_monty', reason='pydantic-monty is not installed: pip install "rlops_lab[environments]"'
 )
 from rlops_lab.environments.coding.bubblewrap import bubblewrap_fault
+from rlops_lab.environments.coding.gaps import python_tree
 from rlops_lab.environments.coding.sandbox import run_code
 from rlops_lab.environments.coding.unit_tests import run_tests
 from rlops_lab.rewards.checks import tests_pass as passes_tests
@@ -118,3 +123,33 @@ def test_a_program_has_no_part_in_what_tests_need():
     for program in ('def f(x): return (1).conjugate', 'def f(x): return {1: 2}', 'def f(x): return "".translate({})'):
         assert run_tests(program, tests, ['f'], sandbox='monty').status != 'failed'
     assert run_tests('def f(x): return [x]', tests, ['f'], sandbox='monty').ok
+
+
+class _Cycle:
+    "Garbage whose end runs Python, so that another thread gets its turn while a tree is built"
+
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        sum(range(50))
+
+
+def test_threads_that_parse_at_once_each_get_their_tree():
+    "Python before 3.11.8 raises SystemError then, and a gap would be taken for the program's error"
+    source = 'x = [1, (2, 3), {4: [5, [6, [7]]]}]\n' * 200
+
+    def trees(_):
+        _Cycle()
+        return python_tree(source)
+
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(20, 2, 2)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(trees, range(120)))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
+    assert None not in found

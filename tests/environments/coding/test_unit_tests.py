@@ -57,10 +57,28 @@ def test_errors_arguments_and_helpers_reach_the_tests(kind):
     )
 
 
+EXPECTING = [
+    'try:\n    answer(-1)\n    assert False, "no error"\nexcept ValueError: pass',
+    'try: answer(None)\nexcept (TypeError, KeyError): pass\nelse: assert False',
+    'import pytest\nwith pytest.raises(LookupError): answer("k")',
+    'for x, y in ((3, 10), (4, 17)): assert answer(x) == y',
+]
+STRICT = (
+    'def answer(x):\n    if x is None: raise TypeError("none")\n    if x == "k": raise KeyError(x)\n'
+    '    if x < 0: raise ValueError("negative")\n    return x*x+1'
+)
+
+
+@pytest.mark.parametrize('tests', [TESTS, EXPECTING], ids=['values', 'errors'])
 @pytest.mark.parametrize('kind', KINDS)
-def test_tests_that_are_compared_here_and_those_that_run_say_the_same(kind, monkeypatch):
+def test_tests_that_are_compared_here_and_those_that_run_say_the_same(kind, tests, monkeypatch):
     programs = [
         GOOD,
+        STRICT,
+        STRICT.replace('ValueError', 'KeyError'),
+        STRICT.replace('KeyError(x)', 'IndexError()'),
+        STRICT.replace('KeyError(x)', 'Exception(x)'),
+        STRICT.replace('if x < 0', 'if x > 3'),
         'def answer(x): return 0',
         'def answer(x): return 1/0',
         'def answer(x):\n    if x == 4: return "17"\n    return 10',
@@ -73,12 +91,38 @@ def test_tests_that_are_compared_here_and_those_that_run_say_the_same(kind, monk
     compare = unit_tests.comparisons
     for program in programs:
         monkeypatch.setattr(unit_tests, 'comparisons', compare)
-        compared = run_tests(program, TESTS, ['answer'], sandbox=kind)
+        compared = run_tests(program, tests, ['answer'], sandbox=kind)
         monkeypatch.setattr(unit_tests, 'comparisons', lambda *a: None)
-        ran = run_tests(program, TESTS, ['answer'], sandbox=kind)
+        ran = run_tests(program, tests, ['answer'], sandbox=kind)
         assert compared.status == ran.status and [i for i, _ in compared.failures] == [
             i for i, _ in ran.failures
         ], (program, compared, ran)
+    form = unit_tests.runnable_tests(tuple(tests), ('answer',))
+    assert compare(form.sources, ('answer',))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_an_error_that_the_setup_renames_is_the_setups(kind):
+    tests = ['try:\n    answer(1)\n    assert False\nexcept ValueError: pass']
+    result = run_tests(
+        'def answer(x): raise TypeError("other")', tests, ['answer'], 'ValueError = TypeError', sandbox=kind
+    )
+    assert result.ok, result
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_a_program_does_to_its_arguments_is_seen(kind):
+    program = (
+        'def change(x):\n    if isinstance(x, list): x.append(3)\n    elif isinstance(x, set): x.add(3)\n'
+        '    else: x["k"].append(3)'
+    )
+    tests = [
+        's = {1}\nchange(s)\nassert s == {1, 3}',
+        'd = {"k": [1]}\ninner = d["k"]\nchange(d)\nassert d == {"k": [1, 3]} and inner is d["k"]',
+        'x = [1]\ny = x\nchange(x)\nassert y == [1, 3]',
+    ]
+    result = run_tests(program, tests, ['change'], sandbox=kind)
+    assert result.status == 'passed', result
 
 
 @pytest.mark.parametrize('kind', KINDS)
