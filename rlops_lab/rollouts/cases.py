@@ -54,7 +54,7 @@ def resolve_cases(
     empty = [] if prompt else [dict(role='user', content='')]
     for case in cases:
         case.messages = prompt_messages(case.row, prompt, tokenizer, f'row {case.index}') or list(map(dict, empty))
-    _add_tools(cases, tools_in_prompt)
+    _add_tools(cases, tools_in_prompt, tokenizer)
     return cases
 
 # %% ../../nbs/05_rollouts/01_cases.ipynb #b02628cf
@@ -94,12 +94,27 @@ def prompt_messages(
     return map_texts(messages, lambda text: escape_special_tokens(tokenizer, text))
 
 # %% ../../nbs/05_rollouts/01_cases.ipynb #c1c55dad
-def _add_tools(cases: list[Case], shown: bool | None) -> None:
+def _add_tools(
+    cases: list[Case],
+    shown: bool | None,
+    tokenizer: 'PreTrainedTokenizerBase | None',
+) -> None:
     for group in _grouped(cases, _environment_key):
         env = group[0].factory()
         if not (attribute(env, 'tools_in_prompt', True) if shown is None else shown): continue
         schemas = tool_schemas(env) or None
+        if tokenizer: schemas = _escaped(schemas, tokenizer)
         for case in group: case.tools = schemas
+
+def _escaped(
+    schema: object,
+    tokenizer: 'PreTrainedTokenizerBase',
+) -> object:
+    "The same with no special token in a description"
+    if isinstance(schema, str): return escape_special_tokens(tokenizer, schema)
+    if isinstance(schema, list): return [_escaped(item, tokenizer) for item in schema]
+    if isinstance(schema, dict): return {name: _escaped(item, tokenizer) for name, item in schema.items()}
+    return schema
 
 # %% ../../nbs/05_rollouts/01_cases.ipynb #9777e852
 def by_prompt(cases: list[Case]) -> list[list[Case]]:
