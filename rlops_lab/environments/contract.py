@@ -57,8 +57,10 @@ def attribute(
 ) -> object:
     "An optional attribute or property of an environment"
     if is_tool(env, name): return default
-    is_there = inspect.getattr_static(env, name, _MISSING) is not _MISSING
-    return getattr(env, name) if is_there else getattr(env, name, default)
+    value = getattr(env, name, _MISSING)
+    if value is not _MISSING: return value
+    is_there = any(name in vars(base) for base in type(env).__mro__)
+    return getattr(env, name) if is_there else default      # a property's own AttributeError is heard
 
 # %% ../../nbs/04_environments/00_contract.ipynb #f8545364
 def tool_schemas(

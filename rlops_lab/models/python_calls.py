@@ -26,7 +26,9 @@ class _JsonNames(ast.NodeTransformer):
 # %% ../../nbs/02_models/01_python_calls.ipynb #21bd9047
 def _expression(text: str) -> ast.expr:
     "One expression's syntax tree"
-    try: return _JsonNames().visit(ast.parse(text, mode='eval').body)
+    try:
+        tree = ast.parse(text, mode='eval').body
+        return _JsonNames().visit(tree) if any(name in text for name in _JSON_NAMES) else tree
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, 'msg', error)
         raise ValueError(f'could not read the call: {reason}') from error

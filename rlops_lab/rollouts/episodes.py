@@ -98,6 +98,7 @@ class Episode:
     action: Action | None = None                               # the last one
     stop_reason: str = ''                                      # '' while the episode runs
     is_closed: bool = False                                    # the environment was told that all is over
+    tools: dict | None = None                                  # of the environment, looked up at the first reply
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #8a7aab8b
 @patch
@@ -185,7 +186,8 @@ def act(
 @patch
 def _read_action(self: Episode, text: str, chat: ChatFormat, n_sampled: int) -> Action:
     "The reply in the environment's terms: its tools, and as many calls as the template can show"
-    tools = tools_of(self.env)
+    if self.tools is None: self.tools = tools_of(self.env)
+    tools = self.tools
     syntax = chat.calls.syntax if tools else None
     action = read_action(text, syntax, tools, self._is_thinking(chat, n_sampled))
     if len(action.calls) > 1 and not chat.calls.parallel:
