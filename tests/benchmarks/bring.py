@@ -6,7 +6,13 @@ Two tiny random models, alike but for the chat template: ours, with calls as `pu
 Hermes, with JSON between `<tool_call>` tags. The task is to put in the amount that was asked for, of four. Two ways:
 
 - SFT: right episodes, 30 epochs; then the share of right calls, greedily.
-- PPO: SFT on episodes with amounts at random teaches the syntax and nothing else; then 96 updates.
+- PPO: SFT on episodes of which half are right, so that both policies write calls and read the question, and guess;
+  then 48 updates.
+
+Amounts at random would leave to chance which policy reads the question when PPO begins: amounts and questions of a
+hundred rows correlate by accident, which our model learns, whose amount is one token of 10, and the Hermes model does
+not, where it is one of 39. A policy that ignores the question is on a plateau, and how long PPO takes to leave it
+measures neither syntax. With half of the amounts right both begin at the same share.
 
 Every seed trains both models with the same settings. The figure is the paired difference in the share of right
 episodes of the last quarter of updates (PPO), or of 64 greedy episodes (SFT), ours less Hermes."""
@@ -34,6 +40,8 @@ AMOUNTS = (1, 2, 3, 4)
 class Till:
     "A till that wants one amount"
 
+    tools_in_prompt = False  # the schemas cost 200 tokens, and both learn the call from what they are shown to write
+
     def reset(self, wanted: int, **_) -> str:
         self.wanted, self.right, self.done = wanted, False, False
         return f'Put in {wanted}.'
@@ -53,10 +61,12 @@ class Till:
 
 def model_of(syntax, seed):
     "A tiny random model, and a tokenizer with one of the two templates"
+    import torch
     from rlops_lab.models.load import tiny
 
     model, tokenizer = tiny(seed)
     tags = ['<tool_call>', '</tool_call>']
+    torch.manual_seed(seed)  # of the new rows
     tokenizer.add_tokens(tags)  # in both, so that the models are the same
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     for weight in model.parameters():
@@ -113,6 +123,17 @@ def fine_tuned(syntax, seed, amounts, epochs):
     return model.eval(), tokenizer
 
 
+def half_right(seed, n=256):
+    "Amounts for rows, half of them as asked, the others one of the three wrong ones"
+    draw = random.Random(seed)
+
+    def amount(right):
+        wrong = [a for a in AMOUNTS if a != right]
+        return right if draw.random() < 0.5 else draw.choice(wrong)
+
+    return [amount(row['wanted']) for row in rows(n)]
+
+
 def by_sft(syntax, seed):
     from rlops_lab.rollouts.engine import rollout
     from rlops_lab.samplers.local import HFSampler
@@ -128,8 +149,7 @@ def by_ppo(syntax, seed, updates):
     "Share of right episodes in the first update, and in the last quarter"
     from rlops_lab.ppo.trainer import PPOConfig, PPOTrainer
 
-    draw = random.Random(seed)
-    model, tokenizer = fine_tuned(syntax, seed, [draw.choice(AMOUNTS) for _ in range(128)], 30)
+    model, tokenizer = fine_tuned(syntax, seed, half_right(seed), 30)
     args = PPOConfig(
         num_updates=updates,
         episodes_per_update=64,
@@ -168,7 +188,7 @@ def interval(differences):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', type=int, default=5)
-    parser.add_argument('--updates', type=int, default=96)
+    parser.add_argument('--updates', type=int, default=48)
     args = parser.parse_args()
     warnings.simplefilter('ignore')
     from rlops_lab.core import git_state
