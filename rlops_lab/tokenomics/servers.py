@@ -17,7 +17,7 @@ import numpy as np
 from .architectures import Architecture, architecture
 from .bytes_and_flops import kv_capacity, kv_copies, step_weight_bytes
 from .latency import kv_pool
-from .roofline import GPU, Efficiency, gpu
+from .roofline import GPU, Efficiency, gpu, peak_flops
 
 # %% ../../nbs/11_tokenomics/09_servers.ipynb #6336a85f
 def step_seconds(
@@ -25,15 +25,15 @@ def step_seconds(
     machine: str | GPU,                  # name or `GPU`
     tp: int = 1,                         # GPUs that share the model
     bits: float = 16,                    # of the weights
-    kv_bits: float | None = None,        # of the cache; None: 16, or 8 where the weights have 8 or less
+    kv_bits: float = 16,                 # of the cache
     expert_bits: float | None = None,    # of routed experts; None: as `bits`
     efficiency: Efficiency = Efficiency(),
 ) -> Callable:                           # (sequences, tokens they look at, [(tokens, tokens before)]) -> seconds
     "Seconds of one pass over answers and prompts"
     arch, machine = architecture(model), gpu(machine)
-    answers, prompts = _work_of(arch, tp, _kv_bits(bits, kv_bits), efficiency)
-    weights = _weight_reads(arch, bits, expert_bits)
-    limits = _limits(arch, machine, tp, bits, efficiency)
+    limits = _limits(arch, machine, tp, bits, expert_bits, efficiency)
+    answers, prompts = _work_of(arch, tp, kv_bits, limits.expert_cost, efficiency)
+    weights = _weight_reads(arch, bits, expert_bits, efficiency)
 
     def seconds(decoding: int, context: int, chunks: list = ()) -> float:
         read, flops = answers(decoding, context) if decoding else (0., 0.)
@@ -58,23 +58,27 @@ def _work_of(
     arch: Architecture,
     tp: int,
     kv_bits: float,
+    expert_cost: float,      # time of an expert's operation, in those of a dense layer at the peak
     efficiency: Efficiency,
 ) -> tuple[Callable, Callable]:      # each gives (bytes read, operations over the share of the peak that is reached)
     "Work of the answers of a pass, and of a piece of a prompt"
     copies = float(kv_copies(arch, tp))
     attention = _Attention(arch, kv_bits/8*copies)
     state = arch.state_bytes * copies
-    matmul, mixing_decode, mixing = arch.matmul, arch.mixing_decode, arch.mixing
+    routed = arch.moe_layers*arch.top_k*arch.expert
+    answer = arch.matmul - routed + routed*expert_cost
+    prompt = arch.blocks - routed + routed*expert_cost/efficiency.expert_prefill
+    mixing_decode, mixing = arch.mixing_decode, arch.mixing
 
     def answers(decoding: int, context: int) -> tuple[float, float]:
         mean = context / decoding
         read = decoding * (attention.bytes_read(mean) + state)
-        flops = decoding*2*(matmul + mixing_decode*attention.positions(mean))
+        flops = decoding*2*(answer + mixing_decode*attention.positions(mean))
         return read, flops/efficiency.mfu_decode
 
     def prompts(new: int, before: int) -> tuple[float, float]:
         pairs = attention.pairs(before, before + new)
-        flops = 2*(arch.blocks*new + mixing*pairs + arch.head)
+        flops = 2*(prompt*new + mixing*pairs + arch.head)
         return attention.bytes_read(before), flops/efficiency.mfu_prefill
 
     return answers, prompts
@@ -119,11 +123,6 @@ def _pairs_up_to(tokens: int, window: float) -> float:
         return window*(window + 1)/2 + (tokens - window)*window
     return tokens*(tokens + 1)/2
 
-# %% ../../nbs/11_tokenomics/09_servers.ipynb #e8dab05e
-def _kv_bits(bits: float, kv_bits: float | None) -> float:
-    if kv_bits is not None: return kv_bits
-    return 8 if bits <= 8 else 16
-
 # %% ../../nbs/11_tokenomics/09_servers.ipynb #297e81bd
 _MOST_TOKENS = 4096      # of a pass; with more, all experts are read
 
@@ -131,10 +130,11 @@ def _weight_reads(
     arch: Architecture,
     bits: float,
     expert_bits: float | None,
+    efficiency: Efficiency,
 ) -> list[float]:
-    "Bytes of weights that a pass reads, by its number of tokens"
+    "Bytes of weights that a pass reads, by its number of tokens; experts' count for more where they are read slower"
     tokens = np.arange(_MOST_TOKENS + 1)
-    read = step_weight_bytes(arch, tokens, bits, expert_bits)
+    read = step_weight_bytes(arch, tokens, bits, (expert_bits or bits)/efficiency.expert_read)
     return np.broadcast_to(read, tokens.shape).astype(float).tolist()
 
 # %% ../../nbs/11_tokenomics/09_servers.ipynb #f3854b1e
@@ -144,6 +144,7 @@ class _Limits(NamedTuple):
     bandwidth: float    # bytes per second
     fixed: float        # seconds of a pass, whatever is in it
     send: float         # seconds of a token between GPUs
+    expert_cost: float  # time of an expert's operation, in those of a dense layer
 
 # %% ../../nbs/11_tokenomics/09_servers.ipynb #7d7b7cec
 def _limits(
@@ -151,22 +152,24 @@ def _limits(
     machine: GPU,
     tp: int,
     bits: float,
+    expert_bits: float | None,
     efficiency: Efficiency,
 ) -> _Limits:
-    speed = efficiency.moe if arch.experts else 1.
-    flops = machine.flops8 if bits <= 8 else machine.flops16
+    peak = peak_flops(machine, bits)
     bytes_sent = 8*arch.layers*(tp - 1)/tp*arch.hidden
     return _Limits(
-        flops=flops*tp*speed,
-        bandwidth=machine.bandwidth*tp*efficiency.mbu*speed,
+        flops=peak*tp,
+        bandwidth=machine.bandwidth*tp*efficiency.mbu,
         fixed=_fixed_seconds(arch, tp, efficiency),
         send=bytes_sent/machine.link/efficiency.link_share,
+        expert_cost=peak/peak_flops(machine, expert_bits or bits),
     )
 
 # %% ../../nbs/11_tokenomics/09_servers.ipynb #69d4e386
 def _fixed_seconds(arch: Architecture, tp: int, efficiency: Efficiency) -> float:
     "Seconds of any pass, whatever is in it"
-    alone = efficiency.step_overhead + efficiency.layer_overhead*arch.layers
+    layers = efficiency.layer_overhead*arch.layers + efficiency.routing_overhead*arch.moe_layers
+    alone = efficiency.step_overhead + layers
     if tp == 1: return alone
     hops = 1 + .25*math.log2(tp/2)
     return alone + efficiency.allreduce*2*arch.layers*hops
@@ -204,7 +207,7 @@ def llm_server(
     machine: str | GPU,                  # name or `GPU`
     tp: int = 1,                         # GPUs that share the model
     bits: float = 16,                    # of the weights
-    kv_bits: float | None = None,        # of the cache; None: 16, or 8 where the weights have 8 or less
+    kv_bits: float = 16,                 # of the cache
     expert_bits: float | None = None,    # of routed experts; None: as `bits`
     memory_share: float = .9,             # share of GPU memory that the engine may take
     max_batch: int = 256,                # sequences at once
@@ -214,7 +217,7 @@ def llm_server(
     "A replica by the formulas of `latency`"
     arch, machine = architecture(model), gpu(machine)
     pool = kv_pool(arch, machine, tp, bits, expert_bits, memory_share)
-    tokens = float(kv_capacity(arch, max(pool, 0.), kv_bits=_kv_bits(bits, kv_bits), tp=tp))
+    tokens = float(kv_capacity(arch, max(pool, 0.), kv_bits=kv_bits, tp=tp))
     if tokens < 1:
         raise ValueError(f'{arch.name} at {bits} bits leaves no memory for caches on {tp} x {machine.name}: '
                          'raise tp or lower bits')

@@ -214,6 +214,7 @@ _LATENCY = dict(
     model=_Choice('model', MODELS, MODELS[0]),
     bits=_Choice('bits of the weights', (16, 8, 4), 16),
     tp=_Choice('GPUs a replica', (1, 2, 4, 8), 1),
+    arrivals=_Choice('requests come', ('spread', 'together'), 'spread'),
 )
 
 # %% ../../nbs/14_widgets/11_explorers.ipynb #8dfacca8

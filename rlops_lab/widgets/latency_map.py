@@ -36,12 +36,13 @@ def machine_row(
     bits: int,        # of the weights
     prompt: int,      # tokens
     output: int,      # tokens of an answer
+    arrivals: str = 'spread', # how requests come: 'spread' or 'together'
 ) -> tuple[Latency, ...]:
     "Latency for each number of `USERS`; empty where the model does not fit"
     arch, gpu = architecture(model), GPUS[machine]
     if largest_batch(arch, gpu, prompt, output, tp=tp, bits=bits) < 1: return ()
     return tuple(
-        latency(arch, gpu, prompt, output, users, tp=tp, bits=bits)
+        latency(arch, gpu, prompt, output, users, tp=tp, bits=bits, arrivals=arrivals)
         for users in USERS
     )
 
@@ -94,18 +95,19 @@ def latency_html(
     model: str,              # as in `CONFIGS` of `architectures`
     bits: int,               # of the weights
     tp: int,                 # GPUs that share the model
+    arrivals: str = 'spread', # how requests come: 'spread', or 'together' as in a benchmark that starts all at once
 ) -> Html:
     "Users at once for whom a replica of each machine keeps a promise"
     rows, frontiers = [], []
     for machine in GPUS:
-        row = machine_row(model, machine, tp, bits, round(prompt), round(output))
+        row = machine_row(model, machine, tp, bits, round(prompt), round(output), arrivals)
         sure = [_sureness(seen, ttft_ms/1e3, tpot_ms/1e3) for seen in row]
         found = _frontier(machine, row, sure)
         name = machine if tp == 1 else f'{tp} {machine}'
         rows.append(labelled_row(name, _boxes(sure) + _figures(found), 100))
         frontiers.append(found)
     promise = (
-        f'{model} at {bits} bits, {prompt:,.0f} → {output:,.0f} tokens: '
+        f'{model} at {bits} bits, {prompt:,.0f} → {output:,.0f} tokens, requests {arrivals}: '
         f'first token within {ttft_ms:,.0f} ms, '
         f'each further one within {tpot_ms:,.1f} ms'
     )

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 from rlops_lab.stats import Estimate
 from rlops_lab.tokenomics.architectures import architecture
 from rlops_lab.tokenomics.bytes_and_flops import prefill_flops
+from rlops_lab.tokenomics.engines import engine
 from rlops_lab.tokenomics.latency import (
     BUNCHING,
     RUNTIME,
+    answering,
+    band_name,
     expected_times,
     kv_pool,
     largest_batch,
     latency,
+    slowest_intake,
     speculative_factor,
     token_usd,
 )
@@ -43,13 +47,33 @@ def test_times_by_hand():
     # Four in the batch; a step takes 4 + 3 + 1 ms, a prompt 2 + 10 ms of which 10 are arithmetic;
     # a quarter of the others' 30 ms comes before the first token
     e = replace(SPEC_SHEET, overlap=1.0, request_overhead=0.005)
-    decode, prompt = Work(0.004, 0.003, 0.001, 1, 10, 0, 4, 0.0), Work(0.002, 0.010, 0.0, 1, 10, 0, 0, 0.0)
+    decode = Work(0.004, 0, 0.003, 0, 0.001, 1, 10, 0, 0, 4)
+    prompt = Work(0.002, 0, 0.010, 0, 0.0, 1, 10, 0, 0, 0)
     assert expected_times(decode, prompt, 10, 4, 0.25, e) == pytest.approx(
         (0.005 + 0.012 + 0.25 * 0.030, 0.008 + 0.75 * 0.030 / 10)
     )
     assert expected_times(decode, prompt, 10, 4, 0.25, e, speculation=2.0)[1] == pytest.approx(
         0.004 + 0.75 * 0.030 / 10
     )
+    # whoever comes alone waits for three steps of the others and for the engine, to (1 - 2 x .25) = half
+    waiting = replace(e, steps_waited=3.0)
+    assert expected_times(decode, prompt, 10, 4, 0.25, waiting, intake=0.1)[0] == pytest.approx(
+        0.005 + 0.012 + 0.25 * 0.030 + 0.5 * (3 * 0.008 + 0.1)
+    )
+    alone = expected_times(decode, prompt, 10, 1, 0.25, waiting, intake=0.1)[0]
+    assert alone == pytest.approx(0.005 + 0.012)  # with nobody there, nobody is waited for
+
+
+
+def test_who_meets_answers_being_written():
+    assert list(answering([1, 4, 4, 4], [0.0, 0.0, 0.25, 0.75])) == [0, 1, 0.5, 0]
+
+
+def test_bands_by_kind():
+    names = [band_name(*kind) for kind in (('ttft', False, 8), ('tpot', False, 1), ('e2e', False, 2))]
+    assert names == ['ttft_band', 'tpot_band', 'tpot_band_parallel']
+    names = [band_name(*kind) for kind in (('ttft', True, 1), ('tpot', True, 1), ('e2e', True, 8))]
+    assert names == ['moe_ttft_band', 'moe_tpot_band', 'moe_tpot_band']
 
 
 def test_memory_by_hand():
@@ -69,14 +93,43 @@ def test_users_by_hand():
     e, b = Efficiency(), BUNCHING['spread'].value
     prompt = prefill_flops(LLAMA, 1000) / 989e12 / e.mfu_prefill
     assert one.ttft.value == pytest.approx(e.request_overhead + prefill_seconds(LLAMA, H100, 1000))
-    assert r.ttft.value == pytest.approx(one.ttft.value + b * 8 * prompt)
+    wait = (1 - 2 * b) * e.steps_waited * decode_step_seconds(LLAMA, H100, 9, 1100)
+    assert r.ttft.value == pytest.approx(one.ttft.value + b * 8 * prompt + wait)
     assert r.tpot.value == pytest.approx(
         decode_step_seconds(LLAMA, H100, 9, 1100) + (1 - b) * 8 * prompt / 200
     )
     assert r.e2e.value == pytest.approx(r.ttft.value + 199 * r.tpot.value)
     assert r.tokens_per_s.value == pytest.approx(9 * 200 / r.e2e.value)
     together = latency(LLAMA, H100, 1000, 200, 9, arrivals=1.0)
-    assert together.e2e.value == pytest.approx(r.e2e.value, rel=0.02)  # the same work, only in another order
+    assert together.e2e.value == pytest.approx(r.e2e.value - wait, rel=0.02)  # the same work, only in another order
+
+
+def test_an_engine_brings_its_defaults():
+    # 8-bit weights: vLLM keeps a cache of 16 bits, TensorRT-LLM follows NVIDIA's checkpoints to 8
+    at = dict(prompt=1000, output=200, concurrency=9, bits=8)
+    plain = latency(LLAMA, H100, **at)
+    vllm, nim, sglang = (latency(LLAMA, H100, **at, engine=name) for name in ('vllm 0.12', 'NIM', 'sglang'))
+    assert vllm.fits == plain.fits == latency(LLAMA, H100, **at, kv_bits=16).fits
+    assert nim.fits == latency(LLAMA, H100, **at, kv_bits=8).fits > 1.9 * plain.fits
+    assert latency(LLAMA, H100, **at, engine='NIM', kv_bits=16).fits == plain.fits  # what is given goes first
+    assert latency(LLAMA, H100, **at, engine='vllm').fits == latency(LLAMA, H100, **at, memory_share=0.92).fits
+    share = 1 - 2 * BUNCHING['spread'].value
+    intake = engine('sglang').intake.value
+    assert sglang.ttft.value - vllm.ttft.value == pytest.approx(share * intake)
+    # an engine that is not known may be the slowest
+    high = plain.ttft.value + share * slowest_intake()
+    assert plain.ttft.high == pytest.approx(high * Efficiency().ttft_band[1])
+    assert vllm.ttft.high == pytest.approx(vllm.ttft.value * Efficiency().ttft_band[1])
+
+
+def test_a_mixture_of_experts_has_its_own_band():
+    e, moe = Efficiency(), 'qwen3-30b-a3b'
+    for tp in (1, 2):
+        seen = latency(moe, H100, tp=tp, engine='vllm')
+        assert (seen.tpot.low, seen.tpot.high) == pytest.approx(
+            tuple(seen.tpot.value * end for end in e.moe_tpot_band)
+        )
+    assert seen.ttft.high == pytest.approx(seen.ttft.value * e.moe_ttft_band[1])
 
 
 def test_users_beyond_memory_wait():
@@ -149,6 +202,7 @@ def test_constants_have_a_source_a_date_and_a_range():
         (lambda: token_usd(latency(LLAMA, H100), 'H200', 0.5), 'the speed is that of H100'),
         (lambda: Point('llama-3.1-8b', 'H100', 1, 1, 1, 'tpot', 0), 'above 0'),
         (lambda: fit_latency([]), 'no points'),
+        (lambda: latency(LLAMA, H100, engine='ollama'), 'no engine'),
     ],
 )
 def test_bad_input_is_named(call, text):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlops_lab.tokenomics.architectures import architecture
-from rlops_lab.tokenomics.bytes_and_flops import decode_flops, prefill_flops
+from rlops_lab.tokenomics.bytes_and_flops import attended, decode_flops, prefill_flops
 from rlops_lab.tokenomics.latency import largest_batch
 from rlops_lab.tokenomics.roofline import (
     ASSUMED,
@@ -18,10 +18,10 @@ from rlops_lab.tokenomics.roofline import (
     GPUS,
     SPEC_SHEET,
     Efficiency,
-    cache_bits,
     decode_step_seconds,
     decode_work,
     gpu,
+    peak_flops,
     prefill_seconds,
     prefill_work,
     work_seconds,
@@ -71,8 +71,31 @@ def test_work_of_a_step_by_hand():
     )
     assert (w.read, w.compute) == pytest.approx(((weights + cache) / 4 / 3.35e12, flops / 4 / 989e12))
     assert w.send == pytest.approx(2 * 32 * 2 * (3 / 4) * 16 * 4096 * 2 / 450e9)
-    assert (w.passes, w.layers, w.hops, w.sequences, w.routed) == (1, 32, 2 * 32 * 1.25, 16, 0)
-    assert decode_work(architecture('qwen3-30b-a3b'), H100, 1, 10).routed == 1
+    assert (w.passes, w.layers, w.hops, w.sequences) == (1, 32, 2 * 32 * 1.25, 16)
+    assert (w.read_experts, w.compute_experts, w.routings) == (0, 0, 0)
+
+
+def test_work_of_experts_by_hand():
+    # gpt-oss-120b: 36 layers of 128 experts, 4 for a token, each 3 x 2880 x 2880 parameters at 4.25 bits; two GPUs.
+    # 16 tokens miss an expert with probability (124/128)^16. 4-bit weights compute in 16 bits on an H100, and on a
+    # B200 in 4
+    arch, expert = architecture('gpt-oss-120b'), 3 * 2880 * 2880
+    w = decode_work(arch, H100, 16, 1000, tp=2, expert_bits=4.25)
+    touched = 128 * (1 - (124 / 128) ** 16)
+    assert w.read_experts == pytest.approx(36 * touched * expert * 4.25 / 8 / 2 / 3.35e12)
+    assert w.compute_experts == pytest.approx(2 * 36 * 4 * expert * 16 / 2 / 989e12)
+    assert w.routings == 36
+    cache = 16 * attended(arch, 1000) * 2
+    assert w.read == pytest.approx((2 * (arch.dense + arch.head) + cache) / 2 / 3.35e12)
+    on_b200 = decode_work(arch, GPUS['B200'], 16, 1000, tp=2, expert_bits=4.25)
+    assert on_b200.compute_experts == pytest.approx(2 * 36 * 4 * expert * 16 / 2 / 9000e12)
+    # the losses of experts touch nothing else
+    slow = replace(SPEC_SHEET, overlap=1.0, expert_read=0.5, routing_overhead=1e-5)
+    fast = replace(SPEC_SHEET, overlap=1.0)
+    more = work_seconds(w, slow, 1.0, expert_speed=0.25) - work_seconds(w, fast, 1.0)
+    assert more == pytest.approx(w.read_experts + 3 * w.compute_experts + 36e-5)
+    dense = decode_work(LLAMA, H100, 16, 1000)
+    assert work_seconds(dense, slow, 1.0, 0.25) == work_seconds(dense, fast, 1.0)
 
 
 def test_work_of_a_prompt_by_hand():
@@ -233,19 +256,31 @@ def test_sheets_are_of_one_kind():
 
 def test_losses_add_up_by_hand():
     work = decode_work(LLAMA, H100, 16, 1000, tp=4)
-    efficiency = Efficiency(*[0.5] * 4, 1e-3, 1e-5, 1e-5, 1e-5, 0.25, 0.0, overlap=1.0)
+    efficiency = replace(
+        SPEC_SHEET,
+        mbu=0.5,
+        step_overhead=1e-3,
+        layer_overhead=1e-5,
+        sequence_overhead=1e-5,
+        allreduce=1e-5,
+        link_share=0.25,
+        overlap=1.0,
+    )
     losses = 1e-3 + 32 * 1e-5 + 16 * 1e-5 + 2 * 32 * 1.25 * 1e-5
     expected = work.read / 0.5 + work.compute / 0.125 + losses + work.send / 0.25
     assert work_seconds(work, efficiency, mfu=0.125) == pytest.approx(expected)
 
 
-def test_a_cache_has_as_many_bits_as_the_weights_allow():
-    assert [cache_bits(16, None), cache_bits(8, None), cache_bits(4, None), cache_bits(8, 16)] == [
-        16,
-        8,
-        8,
-        16,
-    ]
+def test_a_cache_keeps_16_bits_unless_told():
+    cache = 16 * 1000 * 131_072  # bytes at 16 bits
+    eight, told = (decode_work(LLAMA, H100, 16, 1000, bits=8, **more) for more in ({}, dict(kv_bits=8)))
+    assert eight.read - told.read == pytest.approx(cache / 2 / 3.35e12)
+
+
+def test_weights_compute_at_the_peak_of_their_bits():
+    assert [peak_flops(H100, bits) / 1e12 for bits in (16, 8, 4.25, 4)] == [989, 1979, 989, 989]
+    assert peak_flops(GPUS['B200'], 4) == 9000e12
+    assert prefill_work(LLAMA, H100, 1000, bits=4).compute == prefill_work(LLAMA, H100, 1000).compute
 
 
 def test_constants_have_a_source_a_date_and_a_range():
