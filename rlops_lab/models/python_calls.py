@@ -39,17 +39,21 @@ def _python_call(node: ast.expr) -> ToolCall:
         raise ValueError('write exactly one call and nothing else')
     if node.args or any(keyword.arg is None for keyword in node.keywords):
         raise ValueError('name every argument, as in name(arg="value")')
-    _check_keys(node)
     nodes = once([(keyword.arg, keyword.value) for keyword in node.keywords])
+    for value in nodes.values():
+        if not isinstance(value, ast.Constant): _check_keys(value)
     try:
-        arguments = {name: ast.literal_eval(value) for name, value in nodes.items()}
+        arguments = {name: _value(value) for name, value in nodes.items()}
     except _NO_VALUE as error:
         raise ValueError('arguments must be plain values: text in quotes, or a number') from error
     return ToolCall(node.func.id, arguments)
 
-def _check_keys(call: ast.Call) -> None:
+def _value(node: ast.expr) -> object:
+    return node.value if isinstance(node, ast.Constant) else ast.literal_eval(node)
+
+def _check_keys(value: ast.expr) -> None:
     "Raise ValueError for a key that stands in a dict twice"
-    for node in ast.walk(call):
+    for node in ast.walk(value):
         if not isinstance(node, ast.Dict): continue
         keys = [key for key in node.keys if isinstance(key, ast.Constant)]
         once([(repr(key.value), key) for key in keys])
