@@ -4,6 +4,7 @@ One thread a process (spinning threads of several processes starve one another),
 
 import os
 import random
+import signal
 import sys
 
 os.environ.update(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', MPLBACKEND='agg')
@@ -11,6 +12,8 @@ os.environ.update(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', MPLBACKEN
 import numpy as np
 import pytest
 from hypothesis import settings
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it, and tests that send it hang
 
 settings.register_profile(
     'ci', derandomize=True
