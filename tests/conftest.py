@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it, and tests that send it hang
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it, and tests that send it hang
 
 settings.register_profile(
     'ci', derandomize=True
