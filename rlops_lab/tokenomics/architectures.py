@@ -228,7 +228,6 @@ def architecture(
 
 # %% ../../nbs/11_tokenomics/02_architectures.ipynb #d00cb942
 _SAME_LAYERS = {
-    'deepseek-r1': 'deepseek-v3',
     'deepseek-v3.1': 'deepseek-v3',
     'deepseek-r1-distill-llama-8b': 'llama-3.1-8b',
     'deepseek-r1-distill-llama-70b': 'llama-3.3-70b',
