@@ -184,6 +184,7 @@ def _check_foreign(
     tools: Collection[str],
 ) -> None:
     "Raise ForeignCall for what can only be a call, and is not read here"
+    if not text: return
     if syntax.end and syntax.end in text: raise ValueError(f'found {syntax.end} and no {syntax.mark} in front of it')
     foreign = next((mark for mark in _MARKS if mark in text and mark not in syntax), '')
     if foreign:

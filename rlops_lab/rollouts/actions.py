@@ -23,6 +23,8 @@ class Action(NamedTuple):
     foreign: bool = False                   # is it a call in another form than the syntax's?
 
 # %% ../../nbs/05_rollouts/01_actions.ipynb #f0419a33
+_LOG = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
 def read_action(
     text: str,                       # what the policy wrote, without its end token
     syntax: ToolSyntax | None,       # how calls are written; None: the environment has no tools
@@ -33,7 +35,7 @@ def read_action(
     plain = dict(role='assistant', content=text)
     try:
         reply = read_reply(text, syntax, tools, is_open)
-        json.dumps(reply.calls, ensure_ascii=False, allow_nan=False).encode()     # raises for what a log can't hold
+        if reply.calls: _LOG.encode(reply.calls).encode()     # raises for what a log can't hold
     except TypeError:
         return Action(text, plain, fault='arguments must be plain values: text in quotes, or a number')
     except ValueError as error:

@@ -31,22 +31,23 @@ def observation_ids(
     senders = tuple((m['role'], m.get('name'), m.get('tool_call_id')) for m in observations)
     frame = _text_frame(chat, called, senders)
     contents = [m['content'] for m in observations]
-    end = [] if ended_by is None else _missing_end(chat, chat.calls.end if called else chat.text_end, ended_by)
+    end = [] if ended_by is None else [*_missing_end(chat, chat.calls.end if called else chat.text_end, ended_by)]
     if frame is None: return end + _observation_ids(chat, called, senders, contents)
     pasted = zip(frame, [*contents, ''])
     return end + encoded(chat.tokenizer, ''.join(constant + content for constant, content in pasted))
 
 # %% ../../nbs/05_rollouts/00_turns.ipynb #764a43f2
+@lru_cache(maxsize=64)
 def _missing_end(
     chat: ChatFormat,
     end: str,          # that history shows
     ended_by: int,
-) -> list[int]:
+) -> tuple[int, ...]:
     "The end that history shows, where nothing stands in its place"
     expected, *openers = chat.tokenizer.convert_tokens_to_ids([end, *chat.openers])
-    if ended_by == expected: return []
+    if ended_by == expected: return ()
     is_replaced = ended_by in chat.stop_ids and not {expected, ended_by} & set(openers)
-    return [] if is_replaced else [expected]
+    return () if is_replaced else (expected,)
 
 # %% ../../nbs/05_rollouts/00_turns.ipynb #ffc888f4
 def _observation_ids(
