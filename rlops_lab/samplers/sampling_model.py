@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fastcore.basics import patch
 
 from ..core.extras import needs
+from ..models.load import multiplies_fast
 from ..models.layer_math import apply_rotary, rms_norm
 from ..models.packed_layers import LINEARS, unsupported_layers
 from .kv_cache import RowCache
@@ -31,8 +32,9 @@ def packed_linear(
     weight: Tensor,             # [out, in]
     bias: Tensor | None,        # [out]
 ) -> Callable:                  # [..., in] to [..., out]
-    "A linear layer's forward with weights laid out for inference"
-    if weight.device.type != 'cpu': return lambda x: F.linear(x, weight, bias)
+    "A linear layer's forward, with weights laid out for inference where the processor has a layout for them"
+    on_cpu = weight.device.type == 'cpu'
+    if not on_cpu or not multiplies_fast(weight.dtype): return lambda x: F.linear(x, weight, bias)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 64)
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, 'none', [], '')
 
