@@ -32,9 +32,16 @@ class Usage:
     longest_prompt: int = field(default=0, repr=False, compare=False)  # tokens of the longest request; 0: the mean
 
     def __add__(self, other: 'Usage') -> 'Usage':
-        total = Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-        total.longest_prompt = max(_longest(self), _longest(other))
-        return total
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            seconds=self.seconds + other.seconds,
+            calls=self.calls + other.calls,
+            usd=self.usd + other.usd,
+            written_tokens=self.written_tokens + other.written_tokens,
+            longest_prompt=max(_longest(self), _longest(other)),
+        )
 
     def __radd__(self, other: int) -> 'Usage':
         return self if other == 0 else NotImplemented     # where `sum` starts

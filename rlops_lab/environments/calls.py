@@ -12,9 +12,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import NamedTuple
 
 # %% ../../nbs/04_environments/00_calls.ipynb #e8bf7e61
@@ -121,25 +120,35 @@ def _call(future: Future, function: Callable, args: tuple):
 # %% ../../nbs/04_environments/00_calls.ipynb #ffc4a900
 class _OutOfTime(BaseException): pass
 
-@contextmanager
-def _alarm(seconds: float | None) -> Iterator[None]:
-    "Raise `_OutOfTime` here when the time is over, and each second from then on"
-    in_main = threading.current_thread() is threading.main_thread()
-    if seconds is None or not in_main or not hasattr(signal, 'setitimer'):
-        yield
-        return
-    armed, began = [True], time.monotonic()
-    def ring(number, frame):
-        if armed: raise _OutOfTime
-    handler = signal.signal(signal.SIGALRM, ring)
+_limited = []     # one list a call that runs with a limit, the innermost last; empty where the call is over
+
+def _ring(number: int, frame: object):
+    if _limited and _limited[-1]: raise _OutOfTime
+    if _limited: return
+    signal.signal(number, signal.SIG_DFL)     # somebody else's alarm does what it would have done
+    os.kill(os.getpid(), number)
+
+# %% ../../nbs/04_environments/00_calls.ipynb #0aa17171
+def _listen() -> Callable | signal.Handlers | None:
+    "Make `_ring` the handler; returns the one to put back, None where ours may stay"
+    former = signal.getsignal(signal.SIGALRM)
+    if former is _ring: return None
+    signal.signal(signal.SIGALRM, _ring)
+    return None if former is signal.SIG_DFL else former
+
+def _call_with_alarm(seconds: float, function: Callable, args: tuple, kwargs: dict) -> object:
+    "The result; `_OutOfTime` is raised inside the function when the time is over, and each second from then on"
+    former, began = _listen(), time.monotonic()
+    _limited.append([True])
     others, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 1.)
     try:
-        try: yield
-        finally: armed.clear()
+        try: return function(*args, **kwargs)
+        finally: _limited[-1].clear()
     finally:
         left = max(1e-3, others-time.monotonic()+began) if others else 0.
         signal.setitimer(signal.ITIMER_REAL, left, interval)
-        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
+        _limited.pop()
+        if former is not None: signal.signal(signal.SIGALRM, former)
 
 # %% ../../nbs/04_environments/00_calls.ipynb #4458faa1
 def call_within(
@@ -153,8 +162,9 @@ def call_within(
 
     Raises TimeoutError when the time is over, and whatever the function raises.
     """
-    try:
-        with _alarm(seconds): result = function(*args, **kwargs)
+    has_alarm = threading.current_thread() is threading.main_thread() and hasattr(signal, 'setitimer')
+    if seconds is None or not has_alarm: return run_sync(function(*args, **kwargs), seconds)
+    try: result = _call_with_alarm(seconds, function, args, kwargs)
     except _OutOfTime: raise _too_late(seconds) from None
     return run_sync(result, seconds)
 

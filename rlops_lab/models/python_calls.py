@@ -26,12 +26,15 @@ class _JsonNames(ast.NodeTransformer):
 # %% ../../nbs/02_models/01_python_calls.ipynb #21bd9047
 def _expression(text: str) -> ast.expr:
     "One expression's syntax tree"
-    try:
-        tree = ast.parse(text, mode='eval').body
-        return _JsonNames().visit(tree) if any(name in text for name in _JSON_NAMES) else tree
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    try: return _with_json_names(ast.parse(text, mode='eval').body, text)
+    except _NO_TREE as error:
         reason = getattr(error, 'msg', error)
         raise ValueError(f'could not read the call: {reason}') from error
+
+_NO_TREE = SyntaxError, ValueError, RecursionError, MemoryError
+
+def _with_json_names(tree: ast.expr, text: str) -> ast.expr:
+    return _JsonNames().visit(tree) if any(name in text for name in _JSON_NAMES) else tree
 
 # %% ../../nbs/02_models/01_python_calls.ipynb #3cd31c7c
 def _python_call(node: ast.expr) -> ToolCall:
@@ -124,6 +127,7 @@ def read_python(
     tools: Collection[str] = (),     # none: any name may be one
 ) -> Reply:
     "`name(arg=value)`, one a line"
+    if call := _lone_call(text, tools): return Reply('', calls=(call,))
     for line in _CALL_LINE.finditer(text):
         before = text[:line.start()]
         in_fence = before.count('```') % 2 == 1
@@ -136,6 +140,16 @@ _CALL_LINE = re.compile(
     r'^[ \t]*([A-Za-z_]\w*)\('
     r'(?!e?s\))',     # "item(s)" is a plural
     re.MULTILINE)
+
+# %% ../../nbs/02_models/01_python_calls.ipynb #ad4c3e96
+def _lone_call(text: str, tools: Collection[str]) -> ToolCall | None:
+    "The call, where a reply is one of a known tool and nothing else; else None, and the lines are read one by one"
+    line = _CALL_LINE.match(text)
+    if not line or line[1] not in tools: return None
+    try: node = ast.parse(text, mode='eval').body
+    except _NO_TREE: return None
+    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    return _python_call(_with_json_names(node, text)) if is_call else None
 
 # %% ../../nbs/02_models/01_python_calls.ipynb #bcdf1422
 def _is_call(

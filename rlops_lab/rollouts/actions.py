@@ -23,8 +23,6 @@ class Action(NamedTuple):
     foreign: bool = False                   # is it a call in another form than the syntax's?
 
 # %% ../../nbs/05_rollouts/01_actions.ipynb #f0419a33
-_LOG = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-
 def read_action(
     text: str,                       # what the policy wrote, without its end token
     syntax: ToolSyntax | None,       # how calls are written; None: the environment has no tools
@@ -35,7 +33,7 @@ def read_action(
     plain = dict(role='assistant', content=text)
     try:
         reply = read_reply(text, syntax, tools, is_open)
-        if reply.calls: _LOG.encode(reply.calls).encode()     # raises for what a log can't hold
+        for call in reply.calls: _check_log(call.arguments)
     except TypeError:
         return Action(text, plain, fault='arguments must be plain values: text in quotes, or a number')
     except ValueError as error:
@@ -48,3 +46,20 @@ def read_action(
 # %% ../../nbs/05_rollouts/01_actions.ipynb #7f8e6452
 def _structure(call: ToolCall) -> dict:
     return dict(type='function', function=dict(name=call.name, arguments=call.arguments))
+
+# %% ../../nbs/05_rollouts/01_actions.ipynb #4e80564f
+def _check_log(arguments: dict) -> None:
+    "Raise TypeError, or ValueError, for what a log can't hold"
+    is_plain = all(
+        name.isascii() and _is_plain(value)
+        for name, value in arguments.items()
+    )
+    if is_plain: return
+    text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    text.encode()
+
+def _is_plain(value: object) -> bool:
+    "Is this a whole number or an English text, as most arguments are?"
+    if type(value) is str:
+        return value.isascii()
+    return type(value) is int

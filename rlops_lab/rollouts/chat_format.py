@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..models.tool_calls import Reply, ToolCall, ToolSyntax
+from ..models.tool_calls import THOUGHT_MARKS, Reply, ToolCall, ToolSyntax
 from ..models.tool_syntax import SYNTAXES
 from .call_format import NEXT, QUESTION, REPLY, RESULT, CallFormat, TestedTemplate, find_calls
 from .encoding import apply_template
@@ -79,6 +79,7 @@ class ChatFormat:
     calls: CallFormat               # how calls are written
     fault_role: str                 # role in which a call that can't be read is answered
     result_role: str = 'tool'       # role in which a call's result is given
+    thought_marks: tuple[str, ...] = ()    # that the template may open a thought with
 
     def render(
         self,
@@ -134,6 +135,7 @@ def _chat_format(
         tuple(sorted(tokenizer.convert_tokens_to_ids(stop) for stop in stops)),
         calls,
         _find_fault_role(tested, end.history),
+        thought_marks=tuple(mark for mark in THOUGHT_MARKS if mark in template),
     )
 
 # %% ../../nbs/05_rollouts/00_chat_format.ipynb #a7d58843

@@ -32,11 +32,16 @@ def _as_reward(value: object, name: str) -> float | None:
     if math.isfinite(number): return number
     raise ValueError(f'{name} gave {value!r}: return a finite number, or None for no verdict')
 
+# %% ../../nbs/05_rollouts/02_endings.ipynb #a6a7671d
+def _has(env: object, name: str) -> bool:
+    "Is this name in the environment or its class, and not None? No property is evaluated"
+    in_class = getattr(type(env), name, None)
+    return in_class is not None or getattr(env, '__dict__', {}).get(name) is not None
+
 # %% ../../nbs/05_rollouts/02_endings.ipynb #40fc15c8
 def pays_by_turn(env: object) -> bool:
     "Has the environment a `turn_reward`?"
-    is_there = inspect.getattr_static(env, 'turn_reward', None) is not None
-    return is_there and not is_tool(env, 'turn_reward')
+    return _has(env, 'turn_reward') and not is_tool(env, 'turn_reward')
 
 def turn_reward(env: object) -> float | None:
     "What the last turn earned; None is no verdict, and ValueError names what is no number"
@@ -44,7 +49,7 @@ def turn_reward(env: object) -> float | None:
 
 def pays_at_end(env: object) -> bool:
     "Has the environment a `get_reward`, and no `turn_reward`?"
-    return inspect.getattr_static(env, 'get_reward', None) is not None and not pays_by_turn(env)
+    return _has(env, 'get_reward') and not pays_by_turn(env)
 
 # %% ../../nbs/05_rollouts/02_endings.ipynb #76af82eb
 def final_reward(

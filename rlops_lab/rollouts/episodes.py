@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from ..core import Trajectory, Usage
 from ..environments.calls import CallThreads, call_within
 from ..environments.contract import attribute, call_tool, close_environment, observation_text, tools_of
-from ..models.tool_calls import THOUGHT_MARKS, ToolCall
+from ..models.tool_calls import ToolCall
 from .actions import Action, read_action
 from .cases import Case, EpisodeLimits
 from .chat_format import ChatFormat
@@ -107,13 +107,13 @@ def append_tokens(
     ids: list[int],
     logprobs: list[float] | None = None,     # of sampled tokens; None: the policy did not write these
 ) -> None:
-    "Append tokens to the record; the lists are new ones, since a sampler may hold on to the old"
+    "Append tokens to the record; the list of ids is a new one, since a sampler may hold on to the old"
     n, sampled = len(ids), logprobs is not None
     turn = len(self.turn_rewards) if sampled else -1
     self.token_ids = self.token_ids + list(ids)
-    self.action_mask = self.action_mask + [int(sampled)]*n
-    self.logprobs = self.logprobs + list(logprobs if sampled else [0.]*n)
-    self.turn_ids = self.turn_ids + [turn]*n
+    self.action_mask += [int(sampled)]*n
+    self.logprobs += logprobs if sampled else [0.]*n
+    self.turn_ids += [turn]*n
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #4a9b883d
 def start_episode(
@@ -198,10 +198,10 @@ def _read_action(self: Episode, text: str, chat: ChatFormat, n_sampled: int) -> 
 @patch
 def _is_thinking(self: Episode, chat: ChatFormat, n_sampled: int) -> bool:
     "Did the prompt open a thought in front of the reply?"
-    marks = [mark for mark in THOUGHT_MARKS if mark in chat.tokenizer.chat_template]
+    marks = chat.thought_marks
     if not marks: return False
     before = self.token_ids[-n_sampled-8:-n_sampled]
-    return decoded(chat.tokenizer, before).rstrip().endswith(tuple(marks))
+    return decoded(chat.tokenizer, before).rstrip().endswith(marks)
 
 # %% ../../nbs/05_rollouts/02_episodes.ipynb #7b5c4ab3
 @patch
