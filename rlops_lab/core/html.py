@@ -9,6 +9,7 @@ __all__ = ['Html', 'escape', 'html_table', 'html_figure', 'html_fold']
 import base64
 import html
 import io
+import re
 from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,31 @@ if TYPE_CHECKING: from matplotlib.figure import Figure
 
 # %% ../../nbs/00_core/02_html.ipynb #0a625424
 class Html(str):
-    "Text that is HTML already; shows itself in a notebook"
+    "Text that is HTML already, without mathematics; shows itself in a notebook"
+    def __new__(cls, text: object = '') -> 'Html':
+        return super().__new__(cls, _without_mathematics(str(text)))
+
     def _repr_html_(self) -> str: return str(self)
 
 def escape(content: object) -> str:
     "HTML of any content; `Html` stays as it is"
     return str(content) if isinstance(content, Html) else html.escape(str(content))
+
+# %% ../../nbs/00_core/02_html.ipynb #1de6406e
+_FORMULA = r'\$|&#0*36;|&#x0*24;|&dollar;|\\(?=[(\[]|begin\b)'      # what may open one
+_LEFT_ALONE = (
+    r'<(script|style|textarea|title)\b.*?</\1\s*>|<!--.*?-->',    # no formulas are looked for in these
+    r'<span>[$\\]</span>',                                        # done already
+    r"""<[a-z/!](?:[^<>"']|"[^"]*"|'[^']*')*>""",                 # a tag, its attributes included
+)
+_PIECE = re.compile('|'.join([*_LEFT_ALONE, f'(?P<opens>{_FORMULA})']), re.S | re.I)
+
+def _without_mathematics(text: str) -> str:
+    "HTML with each sign that may open a formula in an element of its own"
+    def apart(found: re.Match) -> str:
+        return f'<span>{html.unescape(found[0])}</span>' if found['opens'] else found[0]
+
+    return _PIECE.sub(apart, text) if re.search(_FORMULA, text, re.I) else text
 
 # %% ../../nbs/00_core/02_html.ipynb #2a6957d2
 _CELL = 'padding:2px 10px;vertical-align:top'
@@ -57,6 +77,16 @@ def _row(cells: Sequence, tag: str, left: Container[int], bold: bool = False) ->
     return f"<tr>{''.join(cell(i, content) for i, content in enumerate(cells))}</tr>"
 
 # %% ../../nbs/00_core/02_html.ipynb #3e1416d7
+_AMOUNT = re.compile(r'(?<!\\)\$\s?-?\d[\d.,]*[kKMB]?(?![\w^\\{$])')
+
+def _keep_amounts(figure: 'Figure') -> None:
+    "Draw texts as they stand in which every dollar sign begins an amount"
+    from matplotlib.text import Text
+    for text in figure.findobj(Text):
+        signs = re.findall(r'(?<!\\)\$', text.get_text())
+        if len(signs) > 1 and len(signs) == len(_AMOUNT.findall(text.get_text())):
+            text.set_parse_math(False)
+
 def html_figure(
     figure: 'Figure',        # of matplotlib; closed afterwards, so that it is not shown twice
     alt: str = '',           # what a reader without the picture is told
@@ -64,12 +94,14 @@ def html_figure(
 ) -> Html:
     "A matplotlib figure as a PNG inside the page"
     import matplotlib.pyplot as plt
+    _keep_amounts(figure)
     png = io.BytesIO()
     figure.savefig(png, format='png', dpi=dpi)
     plt.close(figure)
     data = base64.b64encode(png.getvalue()).decode()
     return Html(f'<img style="max-width:100%" alt="{escape(alt)}" src="data:image/png;base64,{data}">')
 
+# %% ../../nbs/00_core/02_html.ipynb #6246524d
 def html_fold(
     summary: object,         # the line that stays
     content: object,         # what it folds away

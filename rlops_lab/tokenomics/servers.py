@@ -190,6 +190,7 @@ class Server:
     kv_tokens: float = math.inf      # that the cache holds
     chunk: float = 8192              # tokens of a pass, answers' and prompts'
     overhead: float = 0.             # seconds of a request outside passes, before its first token
+    prefix_block: int | None = None  # tokens of a block of the prefix cache, 16 in vLLM; None: no prefix cache
 
     def __post_init__(self):
         if not callable(self.step_seconds):
@@ -197,6 +198,8 @@ class Server:
         for name in ('max_batch', 'kv_tokens', 'chunk'):
             if not getattr(self, name) >= 1:
                 raise ValueError(f'{name}={getattr(self, name)}: at least 1')
+        if self.prefix_block is not None and not (self.prefix_block >= 1 and self.prefix_block % 1 == 0):
+            raise ValueError(f'prefix_block={self.prefix_block}: a whole number of tokens, or None for no prefix cache')
         if self.chunk < self.max_batch:
             raise ValueError(f'chunk={self.chunk} is below max_batch={self.max_batch}: '
                              'prompts would starve. Raise chunk')
@@ -213,6 +216,7 @@ def llm_server(
     max_batch: int = 256,                # sequences at once
     chunk: float = 8192,                 # tokens of a pass, answers' and prompts'
     efficiency: Efficiency = Efficiency(),
+    prefix_block: int | None = None,     # tokens of a block of the prefix cache, 16 in vLLM; None: no prefix cache
 ) -> Server:
     "A replica by the formulas of `latency`"
     arch, machine = architecture(model), gpu(machine)
@@ -222,4 +226,4 @@ def llm_server(
         raise ValueError(f'{arch.name} at {bits} bits leaves no memory for caches on {tp} x {machine.name}: '
                          'raise tp or lower bits')
     step = step_seconds(arch, machine, tp, bits, kv_bits, expert_bits, efficiency)
-    return Server(step, max_batch, tokens, chunk, efficiency.request_overhead)
+    return Server(step, max_batch, tokens, chunk, efficiency.request_overhead, prefix_block)

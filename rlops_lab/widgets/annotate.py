@@ -291,7 +291,7 @@ def static(self: Labeler) -> HTML:
     menu = self.sheet.questions[self.position].criterion.menu
     answers = ' &nbsp; '.join(f'<b>{place}</b> · {escape(label)}' for place, label in enumerate(menu, 1))
     question = question_html(self.sheet, self.position, self.answer(self.position), self.tokenizer)
-    return HTML(f'{question}<p>{answers}</p>{self.html()}')
+    return HTML(Html(f'{question}<p>{answers}</p>{self.html()}'))
 
 @patch
 def _ipython_display_(self: Labeler):

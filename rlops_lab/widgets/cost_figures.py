@@ -93,7 +93,7 @@ def _break_even_text(api: Option, own: Option, cases_per_month: float) -> str:
     here = f'the {winner} saves <b>{_dollars(abs(saved))}</b> a month, all in'
     ever = '<b>never</b>, at any volume'
     if math.isfinite(from_cases): ever = f'from <b>{from_cases:,.0f}</b> cases a month on'
-    return (f'At {cases_per_month:,.0f} cases a month and ${api.usd_per_case:.3f} a case {here}. '
+    return (f'At {cases_per_month:,.0f} cases a month and ${api.usd_per_case:.4g} a case {here}. '
             f'Own is the cheaper for good {ever}.')
 
 # %% ../../nbs/14_widgets/09_cost_figures.ipynb #b6473aee

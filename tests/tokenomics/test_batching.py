@@ -43,4 +43,4 @@ def test_the_last_one_in_is_evicted():
     replica.advance(math.inf)
     assert replica.log.preempted == [0, 1]
     assert replica.log.finished[0] < replica.log.finished[1]
-    assert (replica.held, replica.context) == (0, 0)
+    assert (replica.cache.held, replica.context) == (0, 0)

@@ -15,13 +15,13 @@ from browsing import RUN_ALL, opened
 from rlops_lab.widgets.explorers import explorer
 
 MOVES = int(os.environ.get('RLOPS_REDRAWS', 20))
-NAMES = ('break-even', 'wait or build', 'contact', 'sensitivity', 'latency')
+NAMES = ('break-even', 'conversation', 'wait or build', 'contact', 'sensitivity', 'latency')
 LIMIT_MS = 150
 # one move: press a key on the handle, wait until the picture's HTML has changed, then for the frame that shows it
 MOVE = """async ([nth, key]) => {
     const box = document.querySelectorAll('.jp-OutputArea .widget-vbox')[nth];
     const handle = box.querySelector('.noUi-handle');
-    const picture = box.querySelector('.widget-html-content'), before = picture.innerHTML;
+    const picture = box.querySelector('.rlops-picture .widget-html-content'), before = picture.innerHTML;
     const redrawn = new Promise((done, fail) => {
         const watch = new MutationObserver(() => {
             if (picture.innerHTML !== before) { watch.disconnect(); requestAnimationFrame(() => setTimeout(done)) } });
@@ -35,7 +35,7 @@ MOVE = """async ([nth, key]) => {
 
 @pytest.fixture(scope='module')
 def page(server):
-    "A notebook with the five explorers, all cells run"
+    "A notebook with all explorers, all cells run"
     cells = ['from rlops_lab.widgets.explorers import explorer', *(f'explorer({name!r})' for name in NAMES)]
     with opened(server, 'explorers', cells) as page:
         page.cpu = page.context.new_cdp_session(page)

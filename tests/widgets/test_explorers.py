@@ -1,20 +1,22 @@
-"Explorers without a browser: what a moved slider sends, what a page may contain, what is refused"
+"Explorers without a browser: what a new figure sends, what a page may contain, what is refused"
 
 import json
+import math
 import re
+
 import pytest
 from browsing import from_browser
-from rlops_lab.widgets.explorers import EXPLORERS, Control, Explorer, explorer, explorer_report, open_explorer
+
+from rlops_lab.core.html import escape
+from rlops_lab.widgets.dials import Control
+from rlops_lab.widgets.explorers import EXPLORERS, Explorer, explorer, explorer_report, open_explorer
 
 pytestmark = pytest.mark.usefixtures('loud')
 
 
-def move(slider, value):
-    "What the kernel receives when a person moves a slider"
-    from_browser(
-        slider,
-        **(dict(index=slider.options.index(value)) if hasattr(slider, 'options') else dict(value=value)),
-    )
+def sends(source, value):
+    "What the kernel receives when a person types a figure or picks an option"
+    return dict(index=source.options.index(value)) if hasattr(source, 'options') else dict(value=value)
 
 
 def ends(control):
@@ -29,14 +31,14 @@ every = pytest.mark.parametrize('name', EXPLORERS)
 
 
 @every
-def test_a_moved_slider_sends_one_new_picture(name, sent):
+def test_a_new_figure_sends_one_new_picture(name, sent):
     e = explorer(name)
     for key, control in e.controls.items():
         for target in (*ends(control), control.value):
             del sent[:]
             if e.state[key] == target:
                 continue
-            move(e.sliders[key], target)
+            from_browser(e.dials[key].source, **sends(e.dials[key].source, target))
             values = [
                 d['state'].get('value')
                 for kind, d in sent
@@ -68,7 +70,8 @@ def test_a_page_needs_nothing_beside_itself(name, tmp_path):
 def test_the_state_goes_out_and_in(name):
     e = explorer(name)
     key = next(iter(e.controls))
-    from_browser(e.sliders[key], value=e.controls[key].low * 1.5)
+    source, low = e.dials[key].source, e.controls[key].low
+    from_browser(source, value=low * 1.5)
     text = e.to_json()
     assert 'http' not in text and json.loads(text)['state'] == e.state
     assert open_explorer(text).view.value == e.view.value
@@ -78,7 +81,7 @@ def test_the_state_goes_out_and_in(name):
 def test_static_shows_every_figure(name):
     e = explorer(name)
     for key, c in e.controls.items():
-        assert f'{c.label} <b>{e.state[key]:{c.form}}</b>' in e.static().data
+        assert f'{escape(c.label)} <b>{c.shown(e.state[key])}</b>' in e.static().data
 
 
 def test_an_error_is_shown_and_raised():
@@ -87,23 +90,89 @@ def test_an_error_is_shown_and_raised():
 
     e = Explorer('inverse', dict(x=Control('x', 0, 1, 2)), render)
     with pytest.raises(ZeroDivisionError):
-        e.sliders['x'].value = 0.0
-    from_browser(e.sliders['x'], value=1.0)
+        e.dials['x'].source.value = 0.0
+    from_browser(e.dials['x'].source, value=1.0)
     assert e.view.value == '1.0'
     from_browser(
-        e.sliders['x'], value=0.0
+        e.dials['x'].source, value=0.0
     )  # what a browser's message raises, ipywidgets writes to JupyterLab's log; the picture says it too
     assert 'ZeroDivisionError' in e.view.value
-    from_browser(e.sliders['x'], value=2.0)
+    from_browser(e.dials['x'].source, value=2.0)
     assert e.view.value == '0.5'
 
 
-def test_a_value_beyond_the_slider_is_clipped_by_the_widget_and_refused_by_us():
+def test_a_value_beyond_the_slider_is_refused_with_its_ends():
     e = explorer('wait or build')
-    from_browser(e.sliders['months_per_tenfold'], value=600.0)
-    assert e.state['months_per_tenfold'] == 60
+    from_browser(e.dials['months_per_tenfold'].source, value=600.0)
+    assert 'months_per_tenfold=600.0: the slider goes from 3 to 60' in e.view.value
+    from_browser(e.dials['months_per_tenfold'].source, value=15.0)
+    assert 'ValueError' not in e.view.value
     with pytest.raises(ValueError, match='the slider goes from 3 to 60'):
         explorer('wait or build', months_per_tenfold=600)
+
+
+# ---- figures stay as they were given
+
+
+@every
+def test_figures_are_shown_and_used_as_given(name):
+    "Also those between two steps of the slider; and moving one changes no other"
+    controls = EXPLORERS[name].controls
+    odd = {key: c.low + (c.high - c.low) / math.e for key, c in controls.items() if isinstance(c, Control)}
+    e = explorer(name, **odd)
+    assert {key: e.state[key] for key in odd} == odd
+    assert json.loads(e.to_json())['state'] == e.state
+    moved = next(iter(odd))
+    slider = e.dials[moved].slider
+    from_browser(slider, value=slider.value * 1.05)
+    assert {key: e.state[key] for key in odd if key != moved} == {k: v for k, v in odd.items() if k != moved}
+    assert e.state[moved] != odd[moved]
+
+
+@pytest.mark.parametrize(
+    'name, key, value, text',
+    [
+        ('break-even', 'cases_per_month', 300_000, '300,000'),
+        ('break-even', 'cases_per_month', 301_995, '301,995'),
+        ('contact', 'human_usd', 13.5, '13.50'),
+        ('contact', 'human_usd', 13.497, '13.497'),
+        ('contact', 'share_resolved', 0.8125, '81.25%'),
+        ('break-even', 'usd_per_case', 0.006424, '0.006424'),
+    ],
+)
+def test_no_figure_is_rounded(name, key, value, text):
+    e = explorer(name, **{key: value})
+    assert e.state[key] == value == e.dials[key].source.value
+    assert f'<b>{text}</b>' in e.static().data
+
+
+def test_a_browser_that_snaps_a_slider_changes_nothing():
+    "It reports the nearest step as soon as the slider is drawn, and after a figure was typed"
+    e = explorer('contact', cases_per_month=300_000, human_usd=13.5)
+    for key, position in (('cases_per_month', 10**5.48), ('human_usd', 13.6), ('human_usd', 13.4)):
+        from_browser(e.dials[key].slider, value=position)
+    assert (e.state['cases_per_month'], e.state['human_usd']) == (300_000, 13.5)
+    from_browser(e.dials['human_usd'].source, value=90.0)  # beyond the slider: refused, not replaced
+    from_browser(e.dials['human_usd'].slider, value=49.9)
+    assert e.state['human_usd'] == 90 and 'from 1 to 50' in e.view.value
+
+
+def test_a_moved_slider_gives_round_figures():
+    e = explorer('contact')
+    for key, position, value in (('cases_per_month', 10**5.49, 309_000), ('human_usd', 13.795, 13.8)):
+        from_browser(e.dials[key].slider, value=position)
+        assert e.state[key] == value
+    from_browser(e.dials['human_usd'].slider, value=50.0)
+    assert e.state['human_usd'] == 50
+
+
+@every
+def test_title_sources_and_names_are_on_the_page(name):
+    e = explorer(name)
+    head, *_, foot = e.widget.children
+    assert name in head.value and e.note and escape(e.note)[:60] in foot.value
+    labels = [dial.source.description for dial in e.dials.values()]
+    assert all(labels) and len(set(labels)) == len(labels)
 
 
 @pytest.mark.parametrize(
