@@ -147,7 +147,7 @@ _CONVERSATION = dict(
     ttft_ms=Control('first token within, ms', 10, 500, 10_000, log=True),
     usd_per_server_hour=Control('server, USD an hour', .5, 2.95, 50, log=True, form='.2f'),
     peak_to_mean=Control('busiest hour over mean hour', 1, 4, 20, form='.1f'),
-    people_usd_per_month=replace(_PEOPLE, label='more people than the API, USD a month', value=8000),
+    people_usd_per_month=replace(_PEOPLE, label='extra people, USD a month', value=8000),
 )
 
 # %% ../../nbs/14_widgets/11_explorers.ipynb #dcdd6db9

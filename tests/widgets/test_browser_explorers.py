@@ -12,7 +12,7 @@ import time
 import nbformat
 import pytest
 from browsing import RUN_ALL, opened
-from rlops_lab.widgets.explorers import explorer
+from rlops_lab.widgets.explorers import EXPLORERS, explorer
 
 MOVES = int(os.environ.get('RLOPS_REDRAWS', 20))
 NAMES = ('break-even', 'conversation', 'wait or build', 'contact', 'sensitivity', 'latency')
@@ -82,6 +82,18 @@ def test_a_slider_move_redraws_in_time(page, name):
     )
     print('\n' + figures)
     assert (page_ms + kernel_ms if load > os.cpu_count() else median) < LIMIT_MS, figures
+
+
+def test_every_slider_and_field_has_a_name(page):
+    names = page.evaluate("""() => [...document.querySelectorAll('.rlops-dial')].map(dial => [
+        dial.querySelector('.widget-label').textContent,
+        ...[...dial.querySelectorAll('.noUi-handle')].map(handle => handle.getAttribute('aria-label')),
+        ...[...dial.querySelectorAll('input')].map(input => input.labels[0] && input.labels[0].textContent)])""")
+    assert len(names) == sum(len(EXPLORERS[name].controls) for name in NAMES)
+    assert all(label and set(others) == {label} for label, *others in names), names
+    cut = page.evaluate("""() => [...document.querySelectorAll('.rlops-dial .widget-label')]
+        .filter(label => label.scrollWidth > label.clientWidth + 1).map(label => label.textContent)""")
+    assert not cut, cut
 
 
 def test_nothing_is_fetched_from_outside_and_nothing_fails(page):
