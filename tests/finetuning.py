@@ -61,10 +61,10 @@ def pair_rows(n=8, same_actions=False):
 
 
 def verdict_rows(n, seed=0):
-    "Random tokens whose last one tells the label"
+    "Random tokens; the one before the end tells the label"
     random = rng(seed, 'rows')
     rows = []
     for i in range(n):
-        ids = random.integers(3, 250, int(random.integers(5, 40))).tolist() + [3 + i % 2]
+        ids = random.integers(3, 250, int(random.integers(5, 40))).tolist() + [68 + i % 2, tokenizer.eos_token_id]
         rows.append(dict(input_ids=ids, label=float(i % 2)))
     return Dataset.from_list(rows)

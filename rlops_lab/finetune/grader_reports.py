@@ -14,7 +14,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from ..core import rng
-from .calibration import labelled_rows
+from .calibration import Level, labelled_rows, level
 from ..core.html import Html, html_table
 from ..stats import Estimate, estimate_from_draws, wilson
 
@@ -36,6 +36,8 @@ class Reliability:
     brier: Estimate          # mean squared error
     ece: Estimate            # expected calibration error
     ece_if_true: float       # that true probabilities would show on as many rows
+    ece_p: float             # chance that true probabilities show as much
+    level: Level             # mean probability beside the share of passes
     bins: list[Bin]          # as many rows in each
 
 # %% ../../nbs/09_finetune/04_grader_reports.ipynb #5cc2ccd9
@@ -150,10 +152,9 @@ def reliability(
     seed: int = 0,
     draws: int = 1000,
 ) -> Reliability:
-    "Accuracy, ranking and calibration of probabilities, with intervals"
+    "Accuracy, ranking and calibration of probabilities, with intervals; a warning where their level is off"
+    found_level = level(p, labels)
     p, labels = labelled_rows(p, labels)
-    if p.min() < 0 or p.max() > 1:
-        raise ValueError('these are no probabilities: they leave [0, 1]. Put log-odds through `sigmoid`')
     random = rng(seed, 'reliability')
     shape = draws, len(p)
     drawn = random.integers(len(p), size=shape)
@@ -163,14 +164,17 @@ def reliability(
     def ece(p, labels):
         return _ece(p, labels, bins)
 
+    found_ece = rows.reflected(ece)
     ece_if_true = ece(np.broadcast_to(p, shape), labels_if_true)
     return Reliability(
         accuracy=rows.estimate(_accuracy),
         auroc=rows.estimate(auroc),
         log_loss=rows.estimate(_mean_log_loss),
         brier=rows.estimate(_brier),
-        ece=rows.reflected(ece),
+        ece=found_ece,
         ece_if_true=float(ece_if_true.mean()),
+        ece_p=float((ece_if_true >= found_ece.value).mean()),
+        level=found_level,
         bins=_bins(p, labels, bins),
     )
 
@@ -183,7 +187,8 @@ def _repr_html_(self: Reliability) -> Html:
         estimate = getattr(self, field)
         interval = f'[{estimate.low:.3f}, {estimate.high:.3f}]'
         rows.append([name, f'{estimate.value:.3f}', interval])
-    note = f'true probabilities would show an ECE of {self.ece_if_true:.3f} here'
+    note = (f'true probabilities would show an ECE of {self.ece_if_true:.3f}, and this one with a chance of '
+            f'{self.ece_p:.1%}; mean probability {self.level.probability:.3f}, share of passes {self.level.share:.3f}')
     return html_table(rows, [f'n = {self.accuracy.n}', 'value', '95%'], note=note)
 
 # %% ../../nbs/09_finetune/04_grader_reports.ipynb #792ff129

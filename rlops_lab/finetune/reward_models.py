@@ -8,6 +8,7 @@ __all__ = ['RewardModel']
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #90a40100
 import json
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +18,16 @@ from fastcore.basics import patch
 
 from ..core import Trajectory
 from ..core.extras import needs
-from .calibration import fit_temperature, sigmoid
+from .calibration import Platt, fit_platt, labelled_rows, log_loss, sigmoid
+from .graded_text import ended, episode_tokens, graded_tokens
 from .reward_training import lower_layers, with_score_head
 from .trl_runs import padded_rows
 from ..models.adapted import merge
 from ..models.lora import fingerprint
 from ..models.load import file_sha256
 from ..models.packed_layers import hidden_states, unsupported
-from .training_rows import distilled, row_prompt
-from ..rollouts.encoding import encoded, rendered
+from .training_length import short_training
+from .training_rows import row_prompt
 
 with needs('train'):
     import torch
@@ -35,19 +37,19 @@ if TYPE_CHECKING: from transformers import PreTrainedModel, PreTrainedTokenizerB
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #3135ab74
 class RewardModel:
-    "Graders on one frozen base, with a temperature; a reward function"
+    "Graders on one frozen base, calibrated; a reward function"
     def __init__(self,
         model: 'PreTrainedModel',       # causal language model they were trained on; it lends its weights
         tokenizer: 'PreTrainedTokenizerBase',
         folders: Sequence[str | Path],  # of `classifier` or `reward_model`; all of one depth
-        temperature: float | None = None,   # divides the log-odds; None: what `fit` has kept for these members, or 1
+        platt: Platt | None = None,     # calibration; None: what `fit` has kept for these members, or none
         pessimism: float = 0.,          # disagreements that are subtracted from the reward; needs several members
         merged: bool = False,           # one member: its adapter is added to copies of the weights; a tenth faster
         batch_tokens: int = 4096,       # that go through the model at once
         prompt: Callable = row_prompt,                  # row -> chat messages of the short prompt
         name: str = 'reward_model',
     ):
-        _check_arguments(len(folders), temperature, pessimism, merged)
+        _check_arguments(len(folders), platt, pessimism, merged)
         self.folders = [Path(folder) for folder in folders]
         self.tokenizer = tokenizer
         self.pessimism = pessimism
@@ -56,7 +58,7 @@ class RewardModel:
         self.__name__ = name
         self.device = model.device
         depth = _common_depth(self.folders, model)
-        self.temperature = _kept_temperature(self.folders) if temperature is None else temperature
+        self.platt = platt or _kept_calibration(self.folders)
         self.scorer = with_score_head(lower_layers(model, depth), tokenizer.pad_token_id)
         self.adapted, self.heads = _load_members(self.scorer, self.folders)
         self.merged = merged
@@ -66,7 +68,7 @@ class RewardModel:
         if not merged: self.first = _lowest_layers(self.scorer, len(self.heads))
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #0e471eb0
-def _check_arguments(members, temperature, pessimism, merged):
+def _check_arguments(members, platt, pessimism, merged):
     "Raise if there is no member, or an option doesn't fit their number"
     if not members:
         raise ValueError('no folders: give at least one, as `classifier` wrote it')
@@ -75,8 +77,8 @@ def _check_arguments(members, temperature, pessimism, merged):
     if pessimism < 0 or (pessimism and members < 2):
         raise ValueError(f'pessimism={pessimism} with {members} members: '
                          'give 0 or more, and at least two that can disagree')
-    if temperature is not None and not 0 < temperature < math.inf:
-        raise ValueError(f'temperature={temperature}: give a number above 0')
+    if platt and not (0 < platt.temperature < math.inf and math.isfinite(platt.offset)):
+        raise ValueError(f'{platt}: give a temperature above 0 and a finite offset')
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #029f3be2
 def _common_depth(folders: list[Path], model: 'PreTrainedModel') -> int | None:
@@ -100,13 +102,13 @@ def _hashes(folders: list[Path]) -> list[str]:
     "Hash of each member's weights"
     return [file_sha256(folder/'adapter_model.safetensors') for folder in folders]
 
-def _kept_temperature(folders: list[Path]) -> float:
-    "The temperature that was fitted for exactly these members, in this order; 1 where there is none"
+def _kept_calibration(folders: list[Path]) -> Platt:
+    "What was fitted for exactly these members, in this order; none where there is none"
     path = folders[0]/'calibration.json'
-    if not path.exists(): return 1.
+    if not path.exists(): return Platt()
     kept = json.loads(path.read_text(encoding='utf-8'))
-    if kept.get('members') != _hashes(folders): return 1.
-    return kept['temperature']
+    if kept.get('members') != _hashes(folders): return Platt()
+    return Platt(kept['temperature'], kept.get('offset', 0.))
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #32909908
 def _load_members(scorer: 'PreTrainedModel', folders: list[Path]):
@@ -170,6 +172,7 @@ def logits(self: RewardModel,
     rows: Sequence[list[int]],    # token ids of each episode
 ) -> np.ndarray:                  # [members, n] log-odds of a pass, as trained
     "Log-odds of each member"
+    rows = [ended(self.tokenizer, row) for row in rows]
     lengths = [len(row) for row in rows]
     _check_lengths(lengths, self.scorer.config)
     found = np.zeros((len(self.heads), len(rows)), np.float32)
@@ -190,6 +193,7 @@ def _check_lengths(lengths, config):
         raise ValueError(f'{unreadable} of {len(lengths)} episodes have no token, '
                          f'or more than the {limit} that the model takes: leave them out')
 
+# %% ../../nbs/09_finetune/07_reward_models.ipynb #14b21b59
 def _batches(lengths: list[int], batch_tokens: int) -> list[list[int]]:
     "Rows of similar length together, as many as `batch_tokens` holds, padding included"
     batches = []
@@ -239,7 +243,7 @@ def scores(self: RewardModel,
     rows: Sequence[list[int]],         # token ids of each episode
 ) -> dict[str, np.ndarray]:
     "`probability`, `disagreement` and the `reward` made of them, [n] each"
-    logits = self.logits(rows) / self.temperature
+    logits = self.platt(self.logits(rows))
     probability = sigmoid(logits.mean(0))
     disagreement = sigmoid(logits).std(0)
     reward = probability - self.pessimism*disagreement
@@ -250,14 +254,26 @@ def scores(self: RewardModel,
 def fit(self: RewardModel,
     rows: Sequence[list[int]],         # episodes that no member was trained on
     labels: Sequence,                  # [n] 1 or 0, 'pass' or 'fail'
-) -> float:
-    "Fit the temperature, and keep it for the next time these members are loaded"
-    logits = self.logits(rows).mean(0)
-    self.temperature = fit_temperature(logits, labels)
-    kept = dict(temperature=self.temperature, n=len(rows), members=_hashes(self.folders))
+) -> Platt:
+    "Fit the calibration, and keep it for the next time these members are loaded; warnings where training was too short"
+    logits = self.logits(rows)
+    self.platt = fit_platt(logits.mean(0), labels)
+    for folder, own in zip(self.folders, logits): _warn_if_short(folder, own, labels)
+    kept = self.platt._asdict() | dict(n=len(rows), members=_hashes(self.folders))
     path = self.folders[0]/'calibration.json'
     path.write_text(json.dumps(kept), encoding='utf-8')
-    return self.temperature
+    return self.platt
+
+# %% ../../nbs/09_finetune/07_reward_models.ipynb #90ac5125
+def _warn_if_short(folder: Path, logits: np.ndarray, labels: Sequence):
+    "Say so if a member was trained for too short a time"
+    note = json.loads((folder/'base.json').read_text(encoding='utf-8'))
+    if 'losses' not in note: return
+    logits, labels = labelled_rows(logits, labels)
+    held_loss = log_loss(logits, labels).mean() if note['loss'] == 'verdicts' else None
+    for sign in short_training(note['losses'], note['base_loss'], held_loss):
+        warnings.warn(f'{folder.name} may have been trained for too short a time: {sign}. '
+                      'Train for more epochs, or at a higher rate', stacklevel=3)
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #191f7048
 @patch
@@ -265,13 +281,21 @@ def token_rows(self: RewardModel,
     prompts: Sequence | None = None,           # messages or texts
     completions: Sequence | None = None,       # messages or texts
     trajectories: Sequence[Trajectory] | None = None,    # instead of both
+    tools: Sequence | None = None,             # JSON schemas that each prompt shows; None: none
     **columns: object,                         # ignored
 ) -> list[list[int] | None]:                   # None: the policy wrote nothing
-    "Tokens of the episodes that a trainer hands over"
+    "Tokens of the episodes that a trainer hands over, as `verdict_rows` and `reply_rows` make them"
     if trajectories is not None:
-        return [self._tokens_of(trajectory) for trajectory in trajectories]
-    texts = map(self._text_of, prompts, completions)
-    return [encoded(self.tokenizer, text) for text in texts]
+        return [episode_tokens(t, self.tokenizer, self.prompt) for t in trajectories]
+    if tools is None: tools = [None]*len(prompts)
+    return [self._tokens_of(*each) for each in zip(prompts, completions, tools)]
+
+# %% ../../nbs/09_finetune/07_reward_models.ipynb #d0a9e718
+@patch
+def _tokens_of(self: RewardModel, prompt, completion, tools) -> list[int] | None:
+    if isinstance(completion, list) and not completion: return None
+    if isinstance(tools, str): tools = json.loads(tools)
+    return graded_tokens(self.tokenizer, prompt, completion, tools)
 
 # %% ../../nbs/09_finetune/07_reward_models.ipynb #8beccb53
 @patch
@@ -287,21 +311,3 @@ def __call__(self: RewardModel,
     found = self.scores([rows[i] for i in written])['reward'] if written else []
     for i, reward in zip(written, found): rewards[i] = float(reward)
     return rewards
-
-# %% ../../nbs/09_finetune/07_reward_models.ipynb #d02721d5
-@patch
-def _tokens_of(self: RewardModel, trajectory: Trajectory):
-    "The episode's own tokens behind the short prompt"
-    if 1 not in trajectory.action_mask: return None
-    head, episode, _ = distilled(trajectory, self.tokenizer, self.prompt)
-    return head + episode
-
-@patch
-def _text_of(self: RewardModel, prompt, completion):
-    "An episode as the policy read and wrote it, up to its end token"
-    if not isinstance(completion, str):
-        return rendered(self.tokenizer, [*prompt, *completion]).rstrip('\n')
-    if not isinstance(prompt, str):
-        prompt = rendered(self.tokenizer, prompt, reply=True)
-    end = self.tokenizer.eos_token
-    return (prompt + completion).removesuffix(end) + end

@@ -8,13 +8,17 @@ __all__ = ['lower_layers', 'with_score_head', 'reward_model', 'classifier']
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #33a6d5af
 import copy
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastcore.meta import delegates
 
 from ..core.extras import needs
+from .graded_text import ended
 from .preferences import PAIR_IDS
 from .trl_runs import RunOptions, check_columns, padded_rows, run_trainer, token_trainer
 from ..models.adapted import has_adapters
@@ -99,8 +103,9 @@ def reward_model(
     if has_adapters(model):
         raise TypeError('the model has adapters already: merge them first, with `merge(model)`')
     scorer = with_score_head(copy.deepcopy(model.base_model), tokenizer.pad_token_id)
-    rows = dataset.map(_whole_episodes).select_columns(['chosen_ids', 'rejected_ids'])
-    trained = run_trainer(
+    rows = dataset.map(_whole_episodes, fn_kwargs=dict(tokenizer=tokenizer))
+    rows = rows.select_columns(['chosen_ids', 'rejected_ids'])
+    trained, log = run_trainer(
         (RewardTrainer, RewardConfig),
         scorer.to(model.device),
         tokenizer,
@@ -112,23 +117,25 @@ def reward_model(
         center_rewards_coefficient=.01,
         **kwargs,
     )
-    if adapter_dir is not None: _write_note(adapter_dir, fingerprint=fingerprint(model))
-    return trained
+    if adapter_dir is not None:
+        _write_note(adapter_dir, log, math.log(2), loss='pairs', fingerprint=fingerprint(model))
+    return trained, log
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #1400b514
-def _whole_episodes(pair: dict) -> dict:
-    "Both episodes of a pair, with their prompt"
+def _whole_episodes(pair: dict, tokenizer) -> dict:
+    "Both episodes of a pair, with their prompt, up to the end token"
     prompt = pair['prompt_ids']
     return dict(
-        chosen_ids=prompt + pair['chosen_ids'],
-        rejected_ids=prompt + pair['rejected_ids'],
+        chosen_ids=ended(tokenizer, prompt + pair['chosen_ids']),
+        rejected_ids=ended(tokenizer, prompt + pair['rejected_ids']),
     )
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #7a65e303
-def _write_note(folder: str | Path, **note: object):
-    "What a reward model must know about its base"
+def _write_note(folder: str | Path, log: list[dict], base_loss: float, **note: object):
+    "What a reward model must know about its base and its training"
+    losses = [round(entry['loss'], 4) for entry in log]
     path = Path(folder)/'base.json'
-    path.write_text(json.dumps(note), encoding='utf-8')
+    path.write_text(json.dumps(note | dict(losses=losses, base_loss=base_loss)), encoding='utf-8')
 
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #948545b1
 def _verdict_classes() -> tuple[type, type]:
@@ -175,7 +182,7 @@ def _verdict_collator(pad_token_id: int) -> Callable:
 def classifier(
     model: 'PreTrainedModel',     # causal language model: it lends its weights and stays as it is
     tokenizer: 'PreTrainedTokenizerBase',
-    dataset: 'Dataset',           # of `verdict_rows`
+    dataset: 'Dataset',           # of `verdict_rows` or `reply_rows`
     adapter_dir: str | Path,       # adapter and head, for `RewardModel` and, at full depth, `Backbone.add_reward`
     *,
     peft_config: 'PeftConfig',
@@ -184,11 +191,11 @@ def classifier(
     **kwargs: object,             # fields of `RunOptions`, and further ones of `RewardConfig`
 ) -> list[dict]:                  # metrics of each step
     "Train a grader of single episodes on their verdicts"
-    check_columns(dataset, ['input_ids', 'label'], 'verdict_rows')
+    check_columns(dataset, ['input_ids', 'label'], 'verdict_rows or reply_rows')
     _check_labels(dataset['label'])
     decoder = lower_layers(model, depth)
     _check_adapter(peft_config, len(decoder.layers))
-    rows = dataset.select_columns(['input_ids', 'label'])
+    rows = _ended_rows(dataset, tokenizer)
     _, log = run_trainer(
         _verdict_classes(),
         with_score_head(decoder, tokenizer.pad_token_id),
@@ -205,10 +212,23 @@ def classifier(
     )
     is_cut = len(decoder.layers) < len(model.get_decoder().layers)
     depth = len(decoder.layers) if is_cut else None
-    _write_note(adapter_dir, fingerprint=fingerprint(model), depth=depth)
+    base_loss = _entropy(dataset['label'])
+    _write_note(adapter_dir, log, base_loss, loss='verdicts', fingerprint=fingerprint(model), depth=depth)
     return log
 
+# %% ../../nbs/09_finetune/06_reward_training.ipynb #8b722224
+def _ended_rows(dataset: 'Dataset', tokenizer) -> 'Dataset':
+    "Tokens and labels, each row up to its end token"
+    with needs('train'): from datasets import Dataset
+    ids = [ended(tokenizer, row) for row in dataset['input_ids']]
+    return Dataset.from_dict(dict(input_ids=ids, label=dataset['label']))
+
 # %% ../../nbs/09_finetune/06_reward_training.ipynb #cd40ecf3
+def _entropy(labels: list[float]) -> float:
+    "Nats that the share of passes costs, said to every row"
+    share = float(np.mean(labels))
+    return -share*math.log(share) - (1-share)*math.log(1-share)
+
 def _check_labels(labels: list[float]):
     "Raise if labels are anything but 0 and 1, or of one kind"
     found = set(labels)

@@ -6,6 +6,8 @@
 __all__ = ['DriftAlarm', 'first_alarms', 'watch']
 
 # %% ../../nbs/12_observe/04_drift.ipynb #46f38471
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,9 +22,13 @@ class DriftAlarm:
     level: float = .03                           # chance of a false alarm within the horizon, at most
     horizon: int = 5000                          # observations that the level is meant for
     drops: tuple = (.03, .06, .1, .15, .25)      # suspected falls, each as a difference of the rate
+    inflation: float = 1.                        # variance of sums over that of independent verdicts, of `dependence`
     seen: int = 0                                # observations so far
     alarm_at: int | None = None                  # observation at which it was raised
     wealth: list = field(default_factory=list)   # one for each suspicion
+    hits: int = 0                                # right verdicts so far
+    pairs: int = 0                               # right ones that followed a right one
+    last: bool = False                           # the last verdict
 
     def __post_init__(self):
         self._check()
@@ -38,6 +44,8 @@ def _check(self: DriftAlarm) -> None:
         raise ValueError(f'at_least={self.at_least}: {hint}')
     if not 0 < self.level < 1 or self.horizon < 1:
         raise ValueError(f'level={self.level}, horizon={self.horizon}: a share between 0 and 1, and 1 or more')
+    if not 1 <= self.inflation < math.inf:
+        raise ValueError(f'inflation={self.inflation}: 1 or more, as `dependence` finds it; 1 is independent')
     if any(drop <= 0 for drop in self.drops):
         hint = 'differences above 0; for a rate that rises, feed what is not the case'
         raise ValueError(f'drops={self.drops}: {hint}')
@@ -53,6 +61,13 @@ def evidence(self: DriftAlarm) -> float:
     "Mean wealth of the gamblers"
     return sum(self.wealth) / len(self.wealth)
 
+@patch
+def _odds(self: DriftAlarm, drop: float, right: bool) -> float:
+    "What a bet on this drop pays"
+    p = self.at_least
+    odds = (p-drop)/p if right else (1-p+drop)/(1-p)
+    return odds**(1/self.inflation)
+
 # %% ../../nbs/12_observe/04_drift.ipynb #a1785e87
 @patch
 def update(self: DriftAlarm,
@@ -63,13 +78,37 @@ def update(self: DriftAlarm,
     if right not in (0, 1):
         hint = 'True where the verdict was right, False where wrong, None where there was none'
         raise ValueError(f'{right!r}: {hint}')
-    p = self.at_least
     for i, drop in enumerate(self.drops):
-        odds = (p-drop)/p if right else (1-p+drop)/(1-p)
-        self.wealth[i] = min((self.wealth[i] + 1) * odds, 1e200)
-    self.seen += 1
+        stake = self.wealth[i] + 1
+        self.wealth[i] = min(stake*self._odds(drop, right), 1e200)
+    self._count(right)
     if self.alarm_at is None and self.evidence >= self.threshold: self.alarm_at = self.seen
     return self.alarm_at is not None
+
+# %% ../../nbs/12_observe/04_drift.ipynb #265a7ecd
+@patch
+def _count(self: DriftAlarm, right: bool) -> None:
+    "Count the verdict, and look at the correlation of neighbours when it is time"
+    self.pairs += bool(right and self.last)
+    self.hits += bool(right)
+    self.last = bool(right)
+    self.seen += 1
+    doublings = math.log2(self.seen/200)
+    if doublings >= 0 and doublings.is_integer() and self.alarm_at is None:
+        self._look_at_neighbours()
+
+# %% ../../nbs/12_observe/04_drift.ipynb #d03fe4db
+@patch
+def _look_at_neighbours(self: DriftAlarm) -> None:
+    n, rate = self.seen, self.hits/self.seen
+    if not 0 < rate < 1: return
+    lag1 = (self.pairs/(n-1) - rate**2) / (rate*(1-rate))
+    told = (self.inflation-1) / (self.inflation+1)
+    if (lag1-told)*math.sqrt(n) <= 3: return
+    warnings.warn(
+        f'the last {n} verdicts are correlated, {lag1:.2f} between neighbours (told: {told:.2f}): '
+        'false alarms are more frequent than promised. Draw canaries at random, '
+        'or begin anew with the inflation that `dependence` finds', stacklevel=4)
 
 # %% ../../nbs/12_observe/04_drift.ipynb #a838a6d3
 def first_alarms(
@@ -77,7 +116,7 @@ def first_alarms(
     at_least: float,                # share of right verdicts that is still acceptable
     **keys: object,                 # other fields of DriftAlarm
 ) -> np.ndarray:                    # [streams] observation at which each alarm is raised, -1 where none is
-    "`DriftAlarm` on many streams; observations without a verdict aren't counted"
+    "`DriftAlarm` on many streams, without its look at neighbours; observations without a verdict aren't counted"
     right = np.array(right, float)
     counts = ~np.isnan(right)
     if not np.isin(right[counts], (0, 1)).all():
@@ -85,7 +124,8 @@ def first_alarms(
     seen = counts.cumsum(1)
     alarm = DriftAlarm(at_least, **keys)
     drops = np.array(alarm.drops)
-    if_right, if_wrong = (at_least-drops)/at_least, (1-at_least+drops)/(1-at_least)
+    if_right = ((at_least-drops)/at_least)**(1/alarm.inflation)
+    if_wrong = ((1-at_least+drops)/(1-at_least))**(1/alarm.inflation)
     wealth, found = np.zeros((len(right), len(drops))), np.full(len(right), -1)
     for t in range(right.shape[1]):
         odds = np.where(right[:, t, None] == 1, if_right, if_wrong)

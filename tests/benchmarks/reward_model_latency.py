@@ -6,7 +6,7 @@ Time of an item, and agreement with the desk's gold KPI on held-out episodes.
 
 Training: the few-shot samples of a `rlops-lab demo` run (`--run`, the newest in `runs` by default), 260 sampled
 episodes of its fine- tuned policy, and scripted agents, right and with one planted fault, all of the split
-`train`. An eighth of the cases is kept back: the temperatures of both graders are fitted there, and the batch
+`train`. An eighth of the cases is kept back: both graders are calibrated there, and the batch
 sizes chosen.
 
 Held out: new cases of the split `eval`, with other wordings and records, half of them played greedily by the
@@ -42,7 +42,7 @@ from rlops_lab.environments.support_desk.policy import POLICY
 from rlops_lab.environments.support_desk.scenarios import scenarios
 from rlops_lab.finetune.verdict_data import BagOfWords
 from rlops_lab.finetune.grader_reports import auroc, reliability
-from rlops_lab.finetune.calibration import fit_temperature, sigmoid
+from rlops_lab.finetune.calibration import fit_platt, sigmoid
 from rlops_lab.finetune.reward_models import RewardModel
 from rlops_lab.finetune.reward_training import classifier
 from rlops_lab.finetune.verdict_data import split_by_case, verdict_rows
@@ -272,7 +272,7 @@ def main():
     )
     reward_model.fit(kept_back['input_ids'], kept_back['label'])
     words = BagOfWords(rows.select(fit)['text'], rows.select(fit)['label'])
-    temperature = fit_temperature(words.logits(kept_back['text']), kept_back['label'])
+    platt = fit_platt(words.logits(kept_back['text']), kept_back['label'])
 
     def ask(items, batch):
         endpoint = LocalEndpoint(model, tokenizer, batch=batch)
@@ -285,7 +285,7 @@ def main():
         return reward_model.scores(ids)['probability']
 
     def say(texts):
-        return sigmoid(words.logits(texts) / temperature)
+        return sigmoid(platt(words.logits(texts)))
 
     ask(of_tune[:2], 2)  # warms up: what an answer may look like is worked out once
     best = min((16, 32, 48), key=lambda b: timed(lambda x: ask(x, b), of_tune[: a.chunk])[2])
@@ -352,7 +352,9 @@ def main():
         words={k: worth(q[at], y[at]) for k, at in parts_of.items()},
         over_words={k: over_baseline(p[at], q[at], y[at]) for k, at in parts_of.items()},
         other_seeds=[dict(worth(x, y), over_words=over_baseline(x, q, y)) for x in probabilities],
-        temperature=dict(reward_model=round(reward_model.temperature, 2), words=round(temperature, 2)),
+        calibration=dict(
+            reward_model=[round(x, 2) for x in reward_model.platt], words=[round(x, 2) for x in platt]
+        ),
         depth=a.depth,
         batch=dict(judge=best, reward_model_tokens=reward_model.batch_tokens),
         tokens=dict(

@@ -1,6 +1,7 @@
 "Reward models read like transformers, know their members, and refuse what interrupts or misuses them"
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from datasets import Dataset
 from finetuning import tokenizer, verdict_rows
 from grpo_step import one_step
 from peft import LoraConfig
+from sklearn.metrics import roc_auc_score
 
 from rlops_lab.core import rng
-from rlops_lab.finetune.reward_models import RewardModel
+from rlops_lab.finetune.calibration import Platt
+from rlops_lab.finetune.reward_models import RewardModel, _hashes
 from rlops_lab.finetune.reward_training import classifier
+from rlops_lab.finetune.verdict_data import reply_rows
 from rlops_lab.models.backbone import Backbone
 from rlops_lab.models.load import load
 from rlops_lab.rollouts.encoding import encoded, rendered
@@ -79,12 +83,15 @@ def test_calibration_is_kept_for_its_members_alone(model, tmp_path):
     data = verdict_rows(60, 4)
     labels = [label if random.random() < 0.7 else 1 - label for label in data['label']]
     fitted = grader.fit(data['input_ids'], labels)
-    assert grader.temperature == fitted != 1
-    assert RewardModel(*model, both).temperature == fitted
-    assert RewardModel(*model, both, temperature=2.0).temperature == 2
-    assert RewardModel(*model, both[:1]).temperature == 1
+    assert grader.platt == fitted != Platt()
+    assert RewardModel(*model, both).platt == fitted
+    assert RewardModel(*model, both, platt=Platt(2.0)).platt == (2, 0)
+    assert RewardModel(*model, both[:1]).platt == Platt()
     train(model, both[1], seed=5)  # another member in the same folder
-    assert RewardModel(*model, both).temperature == 1
+    assert RewardModel(*model, both).platt == Platt()
+    old = dict(temperature=2.0, n=60, members=_hashes(both))
+    (both[0] / 'calibration.json').write_text(json.dumps(old))
+    assert RewardModel(*model, both).platt == (2, 0)
 
 
 def test_folders_are_checked(model, tmp_path):
@@ -107,7 +114,7 @@ def test_what_the_head_cannot_read_is_refused(model, tmp_path):
     [
         (1, dict(pessimism=1.0), 'at least two that can disagree'),
         (2, dict(pessimism=-1.0), 'at least two that can disagree'),
-        (1, dict(temperature=0.0), 'above 0'),
+        (1, dict(platt=Platt(0.0)), 'above 0'),
         (2, dict(merged=True), 'cannot be merged'),
     ],
 )
@@ -133,9 +140,12 @@ def test_a_reward_function_of_grpo(model, tmp_path):
     want = grader.scores([ids])['reward'].tolist()
     for asked, answered in (
         (prompt, [dict(role='assistant', content='ok')]),
+        (prompt, [dict(role='assistant', content='ok \n')]),
         (plain, 'ok'),
         (plain, 'ok' + tokenizer.eos_token),
+        (plain.rstrip(), 'ok\n'),
         (prompt, 'ok'),
+        ('Hi', 'ok'),
     ):
         assert grader([asked], [answered]) == pytest.approx(want, abs=1e-6)
     trainer = trl.GRPOTrainer(
@@ -147,3 +157,34 @@ def test_a_reward_function_of_grpo(model, tmp_path):
     )
     trainer.train()
     assert 0 < trainer.state.log_history[0]['rewards/reward_model/mean'] < 1
+
+
+def test_a_trailing_newline_moves_no_score(model, tmp_path):
+    "Rows made by hand end as chat templates write them; the head reads what it was taught, in training and after it"
+    asked = [dict(role='user', content='Hi')]
+    replies = [f'{"yes" if i % 2 else "no"} {i}' for i in range(48)]
+    talks = [[*asked, dict(role='assistant', content=reply)] for reply in replies]
+    labels = [float(i % 2) for i in range(48)]
+    by_hand = [encoded(tokenizer, rendered(tokenizer, talk)) for talk in talks]
+    assert all(tokenizer.decode(ids).endswith('\n') for ids in by_hand)
+    rows = Dataset.from_list([dict(input_ids=ids, label=y) for ids, y in zip(by_hand, labels)])
+    made = reply_rows([asked] * 48, replies, labels, tokenizer)
+    options = dict(peft_config=lora(), learning_rate=5e-3, batch_size=8, epochs=4)
+    for name, data in (('by hand', rows), ('made', made)):
+        classifier(*model, data, tmp_path / name, **options)
+    ours, theirs = (RewardModel(*model, [tmp_path / name]) for name in ('made', 'by hand'))
+    rewards = ours([asked] * 48, replies)
+    for grader in (ours, theirs):
+        for ids in (made['input_ids'], by_hand):
+            assert grader.scores(ids)['reward'] == pytest.approx(rewards, abs=1e-5)
+    assert roc_auc_score(labels, rewards) > 0.9
+
+
+def test_fit_says_when_training_was_short(model, tmp_path):
+    train(model, tmp_path / 'one', epochs=1, learning_rate=1e-5)
+    data = verdict_rows(60, 4)
+    with pytest.warns(UserWarning, match='one may have been trained for too short a time: it was trained for 6 steps'):
+        RewardModel(*model, [tmp_path / 'one']).fit(data['input_ids'], data['label'])
+    train(model, tmp_path / 'flat', epochs=6, learning_rate=1e-6)
+    with pytest.warns(UserWarning, match='saying the share of passes to every row costs 0.693'):
+        RewardModel(*model, [tmp_path / 'flat']).fit(data['input_ids'], data['label'])

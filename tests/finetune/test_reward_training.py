@@ -11,6 +11,7 @@ pytest.importorskip('trl')
 from finetuning import Killed, kill_at, lora, pair_rows, tiny, tokenizer, verdict_rows
 from peft import LoraConfig, get_peft_model
 
+from rlops_lab.finetune.graded_text import ended
 from rlops_lab.finetune.reward_models import RewardModel
 from rlops_lab.finetune.reward_training import classifier, lower_layers, reward_model
 from rlops_lab.models.lora import fingerprint
@@ -21,11 +22,11 @@ TARGETS = ['q_proj', 'v_proj', 'down_proj']
 
 def score(scorer, ids):
     with torch.no_grad():
-        return scorer(input_ids=torch.tensor([ids])).logits.item()
+        return scorer(input_ids=torch.tensor([ended(tokenizer, ids)])).logits.item()
 
 
 def train(model, folder, data=None, **options):
-    "A classifier of the last token"
+    "A classifier of the token before the end"
     defaults = dict(peft_config=lora(target_modules=TARGETS), learning_rate=5e-3, batch_size=8)
     rows = verdict_rows(48) if data is None else data
     return classifier(model, tokenizer, rows, folder, **defaults | options)
