@@ -43,7 +43,7 @@ class Judge(Grader):
         timeout: float = 60.,              # seconds of one attempt
         attempts: int = 3,
         pause: float = .5,                 # seconds before the second attempt, doubled before each further one
-        max_wait: float = 120.,            # seconds that the server may ask to wait, in all; these are no attempts
+        max_wait: float = 120.,            # seconds of waits at the server's limit, in all; these are no attempts
         concurrency: int = 32,             # calls under way at once
         log: str | Path | None = None,     # JSONL file of every answer; the next judge that is given it reads it
         seed: int = 0,
