@@ -107,6 +107,7 @@ class GroupSpread:
         from scipy.special import stdtrit
         return float(stdtrit(max(self.groups-1, 1), (1+level)/2))
 
+# %% ../nbs/01_stats.ipynb #924699b3
 def group_spread(
     influence: np.ndarray,               # [n] by how much each row moves the figure, up to a factor; it adds up to 0
     groups: Sequence,                    # [n] what belongs together; a gap: the row stands alone
@@ -114,26 +115,41 @@ def group_spread(
 ) -> GroupSpread:
     "How much wider the figure varies than if each row stood by itself; ValueError for a single group"
     numbers = np.array(group_codes(groups, len(influence)))
-    if labelled is None: labelled = np.ones(len(influence), bool)
-    sizes = np.bincount(numbers[labelled])
-    sizes = sizes[sizes > 0]
+    if labelled is None:
+        labelled = np.ones(len(influence), bool)
+    counts = np.bincount(numbers[labelled])
+    sizes = counts[counts > 0]
     if len(sizes) < 2:
         raise ValueError('all labelled rows are of one group, so nothing shows how groups differ: label some of others')
     most = (sizes*sizes).sum() / sizes.sum()
-    return GroupSpread(_effect(influence, numbers, influence[labelled], most), len(sizes))
+    effect = _effect(influence, numbers, influence[labelled], most)
+    return GroupSpread(effect, len(sizes))
 
 # %% ../nbs/01_stats.ipynb #4aaed38e
-def _effect(influence: np.ndarray, numbers: np.ndarray, of_labels: np.ndarray, most: float) -> float:
-    "The design effect; `most` is that of labelled groups which are all alike"
+def _effect(
+    influence: np.ndarray,   # [n]
+    numbers: np.ndarray,     # [n] of the groups
+    of_labels: np.ndarray,   # [labelled] influence
+    most: float,             # the effect of labelled groups which are all alike
+) -> float:
+    "The design effect"
     squares = influence*influence
-    if len(np.unique(numbers)) == len(numbers): return 1.
-    if not squares.any(): return most
     sums = np.bincount(numbers, influence)
     count = len(sums)
-    found = (sums*sums).sum() / squares.sum() * count/(count-1)
-    fourth = (of_labels**4).sum()
-    deviating = (of_labels**2).sum()**2 / fourth if fourth else 0.      # rows, as if each deviated by the same
-    return float(max(1., (found*deviating + most*2) / (deviating+2)))
+    if count == len(numbers): return 1.
+    if not squares.any(): return most
+    by_group = (sums*sums).sum() * count/(count-1)
+    found = by_group / squares.sum()
+    rows = _deviating(of_labels)
+    drawn = (rows*found + 2*most) / (rows+2)
+    return float(max(1., drawn))
+
+# %% ../nbs/01_stats.ipynb #687da1ff
+def _deviating(influence: np.ndarray) -> float:
+    "0 where none does"
+    second = (influence**2).sum()
+    fourth = (influence**4).sum()
+    return second**2 / fourth if fourth else 0.
 
 # %% ../nbs/01_stats.ipynb #6a4d25ca
 def share_of(
@@ -144,11 +160,16 @@ def share_of(
     "The share of rows that are hits, with its interval"
     from scipy.special import ndtri
     hits = np.asarray(hits, float)
-    n, k = len(hits), hits.sum()
-    if groups is None or not n: return share(k, n, float(ndtri((1+level)/2)))
-    spread = group_spread(hits - k/n, groups)
-    low, high = wilson(k/spread.effect, n/spread.effect, spread.t(level))
-    return Estimate(float(k/n), low, high, n)
+    n = len(hits)
+    k = hits.sum()
+    if groups is None or not n:
+        z = ndtri((1+level)/2)
+        return share(k, n, float(z))
+    value = float(k/n)
+    spread = group_spread(hits - value, groups)
+    fewer = spread.effect
+    low, high = wilson(k/fewer, n/fewer, spread.t(level))
+    return Estimate(value, low, high, n)
 
 # %% ../nbs/01_stats.ipynb #59a4feb9
 def discordant(
@@ -159,6 +180,7 @@ def discordant(
     change = _change(before, after)
     return int((change > 0).sum()), int((change < 0).sum())
 
+# %% ../nbs/01_stats.ipynb #a372be4e
 def _change(before: Sequence[bool], after: Sequence[bool]) -> np.ndarray:
     "[n] 1 where a case was won, -1 where it was lost"
     if len(before) != len(after) or not len(before):
@@ -173,13 +195,15 @@ def paired_gain(
 ) -> Estimate:
     "Difference of two shares on the same cases; the interval is normal"
     change = _change(before, after)
-    n, gain = len(change), change.mean()
-    variance = (change*change).sum() - n*gain**2
+    n = len(change)
+    gain = change.mean()
+    variance = max(0., (change*change).sum() - n*gain**2)
     z = 1.96
     if groups is not None:
         spread = group_spread(change - gain, groups)
-        variance, z = variance*spread.effect, spread.t()
-    half = z * math.sqrt(max(variance, 0.)) / n
+        variance *= spread.effect
+        z = spread.t()
+    half = z * math.sqrt(variance) / n
     return Estimate(float(gain), float(gain-half), float(gain+half), n)
 
 # %% ../nbs/01_stats.ipynb #b07a51d8
@@ -195,10 +219,13 @@ def mcnemar_p(
     if won + lost == 0: return 1.
     return float(binomtest(won, won + lost).pvalue)
 
+# %% ../nbs/01_stats.ipynb #64e03836
 def _sign_flip_p(change: np.ndarray, groups: Sequence) -> float:
-    sums = np.bincount(group_codes(groups, len(change)), change)
-    sums = sums[sums != 0]
-    signs = np.random.default_rng(0).choice([-1., 1.], (9999, len(sums)))
+    numbers = group_codes(groups, len(change))
+    every_sum = np.bincount(numbers, change)
+    sums = every_sum[every_sum != 0]
+    random = np.random.default_rng(0)
+    signs = random.choice([-1., 1.], (9999, len(sums)))
     as_far = abs(signs @ sums) >= abs(sums.sum()) - 1e-9
     return float((1 + as_far.sum()) / 10_000)
 
@@ -225,8 +252,9 @@ def stratified_gain(
     weights = sizes / sizes.sum()
     effect = 1.
     if groups is not None:
+        of_row = weights / np.maximum(counts.sum(1), 1)
         change = after.astype(int) - before
-        influence = (weights / np.maximum(counts.sum(1), 1))[key] * (change - gains[key])
+        influence = of_row[key] * (change - gains[key])
         effect = group_spread(influence, groups).effect
     draws = _gain_draws(counts/effect, sizes/effect, seed)
     return estimate_from_draws((weights*gains).sum(), draws, len(before))
@@ -273,6 +301,7 @@ def homogeneity_p(
     as_far = _chi_square(drawn, expected) >= statistic-1e-9
     return float((1+as_far.sum()) / 10_000)
 
+# %% ../nbs/01_stats.ipynb #4ed9ae9b
 def _chi_square(first: np.ndarray, expected: np.ndarray) -> np.ndarray:
     "[...] of tables with these first rows [..., kinds]; the second row is off by as much, the other way"
     off = (first-expected[0])**2

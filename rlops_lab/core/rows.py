@@ -29,6 +29,7 @@ def dict_rows(
     if hasattr(table, 'to_dict') and hasattr(table, 'columns'): return table.to_dict('records')
     return list(table)
 
+# %% ../../nbs/00_core/09_rows.ipynb #1a9b6399
 def value_rows(
     table: object,         # a DataFrame, or lists of values; they may differ in length
 ) -> list[list]:
@@ -36,6 +37,7 @@ def value_rows(
     if hasattr(table, 'columns') and hasattr(table, 'to_numpy'): table = table.to_numpy()
     return [list(row) for row in table]
 
+# %% ../../nbs/00_core/09_rows.ipynb #87bfc745
 def named_columns(
     table: object,         # a DataFrame, or {name: values}
 ) -> dict[object, list]:
@@ -56,6 +58,7 @@ def group_codes(
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return [numbers[key] for key in keys]
 
+# %% ../../nbs/00_core/09_rows.ipynb #c985f198
 def _key(value: object) -> object:
     "The value, or its text where it cannot be a key: a prompt of chat messages"
     try: hash(value)
@@ -75,6 +78,7 @@ def visible_groups(
     name = next((name for name in GROUP_COLUMNS if name in first), None)
     return name and [row.get(name) for row in rows]
 
+# %% ../../nbs/00_core/09_rows.ipynb #5eecaa90
 def warn_of_repeats(
     groups: Sequence | None,    # [n] as the rows show them; None: they don't
     cure: str = 'say which belong together, groups=[…]',

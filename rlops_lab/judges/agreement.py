@@ -53,6 +53,7 @@ def _positions(levels: tuple) -> dict:
     if in_words and not reads_otherwise: positions |= {'fail': 0, 'pass': 1, False: 0, True: 1}
     return positions | {None: -1}
 
+# %% ../../nbs/07_judges/09_agreement.ipynb #898ea089
 def _position(value: object, positions: dict) -> int:
     "Position of a level, or of the one that a `Verdict` chose"
     if is_gap(value): return -1
@@ -136,6 +137,7 @@ def _table_cells(pairs: _Pairs, design: str) -> LabelledCells:
     _check_each_verdict(pairs.levels, judged, pairs.pool())
     return LabelledCells(cells, judged, pairs.pool(), prior, False, groups)
 
+# %% ../../nbs/07_judges/09_agreement.ipynb #1b38f4f7
 def _check_each_verdict(levels: tuple, judged: np.ndarray, pool: np.ndarray):
     labelled = np.bincount(judged, minlength=len(levels))
     missing = [str(level) for level, labels, rows in zip(levels, labelled, pool) if rows and not labels]

@@ -25,6 +25,7 @@ def majority(
     given = [[rating for rating in row if not is_gap(rating)] for row in value_rows(ratings)]
     return [vote(row)[0] if row else None for row in given]
 
+# %% ../../nbs/07_judges/12_annotators.ipynb #a375222f
 def mean_ratings(
     ratings: Sequence[Sequence],   # [items][raters] on a scale, or a DataFrame
     levels: tuple | None = None,   # worst to best, which count from 1; None: numbers
@@ -63,13 +64,9 @@ def dawid_skene(
     steps: int = 200,              # of the EM algorithm, at most
 ) -> PooledLabels:
     "Labels by Dawid and Skene's model; ValueError where nobody's ratings can be compared"
-    rows = value_rows(ratings)
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError('rows of different lengths do not say who gave a rating: a place for each annotator, None for a gap')
-    given = np.array([codes(row, levels, 'rating') for row in rows])
-    if not ((given >= 0).sum(1) > 1).any():
-        raise ValueError('no item has two ratings: reliability shows where annotators meet')
-    marks = (given[..., None] == np.arange(len(levels))).astype(float)      # [items, raters, levels]
+    given = _places(value_rows(ratings), levels)
+    is_level = given[..., None] == np.arange(len(levels))
+    marks = is_level.astype(float)             # [items, raters, levels]
     probability = _shares(marks.sum(1) + 1e-9)
     for _ in range(steps):
         before = probability
@@ -77,8 +74,26 @@ def dawid_skene(
         probability = _posterior(probability, marks, tables)
         if abs(probability - before).max() < 1e-6: break
     unrated = (given < 0).all(1)
-    labels = [None if gap else levels[place] for gap, place in zip(unrated, probability.argmax(1))]
-    return PooledLabels(labels, np.where(unrated[:, None], np.nan, probability), tables, tuple(levels))
+    likeliest = probability.argmax(1)
+    probability[unrated] = np.nan
+    return PooledLabels(
+        [None if gap else levels[place] for gap, place in zip(unrated, likeliest)],
+        probability,
+        tables,
+        tuple(levels),
+    )
+
+# %% ../../nbs/07_judges/12_annotators.ipynb #d72c1ed5
+def _places(rows: list[list], levels: tuple) -> np.ndarray:
+    "[items, raters] place of each level, -1 for a gap"
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError('rows of different lengths do not say who gave a rating: '
+                         'a place for each annotator, None for a gap')
+    given = np.array([codes(row, levels, 'rating') for row in rows])
+    met = (given >= 0).sum(1) > 1
+    if not met.any():
+        raise ValueError('no item has two ratings: reliability shows where annotators meet')
+    return given
 
 # %% ../../nbs/07_judges/12_annotators.ipynb #93082724
 def _shares(values: np.ndarray) -> np.ndarray: return values / values.sum(-1, keepdims=True)
@@ -87,11 +102,15 @@ def _tables(probability: np.ndarray, marks: np.ndarray) -> np.ndarray:
     "[raters, true levels, given levels]"
     size = marks.shape[-1]
     counts = np.einsum('il,irk->rlk', probability, marks)
-    prior = np.full((size, size), .25/size) + .75*np.eye(size)       # an annotator is rather right than wrong
+    anyhow = np.full((size, size), .25/size)
+    prior = anyhow + .75*np.eye(size)       # an annotator is rather right than wrong
     return _shares(counts + prior)
 
+# %% ../../nbs/07_judges/12_annotators.ipynb #4e966946
 def _posterior(probability: np.ndarray, marks: np.ndarray, tables: np.ndarray) -> np.ndarray:
     "[items, levels]"
     common = _shares(probability.sum(0) + 1)
-    log = np.log(common) + np.einsum('irk,rlk->il', marks, np.log(tables))
-    return _shares(np.exp(log - log.max(1, keepdims=True)))
+    by_rater = np.einsum('irk,rlk->il', marks, np.log(tables))
+    log = np.log(common) + by_rater
+    largest = log.max(1, keepdims=True)
+    return _shares(np.exp(log-largest))

@@ -80,9 +80,11 @@ def _of_ratings(
     whole = _coincidences(patterns)
     effect = 1.
     if groups is not None:
-        influence = np.nan_to_num(statistic(whole) - statistic(whole - patterns.pairs))[patterns.kind]
-        together = np.array(group_codes(groups, len(given)))[rated_twice]
-        effect = group_spread(influence - influence.mean(), together).effect
+        without = statistic(whole - patterns.pairs)
+        moved = np.nan_to_num(statistic(whole) - without)
+        influence = moved[patterns.kind]
+        numbers = np.array(group_codes(groups, len(given)))
+        effect = group_spread(influence - influence.mean(), numbers[rated_twice]).effect
     draws = statistic(_coincidence_draws(patterns, seed, effect))
     return estimate_from_draws(statistic(whole), draws, int(rated_twice.sum()))
 
@@ -103,9 +105,12 @@ def rater_alpha(
 def _rating_codes(ratings: Sequence[Sequence], levels: tuple, what: str) -> np.ndarray:
     "[items, most ratings] level, -1: none"
     rows = [codes(row, levels, what) for row in value_rows(ratings)]
-    given = np.full((len(rows), max(map(len, rows), default=0)), -1)
-    for place, row in enumerate(rows): given[place, :len(row)] = row
-    if not ((given >= 0).sum(1) > 1).any():
+    most = max(map(len, rows), default=0)
+    given = np.full((len(rows), most), -1)
+    for place, row in enumerate(rows):
+        given[place, :len(row)] = row
+    rated_twice = (given >= 0).sum(1) > 1
+    if not rated_twice.any():
         raise ValueError('no item has two ratings: agreement needs at least two of one item')
     return given
 
@@ -141,7 +146,8 @@ def position_bias(
     winners = np.stack(orders)
     scored = (winners >= 0).all(0)
     differ = scored & (winners[0] != winners[1])
-    if groups is not None: groups = np.array(group_codes(groups, len(scored)))
+    if groups is not None:
+        groups = np.array(group_codes(groups, len(scored)))
     first, p_value = _first_wins(winners, groups)
     return PositionBias(
         flips=_share_among(differ, scored, groups),
@@ -152,9 +158,15 @@ def position_bias(
     )
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #58b3cf42
-def _share_among(hits: np.ndarray, kept: np.ndarray, groups: np.ndarray | None) -> Estimate:
-    return share_of(hits[kept], None if groups is None else groups[kept])
+def _share_among(
+    hits: np.ndarray,        # [n]
+    kept: np.ndarray,        # [n] rows that count
+    groups: np.ndarray | None,
+) -> Estimate:
+    inside = None if groups is None else groups[kept]
+    return share_of(hits[kept], inside)
 
+# %% ../../nbs/07_judges/12_consistency.ipynb #d13ebefc
 def _first_wins(winners: np.ndarray, groups: np.ndarray | None) -> tuple[Estimate, float]:
     "Of contradictions the share that the first place won, and p of its being a half; winners [2 orders, pairs]"
     a_first, b_first = winners
@@ -195,8 +207,10 @@ def self_consistency(
 ) -> Consistency:
     "Agreement between repeated verdicts"
     given = _rating_codes(samples, levels, 'verdict')
-    asked = np.arange(given.shape[1]) < np.array([[len(row)] for row in value_rows(samples)])
-    if groups is not None: groups = np.array(group_codes(groups, len(given)))
+    calls = [len(row) for row in value_rows(samples)]
+    asked = np.arange(given.shape[1]) < np.array(calls)[:, None]
+    if groups is not None:
+        groups = np.array(group_codes(groups, len(given)))
     return Consistency(
         agreement=_of_ratings(given, len(levels), _equal_pairs, seed, groups),
         alpha=rater_alpha(samples, levels, seed=seed, groups=groups),
@@ -210,6 +224,7 @@ def _equal_pairs(pairs: np.ndarray) -> np.ndarray:
     equal = pairs.trace(axis1=-2, axis2=-1)
     return equal / pairs.sum((-2, -1))
 
+# %% ../../nbs/07_judges/12_consistency.ipynb #7db2756c
 def _unanimous(given: np.ndarray, levels: int, groups: np.ndarray | None) -> Estimate:
     "Share of items with only one level, of those with two verdicts or more"
     again = (given >= 0).sum(1) > 1
@@ -217,7 +232,13 @@ def _unanimous(given: np.ndarray, levels: int, groups: np.ndarray | None) -> Est
     lowest = np.where(given < 0, levels, given).min(1)
     return _share_among(highest == lowest, again, groups)
 
-def _unscored_calls(given: np.ndarray, asked: np.ndarray, groups: np.ndarray | None) -> Estimate:
-    "Share of calls without a verdict; asked [items, k]"
-    items = np.nonzero(asked)[0]
-    return share_of(given[asked] < 0, None if groups is None else groups[items])
+# %% ../../nbs/07_judges/12_consistency.ipynb #d9c9c78a
+def _unscored_calls(
+    given: np.ndarray,       # [items, k]
+    asked: np.ndarray,       # [items, k]
+    groups: np.ndarray | None,
+) -> Estimate:
+    "Share of calls without a verdict"
+    if groups is not None:
+        groups = np.broadcast_to(groups[:, None], given.shape)
+    return _share_among(given < 0, asked, groups)

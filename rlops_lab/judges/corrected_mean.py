@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['as_numbers', 'CorrectedMean', 'corrected_mean']
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #ef1080ec
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #6e078472
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from fastcore.basics import patch
 
 from ..core.rows import group_codes, is_gap
 from .agreement import check_pairs, codes
@@ -20,7 +21,7 @@ from .label_designs import (
 from .rate_interval import Moments, skewed_ends
 from ..stats import Estimate, GroupSpread, group_spread
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #774856df
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #f9d36c8d
 def as_numbers(
     values: Sequence,              # [n] numbers, levels or `Verdict`s; None, NaN or pd.NA for a gap
     levels: tuple | None = None,   # worst to best; None: the values are numbers
@@ -32,6 +33,7 @@ def as_numbers(
         return np.where(places < 0, np.nan, places + 1.)
     return np.array([_number(value, row, what) for row, value in enumerate(values)], float)
 
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #9a858e3b
 def _number(value: object, row: int, what: str) -> float:
     value = getattr(value, 'choice', value)
     if is_gap(value): return math.nan
@@ -42,7 +44,7 @@ def _number(value: object, row: int, what: str) -> float:
                          'and None where there is no answer')
     return number
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #4607414d
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #a0d471ab
 @dataclass(frozen=True, repr=False)
 class CorrectedMean:
     "The mean that people would have given"
@@ -59,16 +61,23 @@ class CorrectedMean:
     def worth(self) -> float:
         "Labels without a judge that would give an interval as narrow; NaN where that cannot be said"
         if self.humans is None or not self.mean.width: return math.nan
-        return self.mean.n * (self.humans.width/self.mean.width)**2
+        narrower = self.humans.width / self.mean.width
+        return self.mean.n * narrower**2
 
-    def __repr__(self) -> str:
-        parts = [f'judge alone: {self.judge:.3f}']
-        if self.humans: parts.append(f'labels alone: {self.humans}, worth {self.worth:.0f} labels')
-        if self.unscored: parts.append(f'{self.unscored:.1%} unscored')
-        if self.effect > 1: parts.append(f'groups raise the variance {self.effect:.1f} times')
-        return f'corrected {self.mean} (labels drawn {drawn_in_words(self.design, self.draw_p)}); {"; ".join(parts)}'
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #ef6b3ae1
+@patch
+def __repr__(self: CorrectedMean) -> str:
+    parts = [f'judge alone: {self.judge:.3f}']
+    if self.humans:
+        parts.append(f'labels alone: {self.humans}, worth {self.worth:.0f} labels')
+    if self.unscored:
+        parts.append(f'{self.unscored:.1%} unscored')
+    if self.effect > 1:
+        parts.append(f'groups raise the variance {self.effect:.1f} times')
+    drawn = drawn_in_words(self.design, self.draw_p)
+    return f'corrected {self.mean} (labels drawn {drawn}); {"; ".join(parts)}'
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #b086d274
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #a3bd485a
 class _Rows(NamedTuple):
     score: np.ndarray        # [n] of the judge; its mean where it gave none
     label: np.ndarray        # [n] of people; NaN: not labelled
@@ -78,6 +87,25 @@ class _Rows(NamedTuple):
     @property
     def labelled(self) -> np.ndarray: return ~np.isnan(self.label)
 
+    @property
+    def strata(self) -> int: return self.place.max() + 1
+
+    @property
+    def pool(self) -> np.ndarray:
+        "[strata] rows that show how common each is"
+        return np.bincount(self.place[self.counted], minlength=self.strata)
+
+    @property
+    def count(self) -> np.ndarray:
+        "[strata] labels"
+        return np.bincount(self.place[self.labelled], minlength=self.strata)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        "[strata] of the labelled rows' values [n]"
+        known = self.labelled
+        return np.bincount(self.place[known], values[known], self.strata)
+
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #76563e3d
 class _Fit(NamedTuple):
     value: float             # the corrected mean
     residual: np.ndarray     # [n] around 0; 0 where there is no label
@@ -85,69 +113,108 @@ class _Fit(NamedTuple):
     slope: float
     estimated: int           # figures of each stratum that the residuals are taken from
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #239091d4
-def _line(rows: _Rows, weighs_judge: bool) -> _Fit:
-    "Labels at random: the regression estimator; without the judge, the plain mean"
-    known, counted = rows.labelled, rows.counted
-    score, label = rows.score[known], rows.label[known]
-    spread = ((score - score.mean())**2).sum()
-    slope = 0.
-    if weighs_judge and spread and len(label) > 2:
-        slope = ((score - score.mean()) * (label - label.mean())).sum() / spread
-        if not counted[known].any(): slope /= 1 + len(label)/counted.sum()     # the pool's mean is uncertain too
-    shift = rows.score[counted].mean() - score.mean()
-    residual = np.where(known, rows.label - slope*rows.score, 0.)
-    residual[known] -= residual[known].mean()
-    of_pool = slope * counted * (rows.score - rows.score[counted].mean()) / counted.sum()
-    return _Fit(float(label.mean() + slope*shift), residual, of_pool, float(slope), 2 if slope else 1)
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #0835ccc7
+def _slope(rows: _Rows) -> float:
+    "Of labels on scores; 0 where there is none"
+    score = rows.score[rows.labelled]
+    off = score - score.mean()
+    spread = (off**2).sum()
+    if not spread or len(score) < 3: return 0.
+    slope = (off * rows.label[rows.labelled]).sum() / spread
+    is_pool = rows.counted[rows.labelled].any()
+    return slope if is_pool else slope / (1 + len(score)/rows.counted.sum())
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #7cae620b
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #1c6ae906
+def _line(rows: _Rows, slope: float) -> _Fit:
+    "Labels at random"
+    known, counted = rows.labelled, rows.counted
+    beyond = np.where(known, rows.label - slope*rows.score, 0.)
+    level = beyond[known].mean()
+    mean_score = rows.score[counted].mean()
+    return _Fit(
+        value=level + slope*mean_score,
+        residual=np.where(known, beyond - level, 0.),
+        of_pool=slope * counted * (rows.score-mean_score) / counted.sum(),
+        slope=slope,
+        estimated=2 if slope else 1,
+    )
+
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #156c732c
 def _means(rows: _Rows, names: list[str]) -> _Fit:
-    "Labels at random within strata: their means, weighted by how common they are"
-    count = np.bincount(rows.place[rows.labelled], minlength=len(names))
-    pool = np.bincount(rows.place[rows.counted], minlength=len(names))
+    "Labels at random within strata"
+    count, pool = rows.count, rows.pool
     missing = [name for name, labels, items in zip(names, count, pool) if items and not labels]
     if missing:
         raise ValueError(f'no label on any row with score {", ".join(missing)}: label some of each')
-    total = np.bincount(rows.place[rows.labelled], rows.label[rows.labelled], len(names))
-    means = total / np.maximum(count, 1)
-    value = float(pool @ means / pool.sum())
-    residual = np.where(rows.labelled, rows.label - means[rows.place], 0.)
-    of_pool = rows.counted * (means[rows.place] - value) / pool.sum()
-    return _Fit(value, residual, of_pool, math.nan, 1)
+    means = rows.sums(rows.label) / np.maximum(count, 1)
+    value = pool @ means / pool.sum()
+    own_mean = means[rows.place]
+    return _Fit(
+        value=value,
+        residual=np.where(rows.labelled, rows.label - own_mean, 0.),
+        of_pool=rows.counted * (own_mean-value) / pool.sum(),
+        slope=math.nan,
+        estimated=1,
+    )
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #76b6bad5
-def _interval(rows: _Rows, fit: _Fit, ends: tuple, target: str, level: float, spread: GroupSpread) -> tuple:
-    "Low and high end; `ends` are those of the scale"
-    known, strata = rows.labelled, rows.place.max() + 1
-    count = np.bincount(rows.place[known], minlength=strata)
-    pool = np.bincount(rows.place[rows.counted], minlength=strata)
-    kept = np.maximum(count, 1)
-    shares = pool / pool.sum()
-    open_share = 1 - count/np.maximum(pool, 1) if target == 'pool' else 1.
-    second, third = (_pseudo_moment(rows, fit, ends, power) for power in (2, 3))
-    variance = (shares**2 * second / kept * open_share).sum()
-    skewed = (shares**3 * third / kept**2 * open_share).sum()
-    if target == 'population': variance += (fit.of_pool**2).sum()
-    freedom = min(count.sum(), spread.groups) - fit.estimated*strata
-    moments = Moments(fit.value, variance*spread.effect, skewed*spread.effect**2)
-    low, high = skewed_ends(moments, freedom, level)
-    return max(min(low, fit.value), ends[0]), min(max(high, fit.value), ends[1])
-
-def _pseudo_moment(rows: _Rows, fit: _Fit, ends: tuple, power: int) -> np.ndarray:
-    "[strata] mean power of the residuals, with half a pseudo-label shared by the strata, at both ends"
-    place, strata = rows.place[rows.labelled], rows.place.max() + 1
-    residual = fit.residual[rows.labelled]
-    count = np.bincount(place, minlength=strata)
-    means = np.bincount(place, rows.label[rows.labelled], strata) / np.maximum(count, 1)
-    at_ends = ((ends[0] - means)**power + (ends[1] - means)**power) / 2
-    total = np.bincount(place, residual**power, strata) + _PSEUDO*at_ends/strata
-    left = count - (fit.estimated if power == 2 else 0)
-    return total / (np.maximum(left, 0) + _PSEUDO/strata)
-
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #3f6a64f9
 _PSEUDO = .5      # labels in all
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #344bcb7e
+def _moment(rows: _Rows, fit: _Fit, scale: tuple, power: int) -> np.ndarray:
+    "[strata] mean power of the residuals, pseudo-labels included"
+    count = rows.count
+    means = rows.sums(rows.label) / np.maximum(count, 1)
+    at_ends = [(end-means)**power / 2 for end in scale]
+    pseudo = _PSEUDO / rows.strata
+    total = rows.sums(fit.residual**power) + pseudo*sum(at_ends)
+    lost = fit.estimated if power == 2 else 0
+    return total / (np.maximum(count-lost, 0) + pseudo)
+
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #5c7127cc
+def _moments(rows: _Rows, fit: _Fit, scale: tuple, target: str, effect: float) -> Moments:
+    "Of the corrected mean"
+    labels = np.maximum(rows.count, 1)
+    shares = rows.pool / rows.pool.sum()
+    variance = shares**2 * _moment(rows, fit, scale, 2) / labels
+    third = shares**3 * _moment(rows, fit, scale, 3) / labels**2
+    if target == 'pool':
+        is_open = 1 - rows.count/np.maximum(rows.pool, 1)
+        variance, third = variance*is_open, third*is_open
+    of_pool = (fit.of_pool**2).sum() if target == 'population' else 0.
+    return Moments(
+        fit.value,
+        effect * (variance.sum() + of_pool),
+        effect**2 * third.sum(),
+    )
+
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #ab0955b1
+def _spread(rows: _Rows, fit: _Fit, target: str, groups: list | None) -> GroupSpread:
+    "What groups do to the variance"
+    if groups is None: return GroupSpread(1., int(rows.labelled.sum()))
+    weights = rows.pool / rows.pool.sum() / np.maximum(rows.count, 1)
+    influence = weights[rows.place] * fit.residual
+    if target == 'population': influence = influence + fit.of_pool
+    return group_spread(influence, groups, rows.labelled)
+
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #bba02939
+def _estimate(
+    rows: _Rows,
+    fit: _Fit,
+    scale: tuple,
+    target: str,
+    level: float,
+    spread: GroupSpread,
+) -> Estimate:
+    "The mean with its interval, within the scale"
+    labels = int(rows.labelled.sum())
+    freedom = min(labels, spread.groups) - fit.estimated*rows.strata
+    moments = _moments(rows, fit, scale, target, spread.effect)
+    low, high = skewed_ends(moments, freedom, level)
+    low = max(scale[0], min(low, fit.value))
+    high = min(scale[1], max(high, fit.value))
+    return Estimate(float(fit.value), float(low), float(high), labels)
+
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #8944a49a
 def corrected_mean(
     scores: Sequence,            # [n] of the judge: numbers, levels or `Verdict`s; None: unscored
     labels: Sequence,            # [n] of people; None: not labelled
@@ -163,18 +230,37 @@ def corrected_mean(
     if levels is not None: scale = 1, len(levels)
     _check_question(design, target, from_pool)
     check_pairs(scores, labels)
-    score, label = as_numbers(scores, levels, 'score'), as_numbers(labels, levels, 'label')
+    score = as_numbers(scores, levels, 'score')
+    label = as_numbers(labels, levels, 'label')
     _check_labels(label, scale)
-    labelled = ~np.isnan(label)
     if groups is not None: groups = group_codes(groups, len(label))
-    warn_of_repeated_items(scores, labelled, groups)
-    if design != 'random' and target == 'population': warn_without_pool(labelled, from_pool)
-    kinds = np.nan_to_num(score, nan=-math.inf)
-    draw_p = warn_unless_random(kinds, labelled, groups) if design == 'random' and from_pool else math.nan
+    draw_p = _warn(scores, score, ~np.isnan(label), design, from_pool, target, groups)
     rows, names = _as_rows(score, label, design, from_pool)
-    return _answer(rows, names, design, scale, target, level, groups, draw_p, np.isnan(score))
+    fit = _line(rows, _slope(rows)) if design == 'random' else _means(rows, names)
+    spread = _spread(rows, fit, target, groups)
+    mean = _estimate(rows, fit, scale, target, level, spread)
+    return CorrectedMean(
+        mean,
+        judge=_own_mean(score),
+        humans=_labels_alone(rows, scale, target, level, groups) if design == 'random' and from_pool else None,
+        slope=float(fit.slope),
+        design=design,
+        unscored=float(np.isnan(score).mean()),
+        draw_p=draw_p,
+        effect=spread.effect,
+    )
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #d519dfad
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #e45d47e0
+def _own_mean(score: np.ndarray) -> float:
+    scored = score[~np.isnan(score)]
+    return float(scored.mean()) if len(scored) else math.nan
+
+def _labels_alone(rows: _Rows, scale: tuple, target: str, level: float, groups: list | None) -> Estimate:
+    fit = _line(rows, 0.)
+    spread = _spread(rows, fit, target, groups)
+    return _estimate(rows, fit, scale, target, level, spread)
+
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #2e71f801
 def _check_question(design: str, target: str, from_pool: bool):
     check_design(design)
     if design == 'label':
@@ -183,6 +269,7 @@ def _check_question(design: str, target: str, from_pool: bool):
     if target not in ('population', 'pool') or target == 'pool' and not from_pool:
         raise ValueError(f"target={target!r}: 'population', or 'pool' with labels from the pool")
 
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #c2a6f5cb
 def _check_labels(label: np.ndarray, scale: tuple):
     if np.isnan(label).all():
         raise ValueError('no labels: without any, the judge cannot be corrected. Label some rows, fifty to begin with')
@@ -191,36 +278,36 @@ def _check_labels(label: np.ndarray, scale: tuple):
         raise ValueError(f'labels from {lowest:g} to {highest:g} on a scale of {scale[0]} to {scale[1]}: '
                          'give the ends of the scale that people were shown, scale=(…, …)')
 
-# %% ../../nbs/07_judges/11_corrected_mean.ipynb #0d37c9f6
-def _as_rows(score: np.ndarray, label: np.ndarray, design: str, from_pool: bool) -> tuple[_Rows, list[str]]:
-    "Rows with their strata, and the names of these"
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #12e518b8
+def _warn(
+    scores: Sequence,
+    score: np.ndarray,       # [n] the scores as numbers
+    labelled: np.ndarray,    # [n]
+    design: str,
+    from_pool: bool,
+    target: str,
+    groups: list | None,
+) -> float:                  # p of labels at random; NaN: not tested
+    warn_of_repeated_items(scores, labelled, groups)
+    if design != 'random' and target == 'population': warn_without_pool(labelled, from_pool)
+    if design != 'random' or not from_pool: return math.nan
+    kinds = np.nan_to_num(score, nan=-math.inf)
+    return warn_unless_random(kinds, labelled, groups)
+
+# %% ../../nbs/07_judges/11_corrected_mean.ipynb #9905ee74
+def _as_rows(
+    score: np.ndarray,
+    label: np.ndarray,
+    design: str,
+    from_pool: bool,
+) -> tuple[_Rows, list[str]]:      # and the names of the strata
     counted = from_pool | np.isnan(label)
     if not counted.any():
         raise ValueError('no rows besides the labelled ones: give the scores of the rows whose mean you want')
     unscored = np.isnan(score)
-    filled = np.where(unscored, score[~unscored].mean() if not unscored.all() else 0., score)
-    if design == 'random': return _Rows(filled, label, counted, np.zeros(len(score), int)), ['all']
-    names, place = np.unique(np.where(unscored, 'none', score.astype(str)), return_inverse=True)
+    filled = np.where(unscored, np.nan_to_num(_own_mean(score)), score)
+    if design == 'random':
+        return _Rows(filled, label, counted, np.zeros(len(score), int)), ['all']
+    kinds = np.where(unscored, 'none', score.astype(str))
+    names, place = np.unique(kinds, return_inverse=True)
     return _Rows(filled, label, counted, place), names.tolist()
-
-def _answer(rows, names, design, scale, target, level, groups, draw_p, unscored) -> CorrectedMean:
-    def estimate(fit):
-        spread = GroupSpread(1., int(rows.labelled.sum()))
-        if groups is not None: spread = group_spread(_influence(rows, fit, target), groups, rows.labelled)
-        ends = _interval(rows, fit, scale, target, level, spread)
-        return Estimate(fit.value, float(ends[0]), float(ends[1]), int(rows.labelled.sum())), spread.effect
-
-    fit = _line(rows, True) if design == 'random' else _means(rows, names)
-    mean, effect = estimate(fit)
-    sampled = design == 'random' and rows.counted.all()
-    alone = estimate(_line(rows, False))[0] if sampled else None
-    own = math.nan if unscored.all() else float(rows.score[~unscored].mean())
-    return CorrectedMean(mean, own, alone, fit.slope, design, float(unscored.mean()), draw_p, effect)
-
-def _influence(rows: _Rows, fit: _Fit, target: str) -> np.ndarray:
-    "[n] by how much each row moves the mean"
-    count = np.bincount(rows.place[rows.labelled], minlength=rows.place.max()+1)
-    pool = np.bincount(rows.place[rows.counted], minlength=len(count))
-    weights = pool / pool.sum() / np.maximum(count, 1)
-    of_label = weights[rows.place] * fit.residual
-    return of_label + (fit.of_pool if target == 'population' else 0.)

@@ -19,7 +19,7 @@ from .agreement import BINARY, check_pairs, codes
 from .label_designs import (
     check_design, drawn_in_words, warn_of_repeated_items, warn_unless_random, warn_without_pool)
 from .rate_interval import RateIntervals, rate_interval, rogan_gladen_interval
-from ..stats import Estimate, GroupSpread, group_spread, share, share_of
+from ..stats import Estimate, GroupSpread, group_spread, share_of
 
 # %% ../../nbs/07_judges/11_corrected_rate.ipynb #cbf07de3
 @dataclass(frozen=True, repr=False)

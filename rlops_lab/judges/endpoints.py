@@ -68,7 +68,7 @@ def _check_endpoint(base_url: str, usd_per_million: tuple | None, settings: dict
     if not base_url.startswith(('http://', 'https://')):
         raise ValueError(f'base_url={base_url!r}: begin it with http:// or https://, and end it with /v1')
     if usd_per_million is not None and len(usd_per_million) not in (3, 4):
-        cure = 'give three prices, of tokens read, read from cache and answered; a fourth, put into the cache, may follow'
+        cure = 'give three prices, of tokens read, read from cache and answered; a fourth, put into it, may follow'
         raise ValueError(f'usd_per_million={usd_per_million}: {cure}')
     if settings.get('stream'):
         raise ValueError('stream=True: a verdict is read from a whole reply; leave `stream` out')

@@ -8,7 +8,7 @@ __all__ = ['Handover', 'handover']
 # %% ../../nbs/07_judges/16_handover.ipynb #3fe0a897
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 

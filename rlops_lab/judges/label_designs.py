@@ -55,12 +55,14 @@ def warn_unless_random(
             f'would not. {cure}', stacklevel=3)
     return p
 
+# %% ../../nbs/07_judges/08_label_designs.ipynb #90f244af
 def _one_a_group(groups: Sequence, n: int) -> np.ndarray:
     "A row of each group, at random"
     order = np.random.default_rng(0).permutation(n)
     numbers = np.array(group_codes(groups, n))
     return order[np.unique(numbers[order], return_index=True)[1]]
 
+# %% ../../nbs/07_judges/08_label_designs.ipynb #f722a9eb
 def drawn_in_words(
     design: str,
     p: float = math.nan,     # from `warn_unless_random`; NaN: not tested

@@ -163,7 +163,7 @@ class Transfer:
 
 # %% ../../nbs/07_judges/14_shift.ipynb #b553a7f5
 def transfer(
-    calibrated: Sequence[dict],  # rows (or a DataFrame) with `verdict`, and where known `label`, `text`, versions, slices
+    calibrated: Sequence[dict],  # rows with `verdict`, and where known `label`, `text`, versions, slices
     used: Sequence[dict],        # rows on which its error rates are to be used
     design: str = 'random',      # how the calibration's labels were chosen; verdicts and answers need 'random'
     versions: Sequence[str] = _VERSIONS,  # columns that must not have new values
@@ -273,10 +273,11 @@ def compare_labels(self: _Tests):
 def _texts(rows: list[dict]) -> list[str]:
     return [text for text in _column(rows, 'text') if not is_gap(text) and text]
 
+# %% ../../nbs/07_judges/14_shift.ipynb #8287103c
 def _unnamed(new: list[dict], versions: Sequence[str]) -> dict[str, str]:
     "Versions that can't be compared"
     missing = [name for name in versions if all(map(is_gap, _column(new, name)))]
-    return {name: 'the rows used do not name it' for name in missing}
+    return dict.fromkeys(missing, 'the rows used do not name it')
 
 # %% ../../nbs/07_judges/14_shift.ipynb #57658c0e
 def _findings(p_values: dict[str, float], auc: float, level: float) -> Iterator[str]:

@@ -42,6 +42,7 @@ def cell_shares(
     weights = pool / pool.sum()
     return (within * weights[:, None]).sum(-2)
 
+# %% ../../nbs/07_judges/08_table_draws.ipynb #5e4fe14d
 def share_draws(
     labelled: LabelledCells,
     seed: int = 0,

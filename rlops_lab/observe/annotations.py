@@ -216,7 +216,7 @@ class Sheet:
         self.rubric = _as_rubric(rubric)
         self.items = list(items)
         self.columns = columns or (self.rubric.sees if rubric is not None else None)
-        self.groups = _repeated(self.items)      # [n] answers to one prompt, trials of a task; None: nothing is repeated
+        self.groups = _repeated(self.items)      # [n] answers to one prompt; None: nothing is repeated
         self.hashes = [digest(visible_parts(item, self.columns), n=16) for item in self.items]
         self.ids = _item_ids(self.items, self.hashes, ids)
         self.verdicts = _as_pass_or_fail(verdicts)

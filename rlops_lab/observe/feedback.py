@@ -31,8 +31,17 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/12_observe/01_feedback.ipynb #2488b5df
 # does an event of this kind speak for its episode (True) or against it (False)? None: neither, by itself
-EVENT_VERDICTS = dict(thumb_up=True, thumb_down=False, recontact=False, takeover=False, edit=False, quiet=None, stars=None)
+EVENT_VERDICTS = dict(
+    thumb_up=True,
+    thumb_down=False,
+    recontact=False,
+    takeover=False,
+    edit=False,
+    quiet=None,
+    stars=None,
+)
 
+# %% ../../nbs/12_observe/01_feedback.ipynb #d46c6576
 @dataclass(frozen=True)
 class Event:
     "Something that happened to an episode, or after it"
@@ -69,6 +78,7 @@ def event_verdict(
     if event.kind == 'stars': return _stars_verdict(event.stars, *stars)
     return EVENT_VERDICTS[event.kind]
 
+# %% ../../nbs/12_observe/01_feedback.ipynb #6acb274e
 def _stars_verdict(given: float, against: float, speaks_for: float) -> bool | None:
     if given <= against: return False
     return True if given >= speaks_for else None
@@ -87,6 +97,7 @@ def _edit_verdict(event, turns, minor_edit):
 def _numbers(text: str) -> list[str]:
     return re.findall(r'\d+(?:[.,]\d+)*', text)
 
+# %% ../../nbs/12_observe/01_feedback.ipynb #1b1a2a9d
 def _similarity(a: str, b: str) -> float:
     "Share of two texts that is the same, apart from white space and case"
     a = ' '.join(a.lower().split())
@@ -108,6 +119,7 @@ def verdicts(
         if verdict is not None: found[event.episode].add(verdict)
     return {key: _unanimous(found[key]) for key in episodes}
 
+# %% ../../nbs/12_observe/01_feedback.ipynb #508dc8c2
 def _unanimous(found):
     return next(iter(found)) if len(found) == 1 else None
 
@@ -200,6 +212,7 @@ def _tasks(episodes: list) -> list | None:
     tasks = visible_groups(episodes)
     return tasks if tasks and len({repr(task) for task in tasks}) > 1 else None
 
+# %% ../../nbs/12_observe/01_feedback.ipynb #b5b756db
 def _signal(kind, found, people, tasks):
     "Verdicts of one kind of event beside people's"
     occurs = [key in found for key in people]
@@ -214,6 +227,7 @@ def _signal(kind, found, people, tasks):
         by_chance=speaks_for*passing + (1-speaks_for)*(1-passing),
     )
 
+# %% ../../nbs/12_observe/01_feedback.ipynb #4cbfe6d1
 def _several(tasks) -> list | None:
     "The tasks, unless there is only one"
     tasks = list(tasks)
