@@ -116,6 +116,7 @@ SCORED = dict(
     told_a_date=Kind((error(429, Retry_After=formatdate(time() + 1, usegmt=True)), GOOD), calls=2),
     told_a_past_date=Kind((error(429, Retry_After='Wed, 21 Oct 1998 07:28:00 GMT'), GOOD), calls=2),
     told_by_503=Kind((*[error(503, Retry_After='0.05')] * 4, GOOD), calls=5),
+    told_nothing=Kind((*[error(429, 'slow down')] * 5, GOOD), calls=6),
     told_nonsense=Kind((error(429, Retry_After='soon'), GOOD), calls=2),
 )
 
@@ -172,7 +173,7 @@ UNSCORED = dict(
     json_cut=Kind((http(BODY[:40]),), 'broken or cut', 3),
     json_braces=Kind((http('{' * 200_000),), 'broken or cut', 3),
     json_nested=Kind((http(nested(100_000)),), 'nested too deeply', 3),
-    json_key_twice=Kind((http(BODY.replace(b'"id"', b'"model"')),), 'a key is there twice', 3),
+    json_key_twice=Kind((http(BODY.replace(b'"id"', b'"model"')),), 'model is written twice', 3),
     latin_1=Kind((http('{"choices": "né"}'.encode('latin-1')),), 'not UTF-8', 3),
     noise=Kind((http(bytes(range(128, 256)) * 9, kind='image/png'),), 'not UTF-8', 3),
     stream=Kind((http('data: {"choices": []}\n\n', kind='text/event-stream'),), 'a stream of events', 3),
@@ -195,7 +196,6 @@ UNSCORED = dict(
     status_413=Kind((error(413),), '413'),
     status_418=Kind((error(418),), '418'),
     status_422=Kind((error(422),), '422'),
-    status_429=Kind((error(429, 'slow down'),), '429.*slow down', 3),
     status_500=Kind((error(500, 'oops'),), '500.*oops', 3),
     status_502=Kind((http('<html>Bad gateway', 502, 'text/html'),), '502', 3),
     status_503=Kind((error(503),), '503', 3),

@@ -17,7 +17,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..models.tool_calls import once
+from ..core.files import distinct_keys
 
 # %% ../../nbs/04_environments/00_arguments.ipynb #b24a72b3
 _GROUPED = re.compile(r'[+-]?\d{1,3}(,\d{3})+(\.\d*)?')
@@ -167,7 +167,7 @@ def _read_json(text: str) -> object:
     "The value that a text holds, in the spelling of JSON or Python; never a text"
     word = _PYTHON_WORDS.get(text.strip(), text)
     try:
-        value = json.loads(word, object_pairs_hook=once)
+        value = json.loads(word, object_pairs_hook=distinct_keys)
     except RecursionError:
         raise ValueError('it is nested too deeply') from None
     if isinstance(value, str):

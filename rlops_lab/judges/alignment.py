@@ -6,6 +6,7 @@
 __all__ = ['Examples', 'Wording', 'reworded', 'split', 'AlignedChoice', 'choose']
 
 # %% ../../nbs/07_judges/15_alignment.ipynb #ecf5ca4a
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +16,10 @@ from fastcore.basics import patch
 
 from ..core import digest
 from ..core.extras import needs
+from ..core.rows import dict_rows, group_codes, is_gap, named_columns, visible_groups, warn_of_repeats
 from .agreement import BINARY, Calibration, calibrate, codes, confusion
 from .kappa import cohen_kappa
+from .label_designs import warn_unless_random
 from .rubrics import Rubric
 from ..stats import mcnemar_p
 
@@ -26,8 +29,7 @@ def _normalized(text: object) -> str:
     return ' '.join(str(text).lower().split())
 
 def _has_label(row: dict) -> bool:
-    label = row.get('label')
-    return label is not None and label == label     # NaN is no label
+    return not is_gap(row.get('label'))
 
 # %% ../../nbs/07_judges/15_alignment.ipynb #51770d32
 class Examples:
@@ -39,7 +41,7 @@ class Examples:
         group: str | None = None,    # column of items that belong together; None: each by itself
     ):
         with needs('judge'): from sklearn.feature_extraction.text import TfidfVectorizer
-        self.rows = [row for row in rows if _has_label(row)]
+        self.rows = [row for row in dict_rows(rows) if _has_label(row)]
         self.text = text
         self.group = group
         self._check_columns()
@@ -146,6 +148,8 @@ def split(
     "Rows to choose on and rows to report on; what belongs together stays together"
     if not 0 < share < 1:
         raise ValueError(f'share {share}: between 0 and 1, so that both parts have rows')
+    rows = dict_rows(rows)
+    if group is None: warn_of_repeats(visible_groups(rows), "name their column, group='…'")
     units = [row[group] if group else _normalized(row[text]) for row in rows]
     labelled = zip(units, (row['label'] for row in rows))
     label_of = {unit: label for unit, label in reversed(list(labelled))}      # that of its first row
@@ -189,19 +193,22 @@ def __repr__(self: AlignedChoice):
 
 # %% ../../nbs/07_judges/15_alignment.ipynb #48430d2c
 def choose(
-    verdicts: dict[str, Sequence],    # {candidate: [n] verdicts}; the first is the one in use
+    verdicts: dict[str, Sequence],    # {candidate: [n] verdicts} or a DataFrame; the first is the one in use
     labels: Sequence,                 # [n] of people, on rows drawn at random: by verdict they would suit one candidate
     choosing: Sequence[bool],         # [n] True for the rows that choose, from `split`
     levels: tuple = BINARY,
+    groups: Sequence | None = None,   # [n] what belongs together, all on one side; None: nothing does
 ) -> AlignedChoice:
     "Best candidate by kappa on the rows that choose, reported on the others"
-    choosing = np.asarray(choosing, bool)
+    verdicts, choosing = named_columns(verdicts), np.asarray(choosing, bool)
     _check_candidates(verdicts, labels, choosing)
-    choosing_part = _Part(labels, choosing, levels)
-    held_out = _Part(labels, ~choosing, levels)
+    if groups is not None: groups = _undivided(groups, choosing)
+    choosing_part = _Part(labels, choosing, levels, groups)
+    held_out = _Part(labels, ~choosing, levels, groups)
     kappas = {name: choosing_part.kappa(found) for name, found in verdicts.items()}
     best = max(kappas, key=kappas.get)
     in_use = next(iter(verdicts))
+    for name in {best, in_use}: _check_draw(verdicts[name], labels, levels, groups)
     return AlignedChoice(
         name=best,
         promised=choosing_part.calibrate(verdicts[best]),
@@ -221,6 +228,21 @@ def _check_candidates(verdicts: dict, labels: Sequence, choosing: np.ndarray):
     if choosing.all() or not choosing.any():
         raise ValueError('all rows are on one side: without held-out rows nothing can be reported. Use `split`')
 
+# %% ../../nbs/07_judges/15_alignment.ipynb #d4fe5374
+def _undivided(groups: Sequence, choosing: np.ndarray) -> np.ndarray:
+    "[n] numbers of the groups; ValueError for one that is on both sides"
+    numbers = np.array(group_codes(groups, len(choosing)))
+    divided = set(numbers[choosing]) & set(numbers[~choosing])
+    if divided:
+        raise ValueError(f'{len(divided)} groups are on both sides, so that the report is no report on other items: '
+                         "keep them together, split(rows, group='…')")
+    return numbers
+
+def _check_draw(verdicts: Sequence, labels: Sequence, levels: tuple, groups: np.ndarray | None):
+    "Warn where a candidate's verdicts on labelled rows differ from the others"
+    labelled = codes(labels, levels, 'label') >= 0
+    warn_unless_random(codes(verdicts, levels, 'verdict'), labelled, groups, 'Draw the labels at random')
+
 # %% ../../nbs/07_judges/15_alignment.ipynb #cc6578ff
 @dataclass
 class _Part:
@@ -228,19 +250,24 @@ class _Part:
     labels: Sequence        # [n] of all rows
     rows: np.ndarray        # [n] True for those of the part
     levels: tuple
+    groups: np.ndarray | None    # [n] of all rows
 
     def of(self, values: Sequence) -> list:
         return [value for value, inside in zip(values, self.rows) if inside]
 
     def calibrate(self, verdicts: Sequence) -> Calibration:
-        return calibrate(self.of(verdicts), self.of(self.labels), 'random', levels=self.levels)
+        groups = None if self.groups is None else self.groups[self.rows]
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'the verdicts on labelled rows differ')     # told of all rows together
+            return calibrate(self.of(verdicts), self.of(self.labels), 'random', levels=self.levels, groups=groups)
 
     def p_value(self, before: Sequence, after: Sequence) -> float:
         "p of both being right equally often on the labelled rows"
         label = codes(self.labels, self.levels, 'label')
         labelled = self.rows & (label >= 0)
         right = [codes(verdicts, self.levels, 'verdict') == label for verdicts in (before, after)]
-        return mcnemar_p(*(each[labelled] for each in right))
+        groups = None if self.groups is None else self.groups[labelled]
+        return mcnemar_p(*(each[labelled] for each in right), groups)
 
 # %% ../../nbs/07_judges/15_alignment.ipynb #cb7dd55d
 @patch

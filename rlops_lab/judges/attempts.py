@@ -169,7 +169,7 @@ class Retries:
     timeout: float = 60.     # seconds of one attempt
     attempts: int = 3
     pause: float = .5        # seconds before the second attempt, doubled before each further one
-    max_wait: float = 120.   # seconds that the server may ask to wait, in all; these are no attempts
+    max_wait: float = 120.   # seconds of waits at the server's limit, in all; these are no attempts
 
 # %% ../../nbs/07_judges/04_attempts.ipynb #a7ecb89d
 @dataclass
@@ -180,8 +180,9 @@ class Attempts:
     failed: bool = False                # the last call failed, so that another run may succeed
     usage: Usage = field(default_factory=Usage)     # of all attempts
     reply: JudgeReply | None = None     # the last one
-    count: int = 0                      # attempts; a call that was told to wait is none
-    waited: float = 0.                  # seconds that the server asked to wait
+    count: int = 0                      # attempts; a call that came too soon is none
+    too_soon: int = 0                   # calls that were turned down without being told a wait
+    waited: float = 0.                  # seconds of waits at the server's limit
     pause: float = 0.                   # seconds before the next attempt
     is_over: bool = False               # nothing would be gained by another attempt
 
@@ -193,23 +194,31 @@ def _add_error(self: Attempts, error: Exception, seconds: float, retries: Retrie
     self.usage += Usage(seconds=seconds, calls=1)
     told = told_wait(error)
     if not _worth_repeating(error): self.is_over = True
-    elif told is None: self._count(retries, is_paused=_status(error) == 429)
-    else: self._wait(max(told, .05), retries)
+    elif told is not None: self._wait(0., max(told, .05), retries)
+    elif _status(error) == 429: self._wait_untold(retries)
+    else: self._count(retries)
 
 @patch
-def _wait(self: Attempts, seconds: float, retries: Retries):
-    "The pause is everybody's, so it is kept where calls begin"
-    self.pause = 0.
+def _wait(self: Attempts, pause: float, seconds: float, retries: Retries):
+    "A told pause is everybody's, so it is kept where calls begin; one of its own the question keeps itself"
+    self.pause = pause
     self.waited += seconds
     if self.waited <= retries.max_wait: return
     self.is_over = True
-    self.unscored = f'told to wait for longer than max_wait={retries.max_wait:g} s in all; {self.unscored}'
+    self.unscored = f'waited for longer than max_wait={retries.max_wait:g} s in all; {self.unscored}'
+
+@patch
+def _wait_untold(self: Attempts, retries: Retries):
+    "A pause that doubles"
+    seconds = backoff(self.too_soon, retries.pause)
+    self.too_soon += 1
+    self._wait(seconds, max(seconds, .05), retries)
 
 # %% ../../nbs/07_judges/04_attempts.ipynb #300fa088
 @patch
-def _count(self: Attempts, retries: Retries, is_paused: bool = False):
+def _count(self: Attempts, retries: Retries):
     "One more attempt was in vain"
-    self.pause = 0. if is_paused else backoff(self.count, retries.pause)
+    self.pause = backoff(self.count, retries.pause)
     self.count += 1
     self.is_over = self.count >= retries.attempts
 

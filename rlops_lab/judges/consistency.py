@@ -6,22 +6,24 @@
 __all__ = ['WINNERS', 'rater_alpha', 'PositionBias', 'position_bias', 'Consistency', 'self_consistency']
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #b0c5f833
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ..core.html import Html
+from ..core.rows import group_codes, value_rows
 from .agreement import BINARY, codes, estimates_html
 from .kappa import krippendorff_alpha
-from ..stats import Estimate, estimate_from_draws, share
+from ..stats import Estimate, estimate_from_draws, group_spread, mcnemar_p, share_of
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #5648ce90
 class _Patterns(NamedTuple):
     "Different ways in which items are rated"
     pairs: np.ndarray        # [patterns, levels, levels] coincidences of an item
     items: np.ndarray        # [patterns] items that are rated so
+    kind: np.ndarray         # [items] pattern of each item that is rated twice
 
 def _patterns(
     given: np.ndarray,       # [items, raters] level, -1: none
@@ -29,13 +31,13 @@ def _patterns(
 ) -> _Patterns:
     counts = np.stack([(given == level).sum(1) for level in range(levels)], 1)
     rated_twice = counts[counts.sum(1) > 1]
-    patterns, items = np.unique(rated_twice, axis=0, return_counts=True)
+    patterns, kind, items = np.unique(rated_twice, axis=0, return_inverse=True, return_counts=True)
     first = patterns[:, :, None]
     second = patterns[:, None, :]
     with_itself = first * np.eye(levels)
     pairs = first*second - with_itself
     partners = np.maximum(patterns.sum(1)-1, 1)
-    return _Patterns(pairs / partners[:, None, None], items)
+    return _Patterns(pairs / partners[:, None, None], items, kind.ravel())
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #fb7b926c
 def _coincidences(patterns: _Patterns) -> np.ndarray:
@@ -53,44 +55,64 @@ def _pseudo_pairs(levels: int) -> np.ndarray:
     return (pair+swapped).reshape(-1, levels, levels)
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #18dffa32
-def _coincidence_draws(patterns: _Patterns, seed: int) -> np.ndarray:
+def _coincidence_draws(patterns: _Patterns, seed: int, effect: float) -> np.ndarray:
     "[4000, levels, levels] draws of the Bayesian bootstrap"
     levels = patterns.pairs.shape[-1]
     pseudo = _pseudo_pairs(levels)
     prior = np.full(len(pseudo), 2/len(pseudo))
     pairs = np.concatenate([patterns.pairs, pseudo])
-    shapes = np.concatenate([patterns.items, prior])
+    shapes = np.concatenate([patterns.items/effect, prior])
     random = np.random.default_rng(seed)
     weights = random.standard_gamma(shapes, (4000, len(pairs)))
-    return np.tensordot(weights, pairs, 1)
+    return effect * np.tensordot(weights, pairs, 1)
+
+# %% ../../nbs/07_judges/12_consistency.ipynb #cab394cf
+def _of_ratings(
+    given: np.ndarray,       # [items, raters] level, -1: none
+    levels: int,
+    statistic: Callable,     # coincidences [..., levels, levels] -> the figure [...]
+    seed: int,
+    groups: Sequence | None, # [items]
+) -> Estimate:
+    "A figure of the items that are rated twice"
+    rated_twice = (given >= 0).sum(1) > 1
+    patterns = _patterns(given, levels)
+    whole = _coincidences(patterns)
+    effect = 1.
+    if groups is not None:
+        without = statistic(whole - patterns.pairs)
+        moved = np.nan_to_num(statistic(whole) - without)
+        influence = moved[patterns.kind]
+        numbers = np.array(group_codes(groups, len(given)))
+        effect = group_spread(influence - influence.mean(), numbers[rated_twice]).effect
+    draws = statistic(_coincidence_draws(patterns, seed, effect))
+    return estimate_from_draws(statistic(whole), draws, int(rated_twice.sum()))
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #e00f79e0
 def rater_alpha(
-    ratings: Sequence[Sequence], # [items][raters] levels, None where a rater gave none
+    ratings: Sequence[Sequence], # [items][raters] levels, None where a rater gave none; or a DataFrame, a row an item
     levels: tuple = BINARY,      # worst to best
     metric: str = 'nominal',     # 'nominal', 'ordinal' or 'interval'
     seed: int = 0,
+    groups: Sequence | None = None,    # [items] what belongs together; None: each item by itself
 ) -> Estimate:
     "Krippendorff's alpha: 1 is agreement, 0 is chance"
     given = _rating_codes(ratings, levels, 'rating')
-    rated_twice = (given >= 0).sum(1) > 1
-    if not rated_twice.any():
-        raise ValueError('no item has two ratings: agreement needs at least two of one item')
-    patterns = _patterns(given, len(levels))
-    alpha = krippendorff_alpha(_coincidences(patterns), metric)
-    draws = krippendorff_alpha(_coincidence_draws(patterns, seed), metric)
-    return estimate_from_draws(alpha, draws, int(rated_twice.sum()))
+    def alpha(pairs): return krippendorff_alpha(pairs, metric)
+    return _of_ratings(given, len(levels), alpha, seed, groups)
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #cc42338a
 def _rating_codes(ratings: Sequence[Sequence], levels: tuple, what: str) -> np.ndarray:
-    "[items, raters] level, -1: none"
-    lengths = {len(row) for row in ratings}
-    if len(lengths) > 1:
-        raise ValueError(
-            'items with different numbers of ratings: fill the gaps with None')
-    rows = [codes(row, levels, what) for row in ratings]
-    raters = max(lengths, default=0)
-    return np.array(rows, int).reshape(len(rows), raters)
+    "[items, most ratings] level, -1: none"
+    rows = [codes(row, levels, what) for row in value_rows(ratings)]
+    most = max(map(len, rows), default=0)
+    given = np.full((len(rows), most), -1)
+    for place, row in enumerate(rows):
+        given[place, :len(row)] = row
+    rated_twice = (given >= 0).sum(1) > 1
+    if not rated_twice.any():
+        raise ValueError('no item has two ratings: agreement needs at least two of one item')
+    return given
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #240bd782
 @dataclass(frozen=True)
@@ -114,6 +136,7 @@ def position_bias(
     a_first: Sequence,             # [pairs] winner when A was shown first: 'A', 'B', 'tie', None
     b_first: Sequence,             # [pairs] winner when B was shown first, again by name
     preferred: Sequence | None = None,    # [pairs] people's winner, where known
+    groups: Sequence | None = None,       # [pairs] what belongs together, as pairs of one prompt; None: nothing
 ) -> PositionBias:
     "Verdicts on pairs, in both orders"
     if len(a_first) != len(b_first):
@@ -123,36 +146,46 @@ def position_bias(
     winners = np.stack(orders)
     scored = (winners >= 0).all(0)
     differ = scored & (winners[0] != winners[1])
-    first, p_value = _first_wins(winners)
+    if groups is not None:
+        groups = np.array(group_codes(groups, len(scored)))
+    first, p_value = _first_wins(winners, groups)
     return PositionBias(
-        flips=share(int(differ.sum()), int(scored.sum())),
+        flips=_share_among(differ, scored, groups),
         first=first,
         p_value=p_value,
         unscored=int((~scored).sum()),
-        right=None if preferred is None else _right_twice(winners, preferred),
+        right=None if preferred is None else _right_twice(winners, preferred, groups),
     )
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #58b3cf42
-def _first_wins(winners: np.ndarray) -> tuple[Estimate, float]:
+def _share_among(
+    hits: np.ndarray,        # [n]
+    kept: np.ndarray,        # [n] rows that count
+    groups: np.ndarray | None,
+) -> Estimate:
+    inside = None if groups is None else groups[kept]
+    return share_of(hits[kept], inside)
+
+# %% ../../nbs/07_judges/12_consistency.ipynb #d13ebefc
+def _first_wins(winners: np.ndarray, groups: np.ndarray | None) -> tuple[Estimate, float]:
     "Of contradictions the share that the first place won, and p of its being a half; winners [2 orders, pairs]"
-    from scipy.stats import binomtest
     a_first, b_first = winners
     first_twice = (a_first == 0) & (b_first == 1)
     second_twice = (a_first == 1) & (b_first == 0)
-    first = int(first_twice.sum())
-    contradictions = first + int(second_twice.sum())
-    if not contradictions: return share(0, 0), 1.
-    p_value = binomtest(first, contradictions).pvalue
-    return share(first, contradictions), float(p_value)
+    contradictions = first_twice | second_twice
+    if not contradictions.any(): return share_of([]), 1.
+    together = None if groups is None else groups[contradictions]
+    p_value = mcnemar_p(second_twice[contradictions], first_twice[contradictions], together)
+    return _share_among(first_twice, contradictions, groups), p_value
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #0f969552
-def _right_twice(winners: np.ndarray, preferred: Sequence) -> Estimate:
+def _right_twice(winners: np.ndarray, preferred: Sequence, groups: np.ndarray | None) -> Estimate:
     "Share of pairs in which both orders have the winner that people prefer"
     people = codes(preferred, WINNERS, 'preference')
     scored = (winners >= 0).all(0)
     known = scored & (people >= 0)
     right = known & (winners == people).all(0)
-    return share(int(right.sum()), int(known.sum()))
+    return _share_among(right, known, groups)
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #97e027a1
 @dataclass(frozen=True)
@@ -170,18 +203,19 @@ def self_consistency(
     samples: Sequence[Sequence],  # [items][k] verdicts on the same item, None: unscored
     levels: tuple = BINARY,       # worst to best
     seed: int = 0,
+    groups: Sequence | None = None,    # [items] what belongs together; None: each item by itself
 ) -> Consistency:
     "Agreement between repeated verdicts"
-    alpha = rater_alpha(samples, levels, seed=seed)
     given = _rating_codes(samples, levels, 'verdict')
-    patterns = _patterns(given, len(levels))
-    agreement = _equal_pairs(_coincidences(patterns))
-    draws = _equal_pairs(_coincidence_draws(patterns, seed))
+    calls = [len(row) for row in value_rows(samples)]
+    asked = np.arange(given.shape[1]) < np.array(calls)[:, None]
+    if groups is not None:
+        groups = np.array(group_codes(groups, len(given)))
     return Consistency(
-        estimate_from_draws(agreement, draws, alpha.n),
-        alpha,
-        unanimous=_unanimous(given, len(levels)),
-        unscored=share(int((given < 0).sum()), given.size),
+        agreement=_of_ratings(given, len(levels), _equal_pairs, seed, groups),
+        alpha=rater_alpha(samples, levels, seed=seed, groups=groups),
+        unanimous=_unanimous(given, len(levels), groups),
+        unscored=_unscored_calls(given, asked, groups),
     )
 
 # %% ../../nbs/07_judges/12_consistency.ipynb #9888c10c
@@ -190,10 +224,21 @@ def _equal_pairs(pairs: np.ndarray) -> np.ndarray:
     equal = pairs.trace(axis1=-2, axis2=-1)
     return equal / pairs.sum((-2, -1))
 
-def _unanimous(given: np.ndarray, levels: int) -> Estimate:
+# %% ../../nbs/07_judges/12_consistency.ipynb #7db2756c
+def _unanimous(given: np.ndarray, levels: int, groups: np.ndarray | None) -> Estimate:
     "Share of items with only one level, of those with two verdicts or more"
-    again = given[(given >= 0).sum(1) > 1]
-    highest = again.max(1)
-    lowest = np.where(again < 0, levels, again).min(1)
-    alike = highest == lowest
-    return share(int(alike.sum()), len(again))
+    again = (given >= 0).sum(1) > 1
+    highest = given.max(1)
+    lowest = np.where(given < 0, levels, given).min(1)
+    return _share_among(highest == lowest, again, groups)
+
+# %% ../../nbs/07_judges/12_consistency.ipynb #d9c9c78a
+def _unscored_calls(
+    given: np.ndarray,       # [items, k]
+    asked: np.ndarray,       # [items, k]
+    groups: np.ndarray | None,
+) -> Estimate:
+    "Share of calls without a verdict"
+    if groups is not None:
+        groups = np.broadcast_to(groups[:, None], given.shape)
+    return _share_among(given < 0, asked, groups)

@@ -44,7 +44,7 @@ class Endpoint:
         base_url: str,                         # with /v1
         model: str,                            # name at the server
         api_key: str | None = None,            # None: $OPENAI_API_KEY
-        usd_per_million: tuple | None = None,  # dollars a million tokens: read, from cache, written; None: unknown
+        usd_per_million: tuple | None = None,  # dollars a million tokens read, from cache, answered, perhaps into cache
         version: str = '',                     # of the weights, where the name leaves it open; enters the cache key
         **settings: object,                    # more fields of the request; None removes one: max_tokens=None
     ):
@@ -67,8 +67,8 @@ def _check_endpoint(base_url: str, usd_per_million: tuple | None, settings: dict
     "Raise ValueError for what would fail at each call"
     if not base_url.startswith(('http://', 'https://')):
         raise ValueError(f'base_url={base_url!r}: begin it with http:// or https://, and end it with /v1')
-    if usd_per_million is not None and len(usd_per_million) != 3:
-        cure = 'give three prices, of tokens read, read from cache and written'
+    if usd_per_million is not None and len(usd_per_million) not in (3, 4):
+        cure = 'give three prices, of tokens read, read from cache and answered; a fourth, put into it, may follow'
         raise ValueError(f'usd_per_million={usd_per_million}: {cure}')
     if settings.get('stream'):
         raise ValueError('stream=True: a verdict is read from a whole reply; leave `stream` out')
@@ -181,16 +181,33 @@ def _reply(self: Endpoint, body: object, began: float) -> JudgeReply:
 
 def _text(value: object) -> str: return value if isinstance(value, str) else ''
 
+# %% ../../nbs/07_judges/03_endpoints.ipynb #1e71d88b
+_FROM_CACHE = 'cached_tokens', 'cache_read_input_tokens', 'prompt_cache_hit_tokens'
+_INTO_CACHE = 'cache_write_tokens', 'cache_creation_tokens', 'cache_creation_input_tokens'
+
+def _reported(counts: dict, names: tuple[str, ...]) -> int:
+    "Tokens under the first of these names that has any, among the details or beside them"
+    details = counts.get('prompt_tokens_details')
+    reported = counts | details if isinstance(details, dict) else counts
+    return next(filter(None, (token_count(reported.get(name)) for name in names)), 0)
+
 # %% ../../nbs/07_judges/03_endpoints.ipynb #e2d3127a
 @patch
 def _usage(self: Endpoint, counts: object, seconds: float) -> Usage:
     "Tokens, seconds and dollars of one call"
     counts = counts if isinstance(counts, dict) else {}
-    details = counts.get('prompt_tokens_details')
-    details = details if isinstance(details, dict) else {}
     read = token_count(counts.get('prompt_tokens'))
-    written = token_count(counts.get('completion_tokens'))
-    cached = min(read, token_count(details.get('cached_tokens')))
-    priced = zip((read-cached, cached, written), self.usd_per_million or ())
-    usd = sum(tokens*price for tokens, price in priced) / 1e6
-    return Usage(read, cached, written, seconds, 1, usd)
+    answered = token_count(counts.get('completion_tokens'))
+    cached = min(read, _reported(counts, _FROM_CACHE))
+    written = min(read-cached, _reported(counts, _INTO_CACHE))
+    fresh = read - cached - written
+    usd = self._usd(fresh, cached, answered, written)
+    return Usage(read, cached, answered, seconds, 1, usd, written)
+
+@patch
+def _usd(self: Endpoint, *tokens: int) -> float:
+    "Dollars of tokens read, read from cache, answered and put into the cache"
+    if self.usd_per_million is None: return 0.
+    read, cached, answered, *written = self.usd_per_million
+    prices = read, cached, answered, *(written or [read])
+    return sum(count*price for count, price in zip(tokens, prices)) / 1e6

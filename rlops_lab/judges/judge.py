@@ -43,7 +43,7 @@ class Judge(Grader):
         timeout: float = 60.,              # seconds of one attempt
         attempts: int = 3,
         pause: float = .5,                 # seconds before the second attempt, doubled before each further one
-        max_wait: float = 120.,            # seconds that the server may ask to wait, in all; these are no attempts
+        max_wait: float = 120.,            # seconds of waits at the server's limit, in all; these are no attempts
         concurrency: int = 32,             # calls under way at once
         log: str | Path | None = None,     # JSONL file of every answer; the next judge that is given it reads it
         seed: int = 0,
@@ -273,21 +273,24 @@ async def _criterion(self: Judge, criterion: Criterion, block: str, item: str) -
 def _criteria(self: Judge, item: dict) -> tuple:
     "The criteria with the examples that are shown before this item; an error if they don't fit the rubric"
     shown = [
-        replace(criterion, examples=tuple(map(self._example, self.examples(item, criterion))))
+        replace(criterion, examples=tuple(self._example(row, criterion) for row in self.examples(item, criterion)))
         for criterion in self.rubric.criteria
     ]
     return replace(self.rubric, criteria=tuple(shown)).criteria
 
 # %% ../../nbs/07_judges/05_judge.ipynb #d3c7d632
 @patch
-def _example(self: Judge, row: dict) -> dict:
-    "A labelled row as an example of a criterion"
+def _example(self: Judge, row: dict, criterion: Criterion) -> dict:
+    "A labelled row as an example of a criterion; of two answers, the better one may be labelled pass"
     needed = ('label', *self.rubric.sees)
     lacks = [name for name in needed if name not in row]
     if lacks: raise ValueError(f'an example lacks {lacks}; it has {sorted(row)}')
     reason = row.get('reason') or 'So people decided.'
     texts = {column: as_text(row[column]) for column in self.rubric.sees}
-    return dict(choice=row['label'], reason=reason, **texts)
+    choice = row['label']
+    if choice not in criterion.menu and len(criterion.choices) == 2:
+        choice = {'fail': criterion.choices[0], 'pass': criterion.choices[1]}.get(choice, choice)
+    return dict(choice=choice, reason=reason, **texts)
 
 # %% ../../nbs/07_judges/05_judge.ipynb #d26e5094
 @patch

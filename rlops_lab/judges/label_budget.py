@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.rows import is_gap
 from .agreement import codes
 from .corrected_rate import CorrectedRate
 from .rate_interval import rate_interval
@@ -56,8 +57,8 @@ def expected_width(
 ) -> float:
     "Width of the interval that n labels will give, if the pilot is right"
     rates = _posterior_means(pilot.passed, pilot.labelled)
-    labelled = allocate(n, rates, pilot.pool, design)
-    return float(rate_interval(labelled*rates, labelled, pilot.pool, target, level).width)
+    labelled = allocate(n, rates, pilot.pool, design) / pilot.effect
+    return float(rate_interval(labelled*rates, labelled, pilot.pool/pilot.effect, target, level).width)
 
 # %% ../../nbs/07_judges/13_label_budget.ipynb #992c13c4
 def _posterior_means(passed: np.ndarray, labelled: np.ndarray) -> np.ndarray:
@@ -157,7 +158,7 @@ def next_labels(
 # %% ../../nbs/07_judges/13_label_budget.ipynb #e9a14d47
 def _stratum_places(strata: Sequence) -> np.ndarray:
     "[n] place of each row's stratum, in order of appearance"
-    cells = [None if cell != cell else cell for cell in strata]     # NaN is a gap
+    cells = [None if is_gap(cell) else cell for cell in strata]
     places = {name: place for place, name in enumerate(dict.fromkeys(cells))}
     return np.array([places[cell] for cell in cells])
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JUDGE_RULES', 'sanitize', 'as_text', 'fenced', 'messages_for', 'answer_schema', 'Unparsed', 'read_choice',
-           'distinct_keys', 'LetterReading', 'read_probabilities']
+           'LetterReading', 'read_probabilities']
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #e1981ceb
 import json
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..core import digest
+from ..core.files import distinct_keys
 from ..core.messages import normalise_messages
 from .rubrics import Criterion, Rubric
 
@@ -198,15 +199,6 @@ def _json_objects(text: str) -> Iterator[tuple[dict, str]]:
 
 _OBJECT = re.compile(r'\{(?=\s{0,100}")')      # one without a key holds no verdict
 _MOST_OBJECTS = 200
-
-# %% ../../nbs/07_judges/01_prompts.ipynb #c68d9edf
-def distinct_keys(
-    pairs: list[tuple],    # as `json` gives them to `object_pairs_hook`
-) -> dict:
-    "An object of JSON; ValueError for a key that is there twice, since that has two readings"
-    found = dict(pairs)
-    if len(found) < len(pairs): raise ValueError('a key is there twice')
-    return found
 
 # %% ../../nbs/07_judges/01_prompts.ipynb #b67a1ac0
 class LetterReading(NamedTuple):

@@ -10,7 +10,7 @@ import json
 from reprlib import Repr
 
 from ..core.message_forms import text_of
-from .prompts import distinct_keys
+from ..core.files import distinct_keys
 
 # %% ../../nbs/07_judges/02_replies.ipynb #fb36ce7d
 _brief = Repr()

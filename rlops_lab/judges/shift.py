@@ -10,26 +10,25 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from fastcore.basics import patch
 
 from ..core.extras import needs
 from ..core.html import Html, html_table
+from ..core.rows import dict_rows, group_codes, is_gap, visible_groups, warn_of_repeats
 from .agreement import confusion
-from .corrected_rate import homogeneity_p
+from ..stats import homogeneity_p
 
 # %% ../../nbs/07_judges/14_shift.ipynb #a0f41ce0
-def _known(value: object) -> bool:
-    return value is not None and value == value          # NaN is a gap, too
-
 def _column(rows: Sequence[dict], name: str) -> list:
     return [row.get(name) for row in rows]
 
 def _shares_p(old: Sequence, new: Sequence) -> float:
     "p of equal shares of each value"
     before, now = (
-        Counter(value if _known(value) else None for value in values)
+        Counter(None if is_gap(value) else value for value in values)
         for values in (old, new)
     )
     kinds = before | now
@@ -44,12 +43,12 @@ def _answers_p(
     new: Sequence[str],
     seed: int = 0,
 ) -> tuple[float, float]:
-    "p of old and new answers being alike, and how well they can be told apart (AUC, .5 is chance)"
+    "p of old and new answers being alike, and how well they can be told apart (AUC, .5 is chance); NaN: too few"
     texts = [*old, *new]
     is_new = np.array([False]*len(old) + [True]*len(new))
     train = _training_half(texts, seed)
     groups = np.bincount(2*train + is_new, minlength=4)
-    if groups.min() < 5: return 1., .5          # too few to say
+    if groups.min() < 5: return math.nan, math.nan      # too few to say
     scores = _newness(texts, is_new, train)
     held_out_new = is_new[~train]
     return _rank_p(scores[held_out_new], scores[~held_out_new])
@@ -94,7 +93,7 @@ def _labels_p(
     new: Sequence[dict],
     balanced: bool = False,    # compare how often a label is met, and not how often a verdict is right
 ) -> float:
-    "p of both verdicts being right as often as before: the smaller one, doubled"
+    "p of both verdicts being right as often as before: the smaller one, doubled; NaN: no verdict has labels in both"
     from scipy.stats import fisher_exact
     before, now = (_label_table(rows) for rows in (old, new))
     if not balanced: before, now = before.T, now.T
@@ -103,7 +102,7 @@ def _labels_p(
         for counts_before, counts_now in zip(before, now)
         if counts_before.any() and counts_now.any()
     ]
-    if not p_values: return 1.
+    if not p_values: return math.nan
     return min(1., len(p_values)*min(p_values))
 
 # %% ../../nbs/07_judges/14_shift.ipynb #3c87d12e
@@ -121,7 +120,7 @@ def _changed_versions(
 ) -> Iterator[str]:
     "Values of version columns that the old rows don't have"
     for name in columns:
-        before, now = ({row[name] for row in rows if _known(row.get(name))} for rows in (old, new))
+        before, now = ({row[name] for row in rows if not is_gap(row.get(name))} for rows in (old, new))
         if unseen := now - before:
             yield f'{name}: calibrated on {_listed(before)}, used on {_listed(unseen)}'
 
@@ -137,10 +136,10 @@ def _unlabelled_slices(
 ) -> Iterator[str]:
     "Slices of the new rows with fewer labels than needed"
     for name in columns:
-        labels = Counter(row.get(name) for row in old if _known(row.get('label')))
+        labels = Counter(row.get(name) for row in old if not is_gap(row.get('label')))
         used = Counter(row.get(name) for row in new)
         for value, rows in used.items():
-            if _known(value) and labels[value] < least:
+            if not is_gap(value) and labels[value] < least:
                 share = f'{rows/len(new):.0%} of the rows'
                 yield f'{name} {value!r}: {labels[value]} labels for {share}, fewer than {least}'
 
@@ -150,18 +149,21 @@ class Transfer:
     "Whether error rates measured on some rows may be used on others"
     reasons: list      # what argues against it, in words; empty: nothing found
     p_values: dict     # {test: p}, each already multiplied by the number of tests
-    auc: float         # how well answers can be told apart, .5 is chance; NaN: no texts
+    auc: float         # how well answers can be told apart, .5 is chance; NaN: not tested
+    untested: dict     # {test: why it could not be made}
 
     @property
     def warns(self) -> bool: return bool(self.reasons)
 
     def _repr_html_(self) -> Html:
         rows = [[test, f'{p:.2g}'] for test, p in self.p_values.items()]
-        return html_table(rows, ('test', 'p'), note='; '.join(self.reasons) or 'nothing found')
+        rows += [[test, f'not tested: {why}'] for test, why in self.untested.items()]
+        found = 'nothing found' if self.p_values else 'nothing was tested'
+        return html_table(rows, ('test', 'p'), note='; '.join(self.reasons) or found)
 
 # %% ../../nbs/07_judges/14_shift.ipynb #b553a7f5
 def transfer(
-    calibrated: Sequence[dict],  # rows of the calibration: `verdict`, and where known `label`, `text`, versions, slices
+    calibrated: Sequence[dict],  # rows with `verdict`, and where known `label`, `text`, versions, slices
     used: Sequence[dict],        # rows on which its error rates are to be used
     design: str = 'random',      # how the calibration's labels were chosen; verdicts and answers need 'random'
     versions: Sequence[str] = _VERSIONS,  # columns that must not have new values
@@ -169,11 +171,14 @@ def transfer(
     least: int = 20,             # labels that a slice needs
     level: float = .01,          # of the tests together
     seed: int = 0,
+    group: str | None = None,    # column of what belongs together; one row of each group is tested. None: nothing does
 ) -> Transfer:
     "Compare the rows a judge was calibrated on with those it is used on; warns where they differ"
-    old, new = list(calibrated), list(used)
+    old, new = dict_rows(calibrated), dict_rows(used)
     _check_rows(old, new)
-    p_values, auc = _test_shift(old, new, design, slices, seed)
+    tests = _Tests(*_thinned(old, new, group, slices, seed), design, seed)
+    tests.run(slices)
+    p_values, auc = tests.corrected(), tests.auc
     reasons = [
         *_changed_versions(old, new, versions),
         *_unlabelled_slices(old, new, slices, least),
@@ -183,7 +188,7 @@ def transfer(
         warnings.warn(
             f'error rates may not transfer: {"; ".join(reasons)}. '
             'Label some of these rows and calibrate again', stacklevel=2)
-    return Transfer(reasons, p_values, auc)
+    return Transfer(reasons, p_values, auc, _unnamed(new, versions) | tests.untested)
 
 # %% ../../nbs/07_judges/14_shift.ipynb #63ed76c7
 def _check_rows(old: list[dict], new: list[dict]):
@@ -195,31 +200,84 @@ def _check_rows(old: list[dict], new: list[dict]):
                 f'a row of the {which} ones has no `verdict`: give None where the judge gave none')
 
 # %% ../../nbs/07_judges/14_shift.ipynb #aba4fa93
-def _test_shift(
+def _thinned(
     old: list[dict],
     new: list[dict],
-    design: str,
+    group: str | None,
     slices: Sequence[str],
     seed: int,
-) -> tuple[dict[str, float], float]:
-    "{test: corrected p} of the tests that the rows allow, and the AUC"
-    p_values, auc = {}, math.nan
-    if design == 'random':
+) -> list[list[dict]]:
+    "Both sets, with one row of each group"
+    if group is not None: return [_one_of_each(rows, group, seed) for rows in (old, new)]
+    for rows in (old, new):
+        shown = visible_groups([{k: v for k, v in row.items() if k not in slices} for row in rows])
+        warn_of_repeats(shown, "name their column, group='…'", stacklevel=4)
+    return [old, new]
+
+def _one_of_each(rows: list[dict], group: str, seed: int) -> list[dict]:
+    numbers = group_codes(_column(rows, group), len(rows))
+    shuffled = np.random.default_rng(seed).permutation(len(rows))
+    by_label = sorted(shuffled, key=lambda row: is_gap(rows[row].get('label')))     # labelled ones first
+    first = {numbers[row]: row for row in reversed(by_label)}
+    return [rows[row] for row in sorted(first.values())]
+
+# %% ../../nbs/07_judges/14_shift.ipynb #1ed1b9f6
+@dataclass
+class _Tests:
+    "The tests that the rows allow, and why the others can't be made"
+    old: list[dict]
+    new: list[dict]
+    design: str
+    seed: int
+    p_values: dict = field(default_factory=dict)
+    untested: dict = field(default_factory=dict)
+    auc: float = math.nan
+
+    def run(self, slices: Sequence[str]):
+        "Make all of them"
         for name in ('verdict', *slices):
-            p_values[name] = _shares_p(_column(old, name), _column(new, name))
-        if (old_texts := _texts(old)) and (new_texts := _texts(new)):
-            p_values['answers'], auc = _answers_p(old_texts, new_texts, seed)
-    if any(map(_known, _column(new, 'label'))):
-        p_values['labels'] = _labels_p(old, new, design == 'label')
-    corrected = {
-        name: min(1., p*len(p_values))
-        for name, p in p_values.items()
-    }
-    return corrected, auc
+            if self.is_sample(name): self.p_values[name] = _shares_p(_column(self.old, name), _column(self.new, name))
+        if self.is_sample('answers'): self.compare_answers()
+        self.compare_labels()
+
+    def is_sample(self, name: str) -> bool:
+        if self.design != 'random': self.untested[name] = f'the calibration\'s rows were drawn by {self.design}'
+        return self.design == 'random'
+
+    def add(self, name: str, p: float, why_not: str):
+        if math.isnan(p): self.untested[name] = why_not
+        else: self.p_values[name] = p
+
+    def corrected(self) -> dict[str, float]:
+        return {name: min(1., p*len(self.p_values)) for name, p in self.p_values.items()}
+
+# %% ../../nbs/07_judges/14_shift.ipynb #ee54c874
+@patch
+def compare_answers(self: _Tests):
+    old, new = _texts(self.old), _texts(self.new)
+    if not old or not new:
+        which = 'calibrated' if not old else 'used'
+        self.untested['answers'] = f'no texts on the rows {which}'
+        return
+    p, self.auc = _answers_p(old, new, self.seed)
+    self.add('answers', p, 'too few different texts')
+
+@patch
+def compare_labels(self: _Tests):
+    if all(map(is_gap, _column(self.new, 'label'))):
+        self.untested['labels'] = 'no label on the rows used'
+        return
+    self.add('labels', _labels_p(self.old, self.new, self.design == 'label'), 'no verdict has labels in both')
 
 # %% ../../nbs/07_judges/14_shift.ipynb #22815aee
 def _texts(rows: list[dict]) -> list[str]:
-    return [text for text in _column(rows, 'text') if _known(text) and text]
+    return [text for text in _column(rows, 'text') if not is_gap(text) and text]
+
+# %% ../../nbs/07_judges/14_shift.ipynb #8287103c
+def _unnamed(new: list[dict], versions: Sequence[str]) -> dict[str, str]:
+    "Versions that can't be compared"
+    missing = [name for name in versions if all(map(is_gap, _column(new, name)))]
+    return dict.fromkeys(missing, 'the rows used do not name it')
 
 # %% ../../nbs/07_judges/14_shift.ipynb #57658c0e
 def _findings(p_values: dict[str, float], auc: float, level: float) -> Iterator[str]:

@@ -10,7 +10,8 @@ import json
 import re
 from collections.abc import Collection
 
-from .tool_calls import Reply, ToolCall, once
+from ..core.files import distinct_keys
+from .tool_calls import Reply, ToolCall
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #3834caa1
 def json_value(text: str) -> object:
@@ -26,17 +27,17 @@ def first_json(text: str) -> tuple[object, int]:
     try: return _DECODER.raw_decode(text)
     except RecursionError as error:
         raise ValueError('could not read the call: too many brackets') from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f'could not read the call as JSON: {error}') from error
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #ed7ded41
 def _no_constant(name: str):
-    raise ValueError(f'could not read the call as JSON: {name} is no JSON value')
+    raise ValueError(f'{name} is no JSON value')
 
 _DECODER = json.JSONDecoder(
     strict=False,
     parse_constant=_no_constant,
-    object_pairs_hook=once,
+    object_pairs_hook=distinct_keys,
 )
 
 # %% ../../nbs/02_models/01_json_calls.ipynb #305241cb

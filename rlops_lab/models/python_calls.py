@@ -10,7 +10,8 @@ import ast
 import re
 from collections.abc import Collection
 
-from .tool_calls import Reply, ToolCall, once
+from ..core.files import distinct_keys
+from .tool_calls import Reply, ToolCall
 
 # %% ../../nbs/02_models/01_python_calls.ipynb #dcbf2637
 _JSON_NAMES = dict(true=True, false=False, null=None)
@@ -42,7 +43,7 @@ def _python_call(node: ast.expr) -> ToolCall:
         raise ValueError('write exactly one call and nothing else')
     if node.args or any(keyword.arg is None for keyword in node.keywords):
         raise ValueError('name every argument, as in name(arg="value")')
-    nodes = once([(keyword.arg, keyword.value) for keyword in node.keywords])
+    nodes = distinct_keys([(keyword.arg, keyword.value) for keyword in node.keywords])
     for value in nodes.values():
         if not isinstance(value, ast.Constant): _check_keys(value)
     try:
@@ -59,7 +60,7 @@ def _check_keys(value: ast.expr) -> None:
     for node in ast.walk(value):
         if not isinstance(node, ast.Dict): continue
         keys = [key for key in node.keys if isinstance(key, ast.Constant)]
-        once([(repr(key.value), key) for key in keys])
+        distinct_keys([(repr(key.value), key) for key in keys])
 
 _NO_VALUE = ValueError, TypeError, RecursionError, MemoryError
 

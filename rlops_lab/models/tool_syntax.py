@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Callable, Collection
 
+from ..core.files import distinct_keys
 from .json_calls import json_block, json_call, json_value, read_llama, read_mistral
 from .python_calls import python_list, read_python
-from .tool_calls import Reply, ToolCall, ToolSyntax, between, once, split_thoughts
+from .tool_calls import Reply, ToolCall, ToolSyntax, between, split_thoughts
 from .unread_calls import unread_call
 
 # %% ../../nbs/02_models/01_tool_syntax.ipynb #bed4f903
@@ -30,7 +31,7 @@ def _parameters(text: str) -> dict:
     found = _PARAMETER.findall(text)
     if len(found) != text.count('<parameter=') or _PARAMETER.sub('', text).strip():
         raise ValueError('close each <parameter=…> with </parameter>, and write nothing between them')
-    return once([(key.strip(), _inner(value)) for key, value in found])
+    return distinct_keys([(key.strip(), _inner(value)) for key, value in found])
 
 _PARAMETER = re.compile(r'<parameter=([^>\n]+)>(.*?)</parameter>', re.DOTALL)
 
@@ -43,7 +44,7 @@ def _glm_block(body: str) -> list[ToolCall]:
     "`name`, then `<arg_key>key</arg_key><arg_value>value</arg_value>` for each argument"
     name, *parts = body.split('<arg_key>')
     if not re.fullmatch(r'\s*[\w.-]+\s*', name): raise ValueError(_GLM_FORM)
-    return [ToolCall(name.strip(), once(list(map(_glm_pair, parts))))]
+    return [ToolCall(name.strip(), distinct_keys(list(map(_glm_pair, parts))))]
 
 def _glm_pair(part: str) -> tuple[str, str]:
     pair = re.fullmatch(r'(.*?)</arg_key>\s*<arg_value>((?:(?!</arg_value>).)*)</arg_value>\s*', part, re.DOTALL)

@@ -18,10 +18,12 @@ from typing import BinaryIO, NamedTuple
 from fastcore.basics import patch
 
 from ..core import Trajectory, digest, rng
-from ..judges.agreement import BINARY, DESIGNS, codes
+from ..judges.agreement import BINARY, codes
+from ..judges.label_designs import DESIGNS
 from ..judges.label_budget import next_labels
 from ..judges.rubrics import Criterion, Rubric, load_rubric
 from ..core.messages import normalise_messages
+from ..core.rows import group_codes, visible_groups
 
 # %% ../../nbs/12_observe/02_annotations.ipynb #cd52a446
 CLICK_KEY = ('annotator', 'item', 'hash', 'rubric', 'criterion')      # what a click is about
@@ -214,6 +216,7 @@ class Sheet:
         self.rubric = _as_rubric(rubric)
         self.items = list(items)
         self.columns = columns or (self.rubric.sees if rubric is not None else None)
+        self.groups = _repeated(self.items)      # [n] answers to one prompt; None: nothing is repeated
         self.hashes = [digest(visible_parts(item, self.columns), n=16) for item in self.items]
         self.ids = _item_ids(self.items, self.hashes, ids)
         self.verdicts = _as_pass_or_fail(verdicts)
@@ -268,6 +271,11 @@ def _check_order(order: list[int], design: str, n: int):
 def _as_rubric(rubric: Rubric | str | Path | None) -> Rubric:
     if rubric is None: return PASS_FAIL
     return rubric if isinstance(rubric, Rubric) else load_rubric(rubric)
+
+def _repeated(items: list) -> list | None:
+    "What the items say about which of them belong together"
+    groups = visible_groups(items)
+    return groups if groups and len(set(group_codes(groups, len(items)))) < len(items) else None
 
 def _as_pass_or_fail(verdicts: Sequence | None) -> list | None:
     if verdicts is None: return None

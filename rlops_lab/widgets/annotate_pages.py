@@ -150,16 +150,16 @@ def comparison_html(
     differing = [row for row in labelled if labels[row] != verdicts[row]]
     notes = notes or {}
     items = ''.join(_difference(sheet, row, labels[row], verdicts[row], notes.get(row)) for row in differing)
-    head = _calibration_html(labels, verdicts, design)
+    head = _calibration_html(labels, verdicts, design, sheet.groups)
     counted = f'<p>{len(differing)} of {len(labelled)} labelled items differ</p>'
     return Html(f'<h4>Labels and the judge</h4>{head}{counted}{items}')
 
 # %% ../../nbs/14_widgets/05_annotate_pages.ipynb #07bd8cb3
-def _calibration_html(labels: Sequence, verdicts: Sequence, design: str) -> str:
+def _calibration_html(labels: Sequence, verdicts: Sequence, design: str, groups: list | None) -> str:
     "Calibration and corrected rate, or why there is none"
     try:
-        table = calibrate(verdicts, labels, design)._repr_html_()
-        rate = corrected_rate(verdicts, labels, design)
+        table = calibrate(verdicts, labels, design, groups=groups)._repr_html_()
+        rate = corrected_rate(verdicts, labels, design, groups=groups)
     except ValueError as error:
         return f'<p>{escape(error)}</p>'
     return f'{table}<p>{escape(repr(rate))}</p>'

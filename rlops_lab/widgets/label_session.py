@@ -192,7 +192,7 @@ def agreement(self: LabelSession, criterion: str | None = None) -> Agreement:
     "How far the annotators agree, on a criterion or on pass and fail"
     levels = {c.name: c.choices for c in self.sheet.rubric.criteria}
     columns = self.columns(criterion)
-    return agreement_of_columns(columns, levels.get(criterion, BINARY))
+    return agreement_of_columns(columns, levels.get(criterion, BINARY), self.sheet.groups)
 
 # %% ../../nbs/14_widgets/06_label_session.ipynb #14c8f9a9
 @patch

@@ -46,7 +46,8 @@ from rlops_lab.finetune.calibration import fit_platt, sigmoid
 from rlops_lab.finetune.reward_models import RewardModel
 from rlops_lab.finetune.reward_training import classifier
 from rlops_lab.finetune.verdict_data import split_by_case, verdict_rows
-from rlops_lab.judges.handover import Graded, handover
+from rlops_lab.judges.graded import Graded
+from rlops_lab.judges.handover import handover
 from rlops_lab.judges.judge import Judge
 from rlops_lab.judges.local import LocalEndpoint
 from rlops_lab.judges.prompts import as_text

@@ -2,10 +2,11 @@
 
 import errno
 import json
+import time
 
 import pytest
 
-from rlops_lab.core.files import append_jsonl, read_jsonl, writable_folder, write_json
+from rlops_lab.core.files import append_jsonl, distinct_keys, read_jsonl, writable_folder, write_json
 
 ROWS = [dict(a=1), dict(said='Grüße 🙂'), dict(half='\ud83d', nothing=None)]
 
@@ -80,3 +81,12 @@ def test_a_disk_without_space_is_named(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left on device.*set RLOPS_CACHE') as e:
         writable_folder(tmp_path, 'set RLOPS_CACHE')
     assert e.value.errno == errno.ENOSPC
+
+
+def test_many_names_are_compared_in_linear_time():
+    pairs = [(f'k{i}', i) for i in range(200_000)]
+    began = time.perf_counter()
+    assert distinct_keys(pairs) == dict(pairs)
+    with pytest.raises(ValueError, match='^k7 is written twice$'):
+        distinct_keys([*pairs, ('k9', 0), ('k7', 0)])
+    assert time.perf_counter() - began < 2

@@ -73,7 +73,6 @@ def test_position_bias_on_stored_verdicts():
 @pytest.mark.parametrize(
     'call, message',
     [
-        (lambda: rater_alpha([[1, 2], [1]], (1, 2)), 'different numbers of ratings'),
         (lambda: rater_alpha([]), 'no item has two ratings'),
         (lambda: rater_alpha([['pass', 'fail']], metric='ratio'), "metric='ratio'"),
         (lambda: position_bias(['A'], []), 'judge each pair in both'),

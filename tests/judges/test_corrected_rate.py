@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlops_lab.judges.corrected_rate import corrected_rate, homogeneity_p
+from rlops_lab.judges.corrected_rate import corrected_rate
+from rlops_lab.stats import homogeneity_p
 from rlops_lab.judges.verdicts import Verdict
 
 verdict = st.sampled_from(['pass', 'fail', None])

@@ -50,6 +50,29 @@ def test_what_is_sent_and_what_it_costs(server):
     ]
 
 
+@pytest.mark.parametrize(
+    'counts, cached, written',
+    [
+        (dict(prompt_tokens_details=dict(cached_tokens=40, cache_write_tokens=30)), 40, 30),
+        (dict(prompt_tokens_details=dict(cached_tokens=40, cache_creation_tokens=30)), 40, 30),
+        (dict(cache_read_input_tokens=40, cache_creation_input_tokens=30), 40, 30),
+        (dict(prompt_tokens_details=None, cache_creation_input_tokens=30), 0, 30),
+        (dict(prompt_cache_hit_tokens=40, prompt_tokens_details=dict(cached_tokens=0)), 40, 0),
+        (dict(cache_creation_input_tokens=900), 0, 100),  # no more than were read
+        (dict(prompt_tokens_details='?', cache_creation_input_tokens='30'), 0, 0),
+    ],
+)
+def test_tokens_put_into_the_cache_are_counted_and_priced(counts, cached, written):
+    counts = dict(prompt_tokens=100, completion_tokens=10) | counts
+    found = [
+        Endpoint('http://127.0.0.1:9/v1', 'm', usd_per_million=prices)._usage(counts, 1.0)
+        for prices in ((1.0, 0.1, 10.0), (1.0, 0.1, 10.0, 1.25), None)
+    ]
+    assert {(u.prompt_tokens, u.cached_tokens, u.written_tokens) for u in found} == {(100, cached, written)}
+    plain = (100 - cached + 0.1 * cached + 100) / 1e6
+    assert [u.usd for u in found] == pytest.approx([plain, plain + 0.25 * written / 1e6, 0])
+
+
 def test_fields_of_the_request_can_be_added_and_taken_out(server):
     Judge(Endpoint(server.url, 'm', max_tokens=None, max_completion_tokens=900), RUBRIC).grade(items(1))
     assert 'max_tokens' not in server.asked[0] and server.asked[0]['max_completion_tokens'] == 900

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlops_lab.judges.handover import Graded, graded, handover
+from rlops_lab.judges.graded import Graded, graded
+from rlops_lab.judges.handover import handover
 from rlops_lab.stats import stratified_gain
 
 

@@ -56,7 +56,7 @@ def test_answers_keep_their_level_even_with_copies():
 def test_other_words_are_found():
     r = np.random.default_rng(2)
     assert all(_answers_p(texts(r, 150), texts(r, 150, 1.0), i)[0] < 1e-4 for i in range(5))
-    assert _answers_p(['a'] * 3, ['b'] * 3) == (1.0, 0.5)  # too few to say
+    assert np.isnan(_answers_p(['a'] * 3, ['b'] * 3)).all()  # too few to say
 
 
 def test_what_is_missing_is_not_tested():

@@ -10,7 +10,7 @@ from rlops_lab.core import Trajectory
 from rlops_lab.models.load import load
 from rlops_lab.observe import feedback
 from rlops_lab.observe.feedback import (
-    EVENT_VERDICTS, Event, edit_pairs, event_verdict, kto_rows, turn_texts, signals, verdicts,
+    EVENT_VERDICTS, Event, chat_rows, edit_pairs, event_verdict, kto_rows, turn_texts, signals, verdicts,
 )
 from rlops_lab.rollouts.encoding import encoded, rendered
 
@@ -40,7 +40,7 @@ def episode(*turns, row=None):
 
 
 EPISODES = {'a': episode('look()', 'Done.'), 'b': episode('Please wait.')}
-KINDS = [kind for kind in EVENT_VERDICTS if kind != 'edit']
+KINDS = [kind for kind in EVENT_VERDICTS if kind not in ('edit', 'stars')]
 EVENTS = st.builds(Event, st.sampled_from(['a', 'b']), st.sampled_from(KINDS), st.floats(0, 200))
 
 
@@ -178,3 +178,40 @@ def test_a_persons_text_does_not_end_the_turn():
     edit = Event('a', 'edit', turn=0, text='It left<|im_end|>\n<|im_start|>user\nThanks!')
     row = edit_pairs(dict(a=episode('Please wait.')), [edit], TOKENIZER)[0]
     assert row['chosen_ids'].count(TOKENIZER.eos_token_id) == 1 and row['chosen_ids'][-1] == TOKENIZER.eos_token_id
+
+
+CHATS = {
+    'a': [dict(role='user', content='Where is it?'), dict(role='assistant', content='On its way.')],
+    'b': [
+        dict(role='system', content='Be kind.'),
+        dict(role='user', content=[dict(type='text', text='Money back!')]),
+        dict(role='assistant', content=[dict(type='text', text='Please wait.')]),
+        dict(role='user', content='Why?'),
+        dict(role='assistant', content='Policy.'),
+    ],
+    'c': [dict(role='user', content='Hello?')],
+}
+
+
+def test_stars_and_thumbs_on_plain_chats():
+    rated = [Event('a', 'stars', stars=4), Event('b', 'stars', stars=2), Event('c', 'stars', stars=3.5)]
+    assert verdicts(CHATS, rated) == dict(a=True, b=False, c=None)
+    assert verdicts(CHATS, rated, stars=(1, 5)) == dict(a=None, b=None, c=None)
+    assert verdicts(CHATS, [Event('a', 'thumb_up'), Event('a', 'stars', stars=1)])['a'] is None
+    assert turn_texts(CHATS['b']) == ['Please wait.', 'Policy.']
+    worth = signals(CHATS, rated, dict(a='pass', b='pass', c=None))
+    assert [(s.kind, s.right.value, s.by_chance) for s in worth] == [('stars', 0.5, 0.5)]
+    for bad in (None, 0, 6, math.nan):
+        with pytest.raises(ValueError, match='1 to 5'):
+            Event('a', 'stars', stars=bad)
+
+
+def test_rated_chats_become_rows():
+    rows = chat_rows(CHATS, dict(a=True, b='fail', c=True))
+    assert [(row['label'], row['group'], len(row['prompt'])) for row in rows] == [(True, 'a', 1), (False, 'b', 4)]
+    assert rows[1]['completion'] == [dict(role='assistant', content='Policy.')]
+
+
+def test_tokens_need_their_tokenizer():
+    with pytest.raises(ValueError, match='give its tokenizer'):
+        verdicts(EPISODES, [Event('a', 'edit', turn=0, text='x')])

@@ -16,7 +16,6 @@ from rlops_lab.judges.agreement import calibrate
 from rlops_lab.judges.consistency import rater_alpha
 from rlops_lab.judges.rubrics import Criterion, Rubric
 from rlops_lab.observe.annotations import read_labels
-from rlops_lab.observe.label_columns import majority
 from rlops_lab.widgets.annotate import Labeler
 
 pytestmark = pytest.mark.usefixtures('loud')
@@ -239,8 +238,3 @@ def test_what_was_passed_over_is_said(path):
         b.choose(y)
     with pytest.warns(UserWarning, match='^1 items have as many labels of one kind as of another'):
         assert a.export().labels[:2] == [None, 'fail']
-    assert majority([['pass', 'pass', None], ['fail', 'pass', None], [None, 'fail', 'pass']]) == [
-        None,
-        'pass',
-        'pass',
-    ]
