@@ -1,6 +1,6 @@
 """What correlated verdicts and a measured baseline cost a drift alarm, and what the remedies give back.
 
-    make bench BENCH=drift_dependence [ARGS="--streams 400"]
+    make bench BENCH=drift_dependence [ARGS="--streams 300"]
 
 Streams of 5,000 verdicts, right in 80% of the cases (and in 95%), either all the time or until 1,000 and 10 points
 less after that. The alarm has its defaults (level 3%, horizon 5,000).
@@ -138,7 +138,7 @@ def noticed(n, random):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in {'streams': 400, 'seed': 0}.items():
+    for name, default in {'streams': 300, 'seed': 0}.items():
         parser.add_argument(f'--{name}', type=int, default=default)
     args = parser.parse_args()
     random = rng(args.seed, 'drift_dependence')
