@@ -20,7 +20,7 @@ from ..core.rows import group_codes, is_gap
 from .kappa import cohen_kappa, krippendorff_alpha
 from .label_designs import (
     check_design, drawn_in_words, warn_of_repeated_items, warn_unless_random, warn_without_pool)
-from .table_draws import LabelledCells, figure
+from .table_draws import LabelledCells, figure, pool_over_effect
 from ..stats import Estimate, share_of
 
 # %% ../../nbs/07_judges/09_agreement.ipynb #89724ef5
@@ -113,9 +113,9 @@ class _Pairs:
     def labelled(self) -> np.ndarray: return self.given >= 0
 
     def pool(self) -> np.ndarray:
-        "[verdicts] rows that show how common each is"
+        "[verdicts] rows that show how common each is, over their design effect"
         counted = (self.judged >= 0) & (self.from_pool | ~self.labelled)
-        return np.bincount(self.judged[counted], minlength=len(self.levels))
+        return pool_over_effect(self.judged[counted], len(self.levels), self.groups_of(counted))
 
     def groups_of(self, rows: np.ndarray) -> list | None:
         if self.groups is None: return None
@@ -134,8 +134,9 @@ def _table_cells(pairs: _Pairs, design: str) -> LabelledCells:
     of_stratum = (label_of if design == 'label' else verdict_of) == np.arange(size)[:, None]
     prior = np.where(of_stratum, spread, 0.)
     if design == 'label': return LabelledCells(cells, given, np.ones(size), prior, True, groups)
-    _check_each_verdict(pairs.levels, judged, pairs.pool())
-    return LabelledCells(cells, judged, pairs.pool(), prior, False, groups)
+    pool = pairs.pool()
+    _check_each_verdict(pairs.levels, judged, pool)
+    return LabelledCells(cells, judged, pool, prior, False, groups)
 
 # %% ../../nbs/07_judges/09_agreement.ipynb #1b38f4f7
 def _check_each_verdict(levels: tuple, judged: np.ndarray, pool: np.ndarray):

@@ -158,15 +158,15 @@ def _means(rows: _Rows, names: list[str]) -> _Fit:
     )
 
 # %% ../../nbs/07_judges/11_corrected_mean.ipynb #3f6a64f9
-_PSEUDO = .5      # labels in all
+_PSEUDO = .75      # labels in all
 
 def _moment(rows: _Rows, fit: _Fit, scale: tuple, power: int) -> np.ndarray:
     "[strata] mean power of the residuals, pseudo-labels included"
     count = rows.count
-    means = rows.sums(rows.label) / np.maximum(count, 1)
-    at_ends = [(end-means)**power / 2 for end in scale]
+    expected = rows.label - fit.residual
+    at_ends = sum((end-expected)**power / 2 for end in scale)
     pseudo = _PSEUDO / rows.strata
-    total = rows.sums(fit.residual**power) + pseudo*sum(at_ends)
+    total = rows.sums(fit.residual**power) + pseudo*rows.sums(at_ends)/np.maximum(count, 1)
     lost = fit.estimated if power == 2 else 0
     return total / (np.maximum(count-lost, 0) + pseudo)
 

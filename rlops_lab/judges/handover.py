@@ -7,7 +7,6 @@ __all__ = ['Handover', 'handover']
 
 # %% ../../nbs/07_judges/16_handover.ipynb #3fe0a897
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from .agreement import BINARY, codes
 from .graded import Graded, graded
 from .kappa import cohen_kappa
 from .label_designs import drawn_in_words, warn_unless_random
-from .table_draws import LabelledCells, figure
+from .table_draws import LabelledCells, figure, pool_over_effect
 from ..stats import Estimate, share_of, stratified_gain
 
 # %% ../../nbs/07_judges/16_handover.ipynb #8e1121b2
@@ -224,8 +223,9 @@ def _design(design: str, coded: _Coded, rows: np.ndarray, everything: np.ndarray
     if design == 'random':
         return _Design(None, None)
     names = np.array(('unscored', *BINARY))[coded.judge + 1]
-    pool = Counter(names[everything].tolist())
-    return _Design(names[rows].tolist(), dict(sorted(pool.items())))
+    kinds, strata = np.unique(names[everything], return_inverse=True)
+    pool = pool_over_effect(strata, len(kinds), coded.of(everything).groups)
+    return _Design(names[rows].tolist(), dict(zip(kinds.tolist(), pool)))
 
 # %% ../../nbs/07_judges/16_handover.ipynb #ebaf673a
 def _difference(coded: _Coded, design: _Design, seed: int) -> Estimate:

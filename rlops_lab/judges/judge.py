@@ -281,16 +281,20 @@ def _criteria(self: Judge, item: dict) -> tuple:
 # %% ../../nbs/07_judges/05_judge.ipynb #d3c7d632
 @patch
 def _example(self: Judge, row: dict, criterion: Criterion) -> dict:
-    "A labelled row as an example of a criterion; of two answers, the better one may be labelled pass"
+    "A labelled row as an example of a criterion"
     needed = ('label', *self.rubric.sees)
     lacks = [name for name in needed if name not in row]
     if lacks: raise ValueError(f'an example lacks {lacks}; it has {sorted(row)}')
     reason = row.get('reason') or 'So people decided.'
     texts = {column: as_text(row[column]) for column in self.rubric.sees}
-    choice = row['label']
-    if choice not in criterion.menu and len(criterion.choices) == 2:
-        choice = {'fail': criterion.choices[0], 'pass': criterion.choices[1]}.get(choice, choice)
-    return dict(choice=choice, reason=reason, **texts)
+    return dict(choice=self._choice_of(row['label'], criterion), reason=reason, **texts)
+
+@patch
+def _choice_of(self: Judge, label: object, criterion: Criterion) -> object:
+    "The label; where one question with two answers is all there is, pass is the better answer"
+    is_whole = len(self.rubric.criteria) == 1 and len(criterion.choices) == 2
+    if not is_whole or label in criterion.menu: return label
+    return dict(zip(('fail', 'pass'), criterion.choices)).get(label, label)
 
 # %% ../../nbs/07_judges/05_judge.ipynb #d26e5094
 @patch

@@ -293,10 +293,28 @@ def test_examples_belong_to_the_item_and_the_criterion(tmp_path):
     assert len(shown_to.seen) == 12
 
 
+def test_pass_and_fail_are_labels_of_a_single_question():
+    shown = []
+
+    async def ask(messages, **how):
+        shown.append(json.loads(messages[2]['content'])['choice'])
+        return JudgeReply(verdict())
+
+    def labelled(label):
+        return lambda item, criterion: [dict(prompt='?', completion='!', label=label)]
+
+    for label in ('pass', 'fail', 'yes'):
+        Judge(ask, RUBRIC, examples=labelled(label)).grade(items(1))
+    assert shown == ['yes', 'no', 'yes']
+    two = replace(RUBRIC, criteria=(*RUBRIC.criteria, replace(RUBRIC.criteria[0], name='is_kind')))
+    with pytest.raises(ValueError, match="choice is 'pass'. Give one of"):
+        Judge(ask, two, examples=labelled('pass')).grade(items(1))
+
+
 @pytest.mark.parametrize(
     'row, says',
     [
-        (dict(prompt='?', completion='!', label='pass'), "choice is 'pass'. Give one of"),
+        (dict(prompt='?', completion='!', label='good'), "choice is 'good'. Give one of"),
         (dict(prompt='?', label='yes'), r"an example lacks \['completion'\]"),
         (dict(prompt='?', completion=' ', label='no'), 'Give a text'),
     ],
