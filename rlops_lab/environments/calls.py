@@ -139,15 +139,16 @@ def _listen() -> Callable | signal.Handlers | None:
 def _call_with_alarm(seconds: float, function: Callable, args: tuple, kwargs: dict) -> object:
     "The result; `_OutOfTime` is raised inside the function when the time is over, and each second from then on"
     former, began = _listen(), time.monotonic()
-    _limited.append([True])
-    others, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 1.)
+    depth, others, interval = len(_limited), 0., 0.
     try:
+        _limited.append([True])
+        others, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 1.)
         try: return function(*args, **kwargs)
         finally: _limited[-1].clear()
     finally:
         left = max(1e-3, others-time.monotonic()+began) if others else 0.
         signal.setitimer(signal.ITIMER_REAL, left, interval)
-        _limited.pop()
+        del _limited[depth:]
         if former is not None: signal.signal(signal.SIGALRM, former)
 
 # %% ../../nbs/04_environments/00_calls.ipynb #4458faa1
