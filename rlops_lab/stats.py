@@ -107,6 +107,12 @@ class GroupSpread:
         from scipy.special import stdtrit
         return float(stdtrit(max(self.groups-1, 1), (1+level)/2))
 
+    def widened(self, level: float = .95) -> float:
+        "The effect, and what it adds to the variance that so few groups show it"
+        from scipy.special import ndtri
+        normal = ndtri((1+level)/2)
+        return self.effect * (self.t(level)/normal)**2
+
 # %% ../nbs/01_stats.ipynb #924699b3
 def group_spread(
     influence: np.ndarray,               # [n] by how much each row moves the figure, up to a factor; it adds up to 0

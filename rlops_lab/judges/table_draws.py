@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.rows import group_codes
 from ..stats import Estimate, dirichlet_draws, estimate_from_draws, group_spread
 
 # %% ../../nbs/07_judges/08_table_draws.ipynb #42149194
@@ -82,6 +83,15 @@ def _influence(labelled: LabelledCells, statistic: Callable) -> np.ndarray:
     mean = (moved*counts).sum(1) / np.maximum(counts.sum(1), 1)
     return (moved - mean[:, None])[labelled.strata, labelled.cells]
 
+def _effect(labelled: LabelledCells, statistic: Callable) -> float:
+    "What groups do to the variance of the figure"
+    influence = _influence(labelled, statistic)
+    groups = group_codes(labelled.groups, len(influence))
+    groups = np.array(groups)
+    moves = influence != 0
+    if len(set(groups[moves])) < 2: moves[:] = True
+    return group_spread(influence[moves], groups[moves]).widened()
+
 # %% ../../nbs/07_judges/08_table_draws.ipynb #3a3fd33e
 def figure(
     labelled: LabelledCells,
@@ -92,7 +102,6 @@ def figure(
     "A statistic of the table, with its interval"
     value = statistic(cell_shares(labelled.counts, labelled.pool))
     effect = 1.
-    if labelled.groups is not None and np.isfinite(value):
-        effect = group_spread(_influence(labelled, statistic), labelled.groups).effect
+    if labelled.groups is not None and np.isfinite(value): effect = _effect(labelled, statistic)
     draws = statistic(share_draws(labelled, seed, effect))
     return estimate_from_draws(value, draws, n)
