@@ -89,8 +89,11 @@ def _effect(labelled: LabelledCells, statistic: Callable) -> float:
     groups = group_codes(labelled.groups, len(influence))
     groups = np.array(groups)
     moves = influence != 0
-    if len(set(groups[moves])) < 2: moves[:] = True
-    return group_spread(influence[moves], groups[moves]).widened()
+    count = len(set(groups[moves]))
+    if count < 2: moves[:] = True
+    if count == moves.sum(): return 1.     # each row stands by itself
+    spread = group_spread(influence[moves], groups[moves])
+    return spread.widened()
 
 # %% ../../nbs/07_judges/08_table_draws.ipynb #3a3fd33e
 def figure(
